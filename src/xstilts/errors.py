@@ -1,0 +1,36 @@
+"""Errors that the user can mend, said in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The user's input is wrong: the message names file, line or field, what is wrong and what to do.
+
+    The command line prints the message alone and ends with status 2.
+    """
+
+
+class UserErrors(UserError):
+    """Several user errors found at once; ``problems`` holds one line each."""
+
+    def __init__(self, problems: list[str]):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StageError(Exception):
+    """A stage could not be completed for a reason that training or the machine gave, not the input."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped ``word``: the closest of the ``known`` words, or all of them when few."""
+    options = sorted(known)
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    if len(options) <= 12:
+        return "known: " + ", ".join(options)
+    return f"{len(options)} are known"

@@ -1,0 +1,97 @@
+"""What a study leaves behind, gathered from the store: the input of analysis and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+#: One row per encoder, recipe, target, language, seed and metric.
+SCORES_SCHEMA = {
+    "encoder": pl.String,  # label, e.g. bundled/e5-small@6
+    "init": pl.String,  # pretrained | random
+    "layers": pl.Int64,
+    "parameters": pl.Int64,  # total
+    "parameters_without_embeddings": pl.Int64,
+    "recipe": pl.String,  # `none` or the intermediate task's name
+    "target": pl.String,
+    "format": pl.String,
+    "language": pl.String,
+    "split": pl.String,
+    "metric": pl.String,
+    "main": pl.Boolean,  # whether this is the target's main metric
+    "value": pl.Float64,  # in points, 0 to 100
+    "n": pl.Int64,  # examples scored
+    "seed": pl.Int64,
+    "preset": pl.String,
+    "precision": pl.String,  # fp32 | bf16
+    "hidden_layer": pl.Int64,  # retrieval: which block's output is pooled (0 = embeddings); else null
+    "key": pl.String,  # of the score stage
+}
+
+#: One row per scored example. value of a set of examples = 100 · Σ numerator / Σ denominator, for every metric:
+#: a mean has denominator 1, an F1 over spans has 2·correct over predicted + gold.
+OUTCOMES_SCHEMA = {
+    "encoder": pl.String,
+    "recipe": pl.String,
+    "target": pl.String,
+    "language": pl.String,
+    "seed": pl.Int64,
+    "metric": pl.String,
+    "main": pl.Boolean,
+    "id": pl.String,
+    "numerator": pl.Float64,
+    "denominator": pl.Float64,
+}
+
+#: One row per logged training step or dev evaluation; `loss` or `dev` is null.
+CURVES_SCHEMA = {
+    "key": pl.String,
+    "encoder": pl.String,
+    "recipe": pl.String,
+    "phase": pl.String,  # intermediate | target
+    "task": pl.String,  # the task trained on
+    "seed": pl.Int64,
+    "step": pl.Int64,
+    "loss": pl.Float64,  # mean over the steps since the last row
+    "dev": pl.Float64,  # English dev score in points, of the task's main metric
+}
+
+#: One row per stage of the plan.
+STAGES_SCHEMA = {
+    "key": pl.String,
+    "kind": pl.String,  # train | predict | score
+    "label": pl.String,
+    "state": pl.String,  # done | failed | skipped
+    "seconds": pl.Float64,  # when it was computed, in this run or an earlier one
+    "flops": pl.Float64,
+    "tokens": pl.Int64,
+    "peak_memory": pl.Int64,  # bytes
+}
+
+#: One row per data file set that the study read.
+DATA_SCHEMA = {
+    "task": pl.String,
+    "split": pl.String,
+    "language": pl.String,
+    "examples": pl.Int64,
+    "use": pl.String,  # train | selection | evaluation
+    "fingerprint": pl.String,  # sha256
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one study; see the schemas above for the columns."""
+
+    name: str
+    description: str
+    study_yaml: str
+    scores: pl.DataFrame
+    outcomes: pl.DataFrame
+    curves: pl.DataFrame
+    stages: pl.DataFrame
+    data: pl.DataFrame
+    versions: dict[str, str] = field(default_factory=dict)  # library → version, and machine facts
+    failures: list[str] = field(default_factory=list)  # one line a failed or skipped stage
+    notes: list[str] = field(default_factory=list)  # caveats to print, e.g. that the mini suite is not XTREME

@@ -1,0 +1,112 @@
+"""The catalog of tasks: one YAML entry a task, in ``catalog/`` or in a file of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from xstilts.errors import UserError, did_you_mean
+
+CATALOG = Path(__file__).parent / "catalog"
+
+Split = Literal["train", "dev", "test"]
+
+
+class Files(BaseModel):
+    """Where a task's examples come from: a reader, and for each split the files it reads.
+
+    Patterns are relative to the data folder; ``{lang}`` stands for the language, ``*`` matches
+    several files (read in sorted order). For the reader ``mini`` they name a data set of the mini suite.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reader: str
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    test_gold: str | None = Field(None, description="a file of labels, one a line, where `test` has none")
+    columns: tuple[str, ...] = Field((), description="what a table's columns hold, `_` for one to pass over")
+    header: bool = False
+    codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
+
+
+class Task(BaseModel):
+    """A data set family in one format, as its catalog entry describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    format: Literal["classification", "multiple_choice", "span", "tagging", "retrieval"]
+    description: str
+    languages: tuple[str, ...]
+    metric: str = Field(description="the main metric; a format may report others beside it")
+    files: Files
+    labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
+    train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    licence: str
+    citation: str
+    url: str = ""
+    provenance: str = ""
+
+    @model_validator(mode="after")
+    def _labels_fit_the_format(self) -> Task:
+        if (self.format in ("classification", "tagging")) != bool(self.labels):
+            raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
+        return self
+
+    @property
+    def training_task(self) -> str | None:
+        """Name of the task whose English data fine-tunes this one; None where nothing is trained (retrieval)."""
+        return self.train or (self.name if self.files.train else None)
+
+
+class Catalog:
+    """The tasks known to a study: the built-in ones and the user's own."""
+
+    def __init__(self, tasks: Iterable[Task]):
+        self._tasks = {task.name: task for task in tasks}
+
+    def __getitem__(self, name: str) -> Task:
+        if name not in self._tasks:
+            raise UserError(f"unknown task {name!r}: {did_you_mean(name, self._tasks)} (`xstilts tasks` lists all)")
+        return self._tasks[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tasks
+
+    def __iter__(self):
+        return iter(self._tasks.values())
+
+    def with_files(self, paths: Iterable[Path]) -> Catalog:
+        """This catalog and the entries in ``paths``; an entry replaces a built-in one of the same name."""
+        return Catalog([*self, *(read_entry(path) for path in paths)])
+
+
+def read_entry(path: Path) -> Task:
+    """Read one catalog entry. Raises UserError with file, field and remedy where it is wrong."""
+    try:
+        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `tasks` in a study lists catalog entries beside the study") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Task.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "entry"
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            hint = " (" + did_you_mean(str(first["loc"][-1]), {*Task.model_fields, *Files.model_fields}) + ")"
+        raise UserError(f"{path}: {field}: {first['msg']}{hint}") from None
+
+
+@cache
+def builtin_catalog() -> Catalog:
+    return Catalog(read_entry(path) for path in sorted(CATALOG.glob("*.yaml")))
