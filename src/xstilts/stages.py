@@ -1,0 +1,275 @@
+"""What each kind of stage does: inputs from the store → an artifact in the store."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from xstilts import cost, encoders, inference
+from xstilts.encoders import Encoder, trim
+from xstilts.errors import StageError
+from xstilts.plan import DataRef, Predict, Score, Stage, Train, examples
+from xstilts.store import Store
+from xstilts.study import Hyperparameters, Lengths
+from xstilts.tasks import Task, formats
+from xstilts.tasks.formats import Row
+from xstilts.training import device, loop
+
+WEIGHTS = "model.safetensors"
+ROWS, IDS = "embedding.rows", "embedding.ids"  # the trained part of the word embeddings, and the ids of its rows
+
+#: progress(done, all, text): how far a stage is; the text says loss and speed
+Progress = Callable[[int, int, str], None]
+
+
+def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
+    """Compute one stage and publish its artifact. Raises StageError or whatever went wrong."""
+    began = time.perf_counter()
+    with store.publish(stage.key) as (folder, meta):
+        match stage.spec:
+            case Train() as spec:
+                _train(spec, store, folder, meta, progress)
+            case Predict() as spec:
+                _predict(spec, store, folder, meta, progress)
+            case Score() as spec:
+                _score(spec, store, folder)
+        meta |= {
+            "kind": stage.kind,
+            "label": stage.label,
+            "seconds": time.perf_counter() - began,
+            "peak_memory": _peak_memory(),
+        }
+
+
+def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
+    fmt = formats.get(spec.task.format)
+    tokenizer = encoders.load_tokenizer(spec.encoder)
+    train_examples, dev_examples = examples(spec.train), examples(spec.dev)
+    train_rows = rows_of(spec.train, spec.encoder, spec.hyper, training=True)
+    dev_rows = rows_of(spec.dev, spec.encoder, spec.hyper, training=False)
+    if not train_rows:
+        raise StageError(f"{spec.task.name}: no example is left to train on")
+    with _weights(store, spec.start) as start:
+        trimmed = build_model(
+            spec.encoder, spec.task, spec.seed, spec.hyper, start, [*train_rows, *dev_rows], head=False
+        )
+    model, train_rows, dev_rows = trimmed.model, trimmed.rows(train_rows), trimmed.rows(dev_rows)
+    precision = device.precision(spec.hyper.precision)
+    pad_id = tokenizer.pad_token_id
+
+    def dev_score() -> float:
+        predictions = inference.predict(
+            model, dev_examples, dev_rows, fmt, spec.task, pad_id=pad_id, precision=precision
+        )
+        return inference.score(dev_examples, predictions, fmt, spec.task)
+
+    log = loop.train(
+        model, train_rows, fmt, spec.hyper,
+        seed=spec.seed, precision=precision, pad_id=pad_id, dev_score=dev_score,
+        name_of=lambda row: train_examples[row.example].id,
+        progress=lambda step, steps, loss, speed: progress(step, steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s"),
+    )  # fmt: skip
+    save_trained(trimmed, folder)
+    points = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in log.points]
+    pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64}).write_parquet(
+        folder / "curve.parquet"
+    )
+    facts = encoders.describe(spec.encoder)
+    length = log.tokens / (spec.hyper.epochs * sum(len(row.sequences) for row in train_rows))
+    meta |= {
+        "dev": log.best_dev,
+        "best_step": log.best_step,
+        "steps": log.steps,
+        "examples": len(train_examples),
+        "tokens": log.tokens,
+        "flops": cost.flops(facts, log.tokens, length, training=True),
+        "precision": precision,
+    }
+
+
+def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
+    fmt = formats.get(spec.task.format)
+    tokenizer = encoders.load_tokenizer(spec.encoder)
+    rows_by_set = [rows_of(ref, spec.encoder, spec.hyper, training=False) for ref in spec.sets]
+    with _weights(store, spec.model) as weights:
+        trimmed = build_model(
+            spec.encoder, spec.task, spec.seed, spec.hyper, weights, chain.from_iterable(rows_by_set), head=True
+        )
+    precision = device.precision(spec.hyper.precision)
+    frames = []
+    for done, (ref, rows) in enumerate(zip(spec.sets, rows_by_set, strict=True)):
+        progress(done, len(spec.sets), ref.language)
+        predictions = inference.predict(
+            trimmed.model, examples(ref), trimmed.rows(rows), fmt, spec.task,
+            pad_id=tokenizer.pad_token_id, precision=precision, hidden_layer=spec.hidden_layer,
+        )  # fmt: skip
+        ids = [example.id for example in examples(ref)]
+        frames.append(pl.DataFrame({"language": ref.language, "id": ids, "prediction": predictions}))
+    pl.concat(frames).write_parquet(folder / "predictions.parquet")
+    tokens = sum(row.tokens for rows in rows_by_set for row in rows)
+    count = sum(len(row.sequences) for rows in rows_by_set for row in rows)
+    meta |= {
+        "tokens": tokens,
+        "flops": cost.flops(encoders.describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
+        "precision": precision,
+        "hidden_layer": spec.hidden_layer,
+    }
+
+
+def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:
+    return store.files(key) if key else nullcontext()
+
+
+def _score(spec: Score, store: Store, folder: Path) -> None:
+    fmt = formats.get(spec.task.format)
+    with store.files(spec.predictions) as source:
+        predictions = pl.read_parquet(source / "predictions.parquet")
+    frames = []
+    for ref in spec.sets:
+        part = predictions.filter(pl.col("language") == ref.language)
+        gold = examples(ref)
+        if part["id"].to_list() != [example.id for example in gold]:
+            raise StageError(f"{spec.task.name} {ref.language}: predictions and gold hold other examples")
+        for metric, outcomes in fmt.score(gold, part["prediction"].to_list(), spec.task).items():
+            frames.append(
+                part.select("language", "id").with_columns(
+                    metric=pl.lit(metric),
+                    main=pl.lit(metric == spec.task.metric),
+                    numerator=pl.Series([n for n, _ in outcomes], dtype=pl.Float64),
+                    denominator=pl.Series([d for _, d in outcomes], dtype=pl.Float64),
+                )
+            )
+    pl.concat(frames).write_parquet(folder / "outcomes.parquet")
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------
+
+
+def rows_of(ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training: bool) -> list[Row]:
+    """The model inputs of a data set; kept in memory, since a study reads the same set with many models."""
+    return _rows(ref, Encoder(encoder.source, revision=encoder.revision), hyper.lengths, training)
+
+
+@lru_cache(maxsize=64)
+def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool) -> list[Row]:
+    fmt = formats.get(ref.task.format)
+    tokenizer = encoders.load_tokenizer(encoder)
+    return fmt.make_rows(examples(ref), ref.task, tokenizer, lengths, training=training)
+
+
+# -- models ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """A model that knows only the pieces of its data. ``ids`` are the full vocabulary's, row by row."""
+
+    model: PreTrainedModel
+    ids: torch.Tensor  # [kept]
+    mapping: torch.Tensor  # [vocabulary] → row, or -1
+
+    def rows(self, rows: Sequence[Row]) -> list[Row]:
+        """``rows`` in the trimmed vocabulary's ids."""
+        mapping = self.mapping.tolist()
+        return [replace(row, sequences=[[mapping[i] for i in ids] for ids in row.sequences]) for row in rows]
+
+
+def build_model(
+    encoder: Encoder,
+    task: Task,
+    seed: int,
+    hyper: Hyperparameters,
+    start: Path | None,
+    rows: Iterable[Row],
+    *,
+    head: bool,
+) -> Trimmed:
+    """The encoder under the task's head, with the weights of the artifact in ``start``, trimmed to what ``rows`` read.
+
+    With ``head`` the artifact's head is taken over too; else the head is new, drawn from ``seed``.
+    """
+    model = load_architecture(encoder, task, seed, hyper)
+    saved = load_file(start / WEIGHTS) if start else {}
+    trained_rows, trained_ids = saved.pop(ROWS, None), saved.pop(IDS, None)
+    tokenizer = encoders.load_tokenizer(encoder)
+    used = {i for row in rows for sequence in row.sequences for i in sequence}
+    used.update(tokenizer.all_special_ids, range(tokenizer.pad_token_id + 1))  # so that the padding keeps its id
+    used.update(() if trained_ids is None else trained_ids.tolist())
+    ids = torch.tensor(sorted(used))
+    mapping = trim.trim_vocabulary(model, ids)
+    if trained_rows is not None:
+        with torch.no_grad():
+            model.get_input_embeddings().weight[mapping[trained_ids]] = trained_rows
+        load_weights(model, saved, head=head)
+    return Trimmed(model, ids, mapping)
+
+
+def load_architecture(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters) -> PreTrainedModel:
+    fmt = formats.get(task.format)
+    options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
+    if hyper.dropout == "none":
+        options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return encoders.load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, **options)
+
+
+def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], *, head: bool) -> None:
+    """Fill ``model`` from an artifact's tensors: the encoder, its pooler where both have one, and on demand the head.
+
+    Raises StageError where another part is missing or left over.
+    """
+    encoder, prefix = model.base_model, model.base_model_prefix + "."
+    inner = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+    missing, unexpected = encoder.load_state_dict(inner, strict=False)
+    words = {name for name, tensor in encoder.named_parameters() if tensor is model.get_input_embeddings().weight}
+    lost = [name for name in (*missing, *unexpected) if name not in words and not name.startswith("pooler.")]
+    if head and encoder is not model:
+        outer = {name: tensor for name, tensor in saved.items() if not name.startswith(prefix)}
+        lost += {name for name in model.state_dict() if not name.startswith(prefix)} ^ set(outer)
+        model.load_state_dict(outer, strict=False)
+    if lost:
+        raise StageError(f"the trained weights do not fit the model: {', '.join(sorted(lost)[:3])}")
+
+
+def save_trained(trimmed: Trimmed, folder: Path) -> None:
+    """All weights, but of the word embeddings only the rows that the model knows: the others are the encoder's own."""
+    embedding = trimmed.model.get_input_embeddings().weight
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in trimmed.model.state_dict().items()
+        if tensor.data_ptr() != embedding.data_ptr()
+    }
+    tensors |= {ROWS: embedding.detach().cpu().contiguous(), IDS: trimmed.ids}
+    save_file(tensors, folder / WEIGHTS)
+
+
+def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, folder: Path) -> PreTrainedModel:
+    """The trained model with its whole vocabulary, as an export hands it over."""
+    model = load_architecture(encoder, task, seed, hyper)
+    saved = load_file(folder / WEIGHTS)
+    rows, ids = saved.pop(ROWS), saved.pop(IDS)
+    embedding = model.get_input_embeddings()
+    full = embedding.weight.detach().clone()
+    full[ids] = rows
+    embedding.weight = torch.nn.Parameter(full)
+    load_weights(model, saved, head=True)
+    return model
+
+
+def _peak_memory() -> int:
+    """Bytes: the most that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

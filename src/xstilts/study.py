@@ -1,0 +1,298 @@
+"""What a user writes: encoders × recipes × targets × seeds, validated before anything runs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from xstilts import encoders
+from xstilts.encoders import Encoder
+from xstilts.errors import UserError, did_you_mean
+from xstilts.tasks import Catalog, Split, Task, builtin_catalog
+
+PRESETS = Path(__file__).parent / "tasks" / "presets.yaml"
+
+#: Retrieval reads the output of this share of the blocks: jiant takes block 14 of 24 (taskmodels.py:335).
+RETRIEVAL_DEPTH = 14 / 24
+
+
+class Part(BaseModel):
+    """A piece of a study file: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How much text a model input holds, in tokens: what decides the rows made of an example."""
+
+    max_length: int
+    doc_stride: int
+    max_query_length: int
+
+
+class Hyperparameters(Part):
+    """How one training stage is run, and how its model reads text."""
+
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(gt=0, description="examples (windows, for spans) an optimiser step")
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup: float = Field(ge=0, description="linear warm-up: a share of all steps if below 1, else a number of steps")
+    weight_decay: float = Field(ge=0, description="on all but biases and layer norms")
+    max_length: int = Field(ge=16, description="tokens of a model input, with the special ones")
+    doc_stride: int = Field(128, gt=0, description="tokens that two windows over one passage share")
+    max_query_length: int = Field(64, gt=0, description="tokens that a question is cut to")
+    max_grad_norm: float = Field(1.0, gt=0)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    dropout: Literal["preset", "none"] = Field("preset", description="`preset`: as the encoder's configuration has it")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    max_train_examples: int | None = Field(None, gt=0)
+    max_dev_examples: int | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> Hyperparameters:
+        if self.doc_stride + self.max_query_length + 4 >= self.max_length and self.max_length > 192:
+            raise ValueError("doc_stride + max_query_length must leave room in max_length")
+        return self
+
+
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.max_length, self.doc_stride, self.max_query_length)
+
+
+class EncoderEntry(Part):
+    """An encoder of the study; `recipes` limits which recipes it is run with (for controls)."""
+
+    source: str
+    layers: int | None = Field(None, gt=0)
+    init: Literal["pretrained", "random"] = "pretrained"
+    revision: str | None = None
+    recipes: tuple[str, ...] | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(source=self.source, layers=self.layers, init=self.init, revision=self.revision)
+
+
+class RecipeEntry(Part):
+    """What happens between pretraining and the target task: nothing (task None) or one intermediate task."""
+
+    name: str
+    task: str | None
+    training: dict[str, Any] = {}
+
+
+class TargetEntry(Part):
+    """A target task, and on what it is evaluated."""
+
+    task: str
+    languages: tuple[str, ...] | None = Field(None, description="all of the task's whose data is there by default")
+    split: Split = "test"
+    hidden_layer: int | Literal["relative", "last"] = Field(
+        "relative", description="retrieval: the block whose output is pooled; `relative` = 14/24 of the depth"
+    )
+    training: dict[str, Any] = {}
+
+
+class Evaluation(Part):
+    """How much is evaluated."""
+
+    max_examples: int | None = Field(None, gt=0, description="examples per target and language")
+
+
+class Study(Part):
+    """One study file. See docs/study-file.md for every key with an example."""
+
+    name: str = Field(pattern=r"^[\w][\w .+-]*$")
+    description: str = ""
+    encoders: tuple[EncoderEntry, ...] = Field(min_length=1)
+    recipes: tuple[RecipeEntry, ...] = Field(min_length=1)
+    targets: tuple[TargetEntry, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    preset: str = "quick"
+    training: dict[str, Any] = {}
+    evaluation: Evaluation = Evaluation()
+    data: Path | None = None
+    tasks: tuple[Path, ...] = ()
+    on_overlap: Literal["error", "drop"] = "error"
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _encoder_names(cls, entries: Any) -> Any:
+        def entry(item: Any) -> Any:
+            if not isinstance(item, str):
+                return item
+            parsed = encoders.parse(item)
+            return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
+
+        return [entry(item) for item in entries] if isinstance(entries, list) else entries
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _recipe_names(cls, entries: Any) -> Any:
+        def entry(item: Any) -> Any:
+            if item is None or item == "none":  # YAML reads a bare ~ as null
+                return {"name": "none", "task": None}
+            if isinstance(item, str):
+                return {"name": item, "task": item}
+            if isinstance(item, dict) and "name" not in item and "task" in item:
+                return {"name": item["task"], **item}
+            return item
+
+        return [entry(item) for item in entries] if isinstance(entries, list) else entries
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _target_names(cls, entries: Any) -> Any:
+        if not isinstance(entries, list):
+            return entries
+        return [{"task": item} if isinstance(item, str) else item for item in entries]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Study:
+        for field, names in (
+            ("encoders", [entry.encoder.label for entry in self.encoders]),
+            ("recipes", [recipe.name for recipe in self.recipes]),
+            ("targets", [target.task for target in self.targets]),
+            ("seeds", [str(seed) for seed in self.seeds]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{field}: {twice[0]} is listed twice; remove one")
+        recipes = {recipe.name for recipe in self.recipes}
+        for encoder in self.encoders:
+            for name in encoder.recipes or ():
+                if name not in recipes:
+                    raise ValueError(
+                        f"encoders: {encoder.encoder.label}: unknown recipe {name!r}: {did_you_mean(name, recipes)}"
+                    )
+        if self.preset not in presets():
+            raise ValueError(f"preset: unknown preset {self.preset!r}: {did_you_mean(self.preset, presets())}")
+        return self
+
+    def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
+        return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
+
+    @property
+    def catalog(self) -> Catalog:
+        return builtin_catalog().with_files(self.tasks)
+
+    def hyperparameters(self, task: Task, overrides: dict[str, Any]) -> Hyperparameters:
+        """The preset's values for ``task``, then the study's, then the entry's own. Raises UserError."""
+        preset = presets()[self.preset]
+        values: dict[str, Any] = {}
+        for layer in (preset["default"], preset.get(task.format), preset.get(task.name), self.training, overrides):
+            values.update(layer or {})
+        try:
+            return Hyperparameters.model_validate(values)
+        except ValidationError as error:
+            raise UserError(f"study {self.name}: training of {task.name}: {_first_problem(error)}") from None
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file. Raises UserError: one line with the file, the field and what to do.
+
+    Relative paths in it (``data``, ``tasks``) start from the file's folder; ``data`` falls back to the
+    environment variable ``XSTILTS_DATA``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such study file (try studies/quickstart.yaml)") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a study file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
+    return make_study(content, folder=path.parent, name=str(path))
+
+
+def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:
+    """A checked Study from the content of a study file; ``name`` stands in the error messages."""
+    content = dict(content)
+    if isinstance(content.get("data"), str | Path):
+        content["data"] = folder / Path(content["data"]).expanduser()
+    elif "data" not in content and os.environ.get("XSTILTS_DATA"):
+        content["data"] = Path(os.environ["XSTILTS_DATA"])
+    if isinstance(content.get("tasks"), list):
+        content["tasks"] = [folder / str(entry) for entry in content["tasks"]]
+    try:
+        study = Study.model_validate(content)
+        _check_names(study)
+    except ValidationError as error:
+        raise UserError(f"{name}: {_first_problem(error)}") from None
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return study
+
+
+def _check_names(study: Study) -> None:
+    """Tasks and languages exist, and each task can play the part it is given."""
+    catalog = study.catalog
+    for recipe in study.recipes:
+        if recipe.task is not None:
+            task = catalog[recipe.task]
+            if task.files.train is None:
+                raise UserError(f"recipes: {recipe.name}: {task.name} has no training data; choose another task")
+            study.hyperparameters(task, recipe.training)
+    for target in study.targets:
+        task = catalog[target.task]
+        for language in target.languages or ():
+            if language not in task.languages:
+                raise UserError(
+                    f"targets: {task.name}: unknown language {language!r}: {did_you_mean(language, task.languages)}"
+                )
+        if task.training_task is None and task.format != "retrieval":
+            raise UserError(f"targets: {task.name}: has no training data and names no task that it is trained on")
+        study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Pydantic's first complaint as one line: field, what is wrong, what to do."""
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        owner = _model_at(problem["loc"][:-1], error.title)
+        return f"{field}: unknown key: {did_you_mean(str(problem['loc'][-1]), owner.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{field}: missing; add it"
+    message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
+    given = f" (given: {problem['input']!r})" if problem["type"] != "value_error" else ""
+    return f"{field}: {message}{given}" if field else message
+
+
+def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
+    if title == "Hyperparameters":
+        return Hyperparameters
+    parts: dict[str, type[Part]] = {
+        "encoders": EncoderEntry,
+        "recipes": RecipeEntry,
+        "targets": TargetEntry,
+        "evaluation": Evaluation,
+    }
+    return parts.get(str(location[0]), Study) if location else Study
+
+
+@cache
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """All named presets: preset → `default`, format or task → values."""
+    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(PRESETS.read_text(encoding="utf-8"))
+    return content

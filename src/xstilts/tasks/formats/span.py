@@ -1,0 +1,151 @@
+"""Span extraction: the answer to a question is a piece of the passage (SQuAD and its relatives)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from xstilts.data.examples import SpanExample
+from xstilts.metrics import squad
+from xstilts.study import Lengths
+from xstilts.tasks import Task
+from xstilts.tasks.formats import Outcomes, Row
+
+AUTO_CLASS = "AutoModelForQuestionAnswering"
+MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of a passage that a row holds: token positions [first, last] and their character offsets [n, 2]."""
+
+    first: int
+    last: int
+    offsets: np.ndarray
+
+
+def model_options(task: Task) -> dict[str, Any]:
+    return {}
+
+
+def make_rows(
+    examples: Sequence[SpanExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+) -> list[Row]:
+    """One row a window of ``max_length`` tokens, neighbours sharing ``doc_stride``.
+
+    The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
+    not hold it whole; only the first answer is learnt, as in run_qa and jiant.
+    """
+    questions = _cut([example.question.lstrip() for example in examples], tokenizer, lengths.max_query_length)
+    encoded = tokenizer(
+        questions,
+        [example.context for example in examples],
+        truncation="only_second",
+        max_length=lengths.max_length,
+        stride=lengths.doc_stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+    )
+    with_types = "token_type_ids" in tokenizer.model_input_names
+    rows = []
+    for i, example_index in enumerate(encoded["overflow_to_sample_mapping"]):
+        example = examples[example_index]
+        if training and not example.has_gold:
+            continue
+        sequence_ids = encoded.sequence_ids(i)
+        if 1 not in sequence_ids:
+            continue  # an empty passage
+        first = sequence_ids.index(1)
+        last = len(sequence_ids) - 1 - sequence_ids[::-1].index(1)
+        offsets = np.asarray(encoded["offset_mapping"][i][first : last + 1], dtype=np.int32)
+        window = Window(first, last, offsets)
+        types = [encoded["token_type_ids"][i]] if with_types else None
+        rows.append(Row(example_index, [encoded["input_ids"][i]], types, _target(example, window), window))
+    return rows
+
+
+def _cut(questions: list[str], tokenizer: Any, limit: int) -> list[str]:
+    """Questions of more than ``limit`` tokens, cut after that many."""
+    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
+    return [
+        question if len(offsets) <= limit else question[: offsets[limit - 1][1]]
+        for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _target(example: SpanExample, window: Window) -> tuple[int, int]:
+    if not example.answers:
+        return (0, 0)
+    start = example.answers[0].start
+    end = start + len(example.answers[0].text)
+    if start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
+        return (0, 0)
+    # The first token that ends behind the start, the last that begins before the end: pieces may carry a space.
+    first = int(np.searchsorted(window.offsets[:, 1], start, side="right"))
+    last = int(np.searchsorted(window.offsets[:, 0], end, side="left")) - 1
+    return (window.first + first, window.first + max(first, last))
+
+
+def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+    return {
+        "start_positions": torch.tensor([row.target[0] for row in rows]),
+        "end_positions": torch.tensor([row.target[1] for row in rows]),
+    }
+
+
+def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+    """Of each window the best span's (score, first character, end character), and the score of "no answer" (CLS).
+
+    The best of all spans of at most 30 tokens inside the passage; run_qa looks only at the 20 best starts and ends.
+    """
+    start, end = outputs.start_logits.float(), outputs.end_logits.float()  # [rows, length]
+    rows_count, length = start.shape
+    inside = torch.zeros((rows_count, length), dtype=torch.bool)
+    for i, row in enumerate(rows):
+        inside[i, row.window.first : row.window.last + 1] = True
+    inside = inside.to(start.device)
+    floor = torch.finfo(start.dtype).min / 4
+    null = start[:, 0] + end[:, 0]
+    start = start.masked_fill(~inside, floor)
+    end = end.masked_fill(~inside, floor)
+    reach = min(MAX_ANSWER_TOKENS, length)
+    padded = torch.nn.functional.pad(end, (0, reach - 1), value=floor)
+    scores = start.unsqueeze(-1) + padded.unfold(1, reach, 1)  # [rows, length, reach]: start i, end i + k
+    best, flat = scores.reshape(rows_count, -1).max(-1)
+    reduced = []
+    for i, (score, at, nothing) in enumerate(zip(best.tolist(), flat.tolist(), null.tolist(), strict=True)):
+        window = rows[i].window
+        first = at // reach
+        last = first + at % reach
+        reduced.append(
+            (score, int(window.offsets[first - window.first, 0]), int(window.offsets[last - window.first, 1]), nothing)
+        )
+    return reduced
+
+
+def assemble(examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
+    """The best span over an example's windows; empty where the task has unanswerable questions and CLS is better."""
+    best: list[tuple[float, int, int]] = [(float("-inf"), 0, 0)] * len(examples)
+    null = [float("inf")] * len(examples)
+    for row, (score, start, end, nothing) in zip(rows, reduced, strict=True):
+        null[row.example] = min(null[row.example], nothing)
+        if score > best[row.example][0]:
+            best[row.example] = (score, start, end)
+    return [
+        "" if task.unanswerable and null[i] > score else example.context[start:end].strip()
+        for i, (example, (score, start, end)) in enumerate(zip(examples, best, strict=True))
+    ]
+
+
+def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task) -> Outcomes:
+    golds = [[answer.text for answer in example.answers] for example in examples]
+    pairs = list(zip(predictions, golds, strict=True))
+    return {
+        "f1": [(squad.f1(prediction, gold), 1.0) for prediction, gold in pairs],
+        "exact_match": [(squad.exact_match(prediction, gold), 1.0) for prediction, gold in pairs],
+    }

@@ -1,0 +1,112 @@
+"""The training loop: rows of one task in, the best weights by English dev score out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup
+
+from xstilts.errors import StageError
+from xstilts.study import Hyperparameters
+from xstilts.tasks.formats import Format, Row, pad
+from xstilts.training.batches import training_batches
+from xstilts.training.device import accelerator, autocast
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the training curve: mean loss since the last one, or the English dev score, after ``step`` steps."""
+
+    step: int
+    loss: float | None = None
+    dev: float | None = None
+
+
+@dataclass
+class Log:
+    """What a training leaves beside the weights."""
+
+    points: list[Point] = field(default_factory=list)
+    steps: int = 0
+    tokens: int = 0  # real ones, without padding
+    best_step: int = 0
+    best_dev: float = -math.inf
+
+
+def train(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    fmt: Format,
+    hyper: Hyperparameters,
+    *,
+    seed: int,
+    precision: str,
+    pad_id: int,
+    dev_score: Callable[[], float],
+    name_of: Callable[[Row], str],
+    progress: Callable[[int, int, float, float], None],
+) -> Log:
+    """Train ``model`` in place and leave in it the weights of the epoch with the best dev score (the first, if tied).
+
+    ``dev_score`` evaluates the model as it is, in points; ``name_of`` names a row in error messages; ``progress`` is
+    told (step, all steps, loss, tokens a second). AdamW without decay on biases and norms, linear schedule, gradient
+    clipping once a step. Raises StageError where the loss is not finite.
+    """
+    engine = accelerator()
+    lengths = [row.length for row in rows]
+    all_steps = hyper.epochs * math.ceil(len(rows) / hyper.batch_size)
+    warmup = round(hyper.warmup * all_steps) if hyper.warmup < 1 else int(hyper.warmup)
+    groups = _parameter_groups(model, hyper)
+    optimizer = torch.optim.AdamW(groups, hyper.learning_rate, eps=hyper.adam_epsilon, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, warmup, all_steps)
+    model, optimizer = engine.prepare(model, optimizer)
+    log, best = Log(), None
+    every = max(1, all_steps // 50)
+    losses: list[float] = []
+    began = time.perf_counter()
+    torch.manual_seed(seed)  # dropout
+    for epoch in range(hyper.epochs):
+        model.train()
+        for batch in training_batches(lengths, hyper.batch_size, seed, epoch):
+            chosen = [rows[i] for i in batch]
+            inputs = pad(chosen, pad_id)  # [rows, (choices,) length]
+            inputs |= fmt.targets(chosen, inputs["input_ids"].shape[-1])
+            with autocast(precision):
+                loss = model(**{name: tensor.to(engine.device) for name, tensor in inputs.items()}).loss
+            value = loss.item()
+            if not math.isfinite(value):
+                names = ", ".join(name_of(row) for row in chosen)
+                raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
+            engine.backward(loss)
+            engine.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            log.steps += 1
+            log.tokens += sum(row.tokens for row in chosen)
+            losses.append(value)
+            if log.steps % every == 0 or log.steps == all_steps:
+                mean = sum(losses) / len(losses)
+                log.points.append(Point(log.steps, loss=mean))
+                progress(log.steps, all_steps, mean, log.tokens / (time.perf_counter() - began))
+                losses = []
+        dev = dev_score()
+        log.points.append(Point(log.steps, dev=dev))
+        if dev > log.best_dev:
+            log.best_dev, log.best_step = dev, log.steps
+            last = epoch == hyper.epochs - 1
+            best = None if last else {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if best is not None:
+        model.load_state_dict(best)
+    return log
+
+
+def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:
+    decayed, plain = [], []
+    for parameter in model.parameters():
+        (decayed if parameter.ndim >= 2 else plain).append(parameter)  # biases and norm weights are vectors
+    return [{"params": decayed, "weight_decay": hyper.weight_decay}, {"params": plain, "weight_decay": 0.0}]
