@@ -1,0 +1,73 @@
+"""Exact match and F1 of extractive question answering, as SQuAD's official scripts compute them.
+
+Sources: evaluate-v1.1.py (Rajpurkar et al. 2016) and evaluate-v2.0.py (Rajpurkar et al. 2018). XTREME scores XQuAD
+and TyDiQA with the v1.1 rules in every language, English articles included (google-research/xtreme,
+third_party/evaluate_squad.py). MLQA has rules of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from xstilts.metrics import Outcome
+
+Version = Literal["1.1", "2.0"]
+
+_DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def normalize_answer(text: str) -> str:
+    """Lower case without ASCII punctuation, English articles and superfluous white space, in this order."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP_PUNCTUATION)).split())
+
+
+def exact_match(prediction: str, golds: Sequence[str], version: Version = "1.1") -> float:
+    """1.0 when the prediction equals one of ``golds`` after normalisation, else 0.0.
+
+    No ``golds``: the question is unanswerable, and the empty prediction is right. ``version`` "2.0", for data sets
+    with such questions, also passes over golds of which normalisation leaves nothing (SQuAD has three golds ".").
+    """
+    normalized = normalize_answer(prediction)
+    return max(float(normalized == gold) for gold in _normalized_golds(golds, version))
+
+
+def f1(prediction: str, golds: Sequence[str], version: Version = "1.1") -> float:
+    """Largest F1, 0 to 1, between the bags of words of the prediction and of one of ``golds``.
+
+    No ``golds``: 1.0 when the prediction is empty too. ``version`` as in :func:`exact_match`; under "1.1" a gold
+    of which normalisation leaves nothing gives 0, even to an equal prediction.
+    """
+    words = normalize_answer(prediction).split()
+    both_empty = 0.0 if golds and version == "1.1" else 1.0
+    return max(_bag_f1(words, gold.split(), both_empty) for gold in _normalized_golds(golds, version))
+
+
+def outcomes(prediction: str, golds: Sequence[str], version: Version = "1.1") -> dict[str, Outcome]:
+    """Outcomes of one question by metric name."""
+    return {
+        "exact_match": Outcome(exact_match(prediction, golds, version), 1.0),
+        "f1": Outcome(f1(prediction, golds, version), 1.0),
+    }
+
+
+def _normalized_golds(golds: Sequence[str], version: Version) -> list[str]:
+    normalized = [normalize_answer(gold) for gold in golds]
+    if version == "2.0":
+        normalized = [gold for gold in normalized if gold]
+    return normalized or [""]
+
+
+def _bag_f1(predicted: Sequence[str], gold: Sequence[str], both_empty: float) -> float:
+    if not predicted and not gold:
+        return both_empty
+    common = (Counter(predicted) & Counter(gold)).total()
+    if not common:
+        return 0.0
+    precision = common / len(predicted)
+    recall = common / len(gold)
+    return 2 * precision * recall / (precision + recall)
