@@ -1,0 +1,282 @@
+"""The answer in words: what helped, what hurt, whether size matters, and what cannot be concluded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes
+from xstilts.analysis.bootstrap import Resamples
+from xstilts.analysis.comparisons import HELPS, HURTS, NO_EVIDENCE
+from xstilts.analysis.size import ALL_ENCODERS, GROWS, SHRINKS, TOO_FEW, UNDECIDED
+from xstilts.results import Results
+
+QUESTION = (
+    "Does training on an English intermediate task, before the English target task, help in languages without "
+    "training data: which task, by how much, and does it depend on the size of the encoder?"
+)
+
+#: With fewer seeds, the interval says little about how much training varies.
+ENOUGH_SEEDS = 5
+#: With fewer examples a language, percentile intervals are too narrow.
+ENOUGH_EXAMPLES = 50
+_MOST_NAMED = 3  # items of a list that a line of the terminal has room for
+
+# Caveats that a study's own notes may state already, by a word that such a note would hold.
+_MINI = ("mini suite", "Targets named mini-… are the embedded mini suite: their scores are not XTREME's.")
+_TRUNCATED = (
+    "runcat",
+    "Labels with @ are the first layers of one pretrained encoder: no stand-in for pretraining at that size.",
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer piece by piece, each in plain sentences; a piece that has nothing to say is empty."""
+
+    best: tuple[str, ...]  # one sentence a target, span targets first: the recipe that helped most
+    hurt: str
+    size: tuple[str, ...]  # one sentence a target
+    basis: str  # seeds, examples, languages
+    controls: str
+    missing: tuple[str, ...]
+    cannot: tuple[str, ...]  # what cannot be concluded, most important first
+
+    def headline(self) -> str:
+        """Two or three sentences: on the first target, what helped most and whether size matters; then the basis."""
+        return " ".join(piece for piece in (*self.best[:1], *self.size[:1], self.basis) if piece)
+
+    def text(self) -> str:
+        """At most eight lines for the terminal."""
+        lines = [
+            *self.best[:2],  # further targets are in the report
+            self.hurt,
+            *self.size[:1],
+            self.basis,
+            self.controls,
+            _some("Missing: ", self.missing, "; "),
+            _some("Cannot be concluded: ", self.cannot, " "),
+        ]
+        return "\n".join(line for line in lines if line)
+
+
+def answer(results: Results, of: Axes, resamples: Resamples, gains: pl.DataFrame, sizes: pl.DataFrame) -> Answer:
+    """The answer that the gains (GAINS_SCHEMA) and sizes (SIZES_SCHEMA) give."""
+    means = gains.filter(pl.col("language") == ZERO_SHOT)
+    missing = (*_missing(of, resamples), *results.failures)
+    if not means.height:
+        return Answer((_why_no_gains(of),), "", (), _basis(results, of), "", missing, tuple(results.notes))
+    pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
+    compared = means.filter(pl.col("encoder").is_in(pretrained))
+    return Answer(
+        best=tuple(_best(target, of, compared) for target in of.targets),
+        hurt=_hurt(compared),
+        size=tuple(_size(target, of, sizes) for target in of.targets),
+        basis=_basis(results, of),
+        controls=_controls(of, resamples),
+        missing=missing,
+        cannot=_cannot(results, of, gains, sizes),
+    )
+
+
+def signed(points: float) -> str:
+    """Points with sign and one decimal, with a true minus: +4.2, −0.3, 0.0."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def ranged(low: float | None, high: float | None, covers: str) -> str:
+    """An interval in words, with what it covers where that is the examples alone."""
+    if low is None or high is None:
+        return "no interval"
+    only = ", over examples only: one seed" if covers == "examples" else ""
+    return f"95 % interval {signed(low)} to {signed(high)}{only}"
+
+
+def counted(n: int, thing: str, things: str | None = None) -> str:
+    return f"{n:,} {thing if n == 1 else things or thing + 's'}"
+
+
+def _best(target: str, of: Axes, means: pl.DataFrame) -> str:
+    here = means.filter(pl.col("target") == target).sort("gain", descending=True, nulls_last=True)
+    if not here.height:
+        return f"{target}: no comparison with `{BASELINE}` has scores on both sides."
+    helped = here.filter(pl.col("verdict") == HELPS)
+    row = (helped if helped.height else here).row(0, named=True)
+    encoder = of.encoder(row["encoder"])
+    gain = f"{signed(row['gain'])} points ({ranged(row['low'], row['high'], row['covers'])})"
+    where = (
+        f"as the mean over {counted(row['n_languages'], 'non-English language')}, "
+        f"on {row['encoder']} ({encoder.size} parameters without embeddings)"
+    )
+    if not helped.height:
+        return f"{target}: no recipe is shown to help. The largest gain, of {row['recipe']}, is {gain} {where}."
+    return f"{target}: {row['recipe']} helps most, {gain} {where}."
+
+
+def _hurt(means: pl.DataFrame) -> str:
+    hurt = means.filter(pl.col("verdict") == HURTS).sort("gain")
+    if not hurt.height:
+        return f"Hurt: none is shown to ({counted(means.height, 'comparison')})."
+    named = [
+        f"{row['recipe']} on {row['target']}, {row['encoder']}: {signed(row['gain'])} "
+        f"({ranged(row['low'], row['high'], row['covers'])})"
+        for row in hurt.head(_MOST_NAMED).iter_rows(named=True)
+    ]
+    more = f"; and {hurt.height - _MOST_NAMED} more" if hurt.height > _MOST_NAMED else ""
+    return f"Hurt: {'; '.join(named)}{more}."
+
+
+def _size(target: str, of: Axes, sizes: pl.DataFrame) -> str:
+    here = sizes.filter(pl.col("target") == target)
+    if not here.height:
+        return ""
+    # The family with most sizes speaks, for within it nothing but size differs; all encoders only if none has 3.
+    order = pl.DataFrame({"family": here["family"].unique(maintain_order=True)}).join(
+        here.group_by("family").agg(pl.col("n_sizes").max()), on="family", maintain_order="left"
+    )
+    families = [row for row in order.iter_rows() if row[0] != ALL_ENCODERS]
+    family, n_sizes = max(families, key=lambda row: row[1])
+    if n_sizes < 3 and ALL_ENCODERS in here["family"]:
+        family, n_sizes = ALL_ENCODERS, dict(order.iter_rows())[ALL_ENCODERS]
+    if n_sizes < 3:
+        return f"{target}: {counted(n_sizes, 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
+    rows = here.filter(pl.col("family") == family)
+    spread = f"{counted(n_sizes, 'size')} of {family}" if family != ALL_ENCODERS else f"{n_sizes} sizes, families mixed"
+    said = []
+    for verdict in (GROWS, SHRINKS):
+        found = rows.filter(pl.col("verdict") == verdict).sort(pl.col("slope").abs(), descending=True)
+        named = [
+            f"{row['recipe']} {signed(row['slope'])} points per tenfold size "
+            f"({ranged(row['low'], row['high'], row['covers'])})"
+            for row in found.head(_MOST_NAMED).iter_rows(named=True)
+        ]
+        if named:
+            more = f" and {found.height - _MOST_NAMED} more" if found.height > _MOST_NAMED else ""
+            said.append(f"the gain {verdict} with size for {', '.join(named)}{more}")
+    unsure = rows.filter(pl.col("verdict") == UNDECIDED)
+    if unsure.height == rows.height:
+        widest = ", ".join(
+            f"{row['recipe']} {signed(row['slope'])}, {signed(row['low'])} to {signed(row['high'])}"
+            for row in unsure.head(_MOST_NAMED).iter_rows(named=True)
+        )
+        said.append(
+            f"{UNDECIDED} on whether the gain depends on size (points per tenfold size, 95 % interval: {widest})"
+        )
+    elif unsure.height:
+        said.append(f"{UNDECIDED} for {counted(unsure.height, 'other recipe')}")
+    return f"{target}: over {spread}, {'; '.join(said)}."
+
+
+def _basis(results: Results, of: Axes) -> str:
+    main = results.scores.filter(pl.col("main"))
+    if not main.height:
+        return "No scores yet."
+    low, high = main["n"].to_numpy().min(), main["n"].to_numpy().max()
+    examples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    languages = {len(codes) for codes in of.languages.values()}
+    spread = f"{min(languages)}" if len(languages) == 1 else f"{min(languages)} to {max(languages)}"
+    how = ", ".join(
+        f"{name} {'/'.join(sorted(set(main[name].drop_nulls())))}"
+        for name in ("preset", "precision")
+        if main[name].drop_nulls().len()
+    )
+    return (
+        f"Basis: {counted(len(of.seeds), 'seed')}, {examples} examples a language, {spread} languages a target"
+        f"{'; ' + how if how else ''}."
+    )
+
+
+def _controls(of: Axes, resamples: Resamples) -> str:
+    """Pretrained against randomly initialised encoders: without a gap, scores would say nothing of pretraining."""
+    labels = {encoder.label for encoder in of.encoders}
+    said = []
+    for target in of.targets[:_MOST_NAMED]:
+        for encoder in of.encoders:
+            pretrained = encoder.label.removesuffix(" random")
+            if not encoder.random or pretrained not in labels or pretrained == encoder.label:
+                continue
+            for recipe in of.recipes:
+                both = [_zero_shot(of, resamples, label, recipe, target) for label in (pretrained, encoder.label)]
+                if both[0] is not None and both[1] is not None:
+                    said.append(
+                        f"{target}, {pretrained}, {recipe}: pretrained {both[0]:.1f}, untrained control {both[1]:.1f}"
+                    )
+                    break  # one recipe is enough, the first: `none` where it was run
+    return f"Controls (non-English mean): {'; '.join(said[:_MOST_NAMED])}." if said else ""
+
+
+def _zero_shot(of: Axes, resamples: Resamples, encoder: str, recipe: str, target: str) -> float | None:
+    among = [language for language in of.languages[target] if language != "en"]
+    languages = resamples.languages(encoder, recipe, target, among)
+    seeds = resamples.seeds(encoder, recipe, target, languages)
+    return resamples.mean(encoder, recipe, target, languages, seeds).value if seeds else None
+
+
+def _missing(of: Axes, resamples: Resamples) -> tuple[str, ...]:
+    """Cells of the study's grid without scores, or with fewer languages or seeds than the others."""
+    found = []
+    for encoder in of.encoders:
+        for recipe in of.recipes:
+            for target in of.targets:
+                cell, name = (encoder.label, recipe, target), f"{encoder.label}, {recipe}, {target}"
+                languages = resamples.languages(*cell, of.languages[target])
+                if not languages:
+                    found.append(f"{name}: no scores")
+                    continue
+                lacking = [language for language in of.languages[target] if language not in languages]
+                if lacking:
+                    found.append(f"{name}: no scores in {', '.join(lacking)}")
+                seeds = resamples.seeds(*cell, languages)
+                if len(seeds) < len(of.seeds):
+                    found.append(f"{name}: {len(seeds)} of {counted(len(of.seeds), 'seed')} with all languages")
+    return tuple(found)
+
+
+def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame) -> tuple[str, ...]:
+    pretrained = [encoder for encoder in of.encoders if not encoder.random]
+    caveats = []
+    if len(of.seeds) == 1:
+        caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
+    elif len(of.seeds) < ENOUGH_SEEDS:
+        caveats.append(f"{len(of.seeds)} seeds tell little of how training varies; {ENOUGH_SEEDS} or more are better.")
+    for said, applies in (
+        (_MINI, any(target.startswith("mini-") for target in of.targets)),
+        (_TRUNCATED, any("@" in encoder.label for encoder in pretrained)),
+    ):
+        if applies and not any(said[0] in note for note in results.notes):
+            caveats.append(said[1])
+    if sizes.height and (sizes["verdict"] == TOO_FEW).all():
+        caveats.append("Fewer than three sizes of one kind: nothing on how the gain changes with size.")
+    elif ALL_ENCODERS in sizes["family"]:
+        caveats.append(
+            "Encoders of several families differ in more than size: their slope is not the effect of size alone."
+        )
+    fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
+    if fewest < ENOUGH_EXAMPLES:
+        caveats.append(f"As few as {counted(int(fewest), 'example')} a language: such intervals are too narrow.")
+    shown = gains.filter(pl.col("verdict") != NO_EVIDENCE).height
+    caveats.append(
+        f"Intervals are not corrected for their number: of {counted(gains.height, 'comparison')} {shown} exclude 0, "
+        f"about {0.05 * gains.height:.0f} would if no recipe did anything."
+    )
+    return (*caveats, *results.notes)
+
+
+def _why_no_gains(of: Axes) -> str:
+    if not of.recipes:
+        return "No scores yet: nothing can be said."
+    if BASELINE not in of.recipes:
+        return f"No gains: recipe `{BASELINE}` has no scores, and gains are measured against it."
+    if of.recipes == (BASELINE,):
+        return f"No gains: `{BASELINE}` is the only recipe with scores."
+    return f"No gains: no recipe has scores in a non-English language where `{BASELINE}` has some."
+
+
+def _some(head: str, items: Sequence[str], glue: str) -> str:
+    if not items:
+        return ""
+    more = f"{glue}({len(items) - _MOST_NAMED} more in the report)" if len(items) > _MOST_NAMED else ""
+    return head + glue.join(items[:_MOST_NAMED]) + more
