@@ -11,11 +11,6 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
-
-from xstilts.metrics import Outcome
-
-Version = Literal["1.1", "2.0"]
 
 _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -26,38 +21,31 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP_PUNCTUATION)).split())
 
 
-def exact_match(prediction: str, golds: Sequence[str], version: Version = "1.1") -> float:
+def exact_match(prediction: str, golds: Sequence[str], *, unanswerable: bool = False) -> float:
     """1.0 when the prediction equals one of ``golds`` after normalisation, else 0.0.
 
-    No ``golds``: the question is unanswerable, and the empty prediction is right. ``version`` "2.0", for data sets
-    with such questions, also passes over golds of which normalisation leaves nothing (SQuAD has three golds ".").
+    No ``golds``: the question has no answer, and the empty prediction is right. ``unanswerable`` says that the data
+    set has such questions; the v2.0 script then passes over golds of which normalisation leaves nothing, which
+    v1.1 keeps (SQuAD dev has three golds ".").
     """
     normalized = normalize_answer(prediction)
-    return max(float(normalized == gold) for gold in _normalized_golds(golds, version))
+    return max(float(normalized == gold) for gold in _normalized(golds, unanswerable))
 
 
-def f1(prediction: str, golds: Sequence[str], version: Version = "1.1") -> float:
+def f1(prediction: str, golds: Sequence[str], *, unanswerable: bool = False) -> float:
     """Largest F1, 0 to 1, between the bags of words of the prediction and of one of ``golds``.
 
-    No ``golds``: 1.0 when the prediction is empty too. ``version`` as in :func:`exact_match`; under "1.1" a gold
-    of which normalisation leaves nothing gives 0, even to an equal prediction.
+    No ``golds``: 1.0 when the prediction is empty too. ``unanswerable`` as in :func:`exact_match`; without it a gold
+    of which normalisation leaves nothing gives 0, even to an equal prediction, as in v1.1.
     """
     words = normalize_answer(prediction).split()
-    both_empty = 0.0 if golds and version == "1.1" else 1.0
-    return max(_bag_f1(words, gold.split(), both_empty) for gold in _normalized_golds(golds, version))
+    both_empty = 1.0 if unanswerable or not golds else 0.0
+    return max(_bag_f1(words, gold.split(), both_empty) for gold in _normalized(golds, unanswerable))
 
 
-def outcomes(prediction: str, golds: Sequence[str], version: Version = "1.1") -> dict[str, Outcome]:
-    """Outcomes of one question by metric name."""
-    return {
-        "exact_match": Outcome(exact_match(prediction, golds, version), 1.0),
-        "f1": Outcome(f1(prediction, golds, version), 1.0),
-    }
-
-
-def _normalized_golds(golds: Sequence[str], version: Version) -> list[str]:
+def _normalized(golds: Sequence[str], unanswerable: bool) -> list[str]:
     normalized = [normalize_answer(gold) for gold in golds]
-    if version == "2.0":
+    if unanswerable:
         normalized = [gold for gold in normalized if gold]
     return normalized or [""]
 

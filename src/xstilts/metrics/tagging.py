@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from xstilts.metrics import Outcome
+Tags = Sequence[Sequence[str]]  # of sentences
 
 
 class Entity(NamedTuple):
@@ -21,9 +21,26 @@ class Entity(NamedTuple):
     end: int
 
 
-def token_accuracy(predicted: Sequence[str], gold: Sequence[str]) -> Outcome:
-    """Correct tags over tokens of one sentence. Raises ValueError when the lengths differ."""
-    return Outcome(float(sum(p == g for p, g in zip(predicted, gold, strict=True))), float(len(gold)))
+def accuracy(gold: Tags, predicted: Tags) -> list[tuple[float, float]]:
+    """Correct tags over tokens, for each sentence. Raises ValueError when the lengths differ."""
+    return [
+        (float(sum(g == p for g, p in zip(sentence, guess, strict=True))), float(len(sentence)))
+        for sentence, guess in zip(gold, predicted, strict=True)
+    ]
+
+
+def entity_f1(gold: Tags, predicted: Tags) -> list[tuple[float, float]]:
+    """2·correct over predicted + gold entities, for each sentence; correct: same type, start and end.
+
+    Raises ValueError when the lengths differ, and for tags as :func:`entities` does.
+    """
+    outcomes = []
+    for sentence, guess in zip(gold, predicted, strict=True):
+        if len(sentence) != len(guess):
+            raise ValueError(f"{len(guess)} predicted tags for {len(sentence)} tokens")
+        there, found = entities(sentence), entities(guess)
+        outcomes.append((2.0 * len(set(there) & set(found)), float(len(there) + len(found))))
+    return outcomes
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
@@ -42,15 +59,3 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         if type_ and not open_type:
             start, open_type = position, type_
     return found
-
-
-def entity_f1(predicted: Sequence[str], gold: Sequence[str]) -> Outcome:
-    """2·correct over predicted + gold entities of one sentence; correct: same type, start and end.
-
-    Raises ValueError when the lengths differ, and for tags as :func:`entities` does.
-    """
-    if len(predicted) != len(gold):
-        raise ValueError(f"{len(predicted)} predicted tags for {len(gold)} tokens")
-    predicted_entities, gold_entities = entities(predicted), entities(gold)
-    correct = len(set(predicted_entities) & set(gold_entities))
-    return Outcome(2.0 * correct, float(len(predicted_entities) + len(gold_entities)))
