@@ -1,0 +1,34 @@
+# Sets itself up: every target that runs xstilts first builds .venv from pyproject.toml and constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+	@echo "  PYTHON=python3.12 make ... picks the interpreter (3.10 to 3.13)."
+
+demo: $(READY)  ## train and compare small encoders on the bundled data, write runs/quickstart/report.html
+	@$(BIN)/xstilts run studies/quickstart.yaml
+
+test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
+	@$(BIN)/python -m pytest
+
+lint: $(READY)  ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:  ## remove .venv and caches; the store (.xstilts) and the reports (runs) stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "xstilts needs Python 3.10 or newer; name one with PYTHON=/path/to/python3 make ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "could not create .venv; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	@echo "Installing xstilts and the pinned versions of constraints.txt into .venv (once; a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	@touch $@
