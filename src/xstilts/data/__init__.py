@@ -1,0 +1,7 @@
+"""The examples of a task: loaded from the user's files or the mini suite, fingerprinted, cut and capped."""
+
+from __future__ import annotations
+
+from xstilts.data.load import available, cap, fingerprint, load
+
+__all__ = ["available", "cap", "fingerprint", "load"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -31,9 +31,22 @@ class Files(BaseModel):
     dev: str | None = None
     test: str | None = None
     test_gold: str | None = Field(None, description="a file of labels, one a line, where `test` has none")
-    columns: tuple[str, ...] = Field((), description="what a table's columns hold, `_` for one to pass over")
-    header: bool = False
+    columns: tuple[str, ...] | dict[str, str] = Field(
+        (), description="what a table's columns hold, `_` for one to pass over; or, by the names in its first row"
+    )
+    header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
     codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
+
+    @model_validator(mode="after")
+    def _columns_fit_the_reader(self) -> Files:
+        if (self.reader == "tsv") != bool(self.columns):
+            raise ValueError(f"`columns` must be given for the reader tsv, and only there ({self.reader})")
+        unknown = set(self.columns) - {"premise", "hypothesis", "label", "language", "_"}
+        if unknown:
+            raise ValueError(f"`columns` knows premise, hypothesis, label, language and _, not {sorted(unknown)}")
+        if self.columns and "premise" not in self.columns:
+            raise ValueError("`columns` must name a premise (the text, or the first of two)")
+        return self
 
 
 class Task(BaseModel):
@@ -47,7 +60,9 @@ class Task(BaseModel):
     languages: tuple[str, ...]
     metric: str = Field(description="the main metric; a format may report others beside it")
     files: Files
+    also: tuple[Files, ...] = Field((), description="other layouts of the same data, tried in order after `files`")
     labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
+    unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
     licence: str
     citation: str
@@ -61,9 +76,13 @@ class Task(BaseModel):
         return self
 
     @property
+    def layouts(self) -> tuple[Files, ...]:
+        return (self.files, *self.also)
+
+    @property
     def training_task(self) -> str | None:
         """Name of the task whose English data fine-tunes this one; None where nothing is trained (retrieval)."""
-        return self.train or (self.name if self.files.train else None)
+        return self.train or (self.name if any(layout.train for layout in self.layouts) else None)
 
 
 class Catalog:
@@ -80,7 +99,7 @@ class Catalog:
     def __contains__(self, name: str) -> bool:
         return name in self._tasks
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks.values())
 
     def with_files(self, paths: Iterable[Path]) -> Catalog:

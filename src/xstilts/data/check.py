@@ -1,0 +1,178 @@
+"""`xstilts data check`: read data files as a run would, and tell all that is wrong with them at once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
+from xstilts.data.problems import Problems
+from xstilts.data.readers import Source, read
+from xstilts.data.readers.text import json_document, lines
+from xstilts.errors import UserError
+from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Files that were read together: a split of a task in a language, or one file by its layout alone."""
+
+    paths: tuple[Path, ...]
+    what: str  # e.g. "xquad test de", or the layout
+    examples: int
+    gold: int  # how many of them have gold
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found; ``problems`` holds one line each, and none means that a run can use the files."""
+
+    checked: tuple[Checked, ...]
+    problems: tuple[str, ...]
+    not_recognised: tuple[Path, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        """The report for people: counts, then what was not recognised, then the problems."""
+        told = []
+        for one in self.checked:
+            files = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0]} and {len(one.paths) - 1} more"
+            without = one.examples - one.gold
+            gold = "" if not without else ", without gold" if not one.gold else f", {without:,} without gold"
+            told.append(f"{files}: {one.what}, {one.examples:,} examples{gold}")
+        by_folder: dict[Path, list[str]] = {}
+        for path in self.not_recognised:
+            by_folder.setdefault(path.parent, []).append(path.name)
+        for folder, names in by_folder.items():
+            few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            told.append(f"{folder}: not recognised: {few}")
+        return [*told, *self.problems]
+
+
+def check(path: Path, catalog: Catalog | None = None) -> Report:
+    """Read every file under ``path`` (a data folder, a part of one, or one file) that a run could use.
+
+    Files are recognised by the patterns of the catalog; a single file that no pattern names is read by its layout
+    (SQuAD-style JSON, pairs in JSON, CoNLL-U, JSON lines, CSV, tables). Raises UserError where there is no such file.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; give a data folder or a data file")
+    files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
+    problems = Problems(collect=True)
+    checked: list[Checked] = []
+    seen: set[Path] = set()
+    for task, split, language, source in _recognised(files, builtin_catalog() if catalog is None else catalog):
+        examples = read(source, problems)
+        seen.update(source.paths, [source.gold] if source.gold else [])
+        checked.append(_checked(source, f"{task.name} {split} {language}", examples))
+    rest = [file for file in files if file not in seen]
+    if path.is_file() and rest and (guess := _by_layout(path, problems)) is not None:
+        checked.append(_checked(guess, f"layout {guess.layout.reader}", read(guess, problems)))
+        rest = []
+    return Report(tuple(checked), tuple(problems.lines()), tuple(rest))
+
+
+def _checked(source: Source, what: str, examples: list[Example]) -> Checked:
+    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)))
+
+
+def _has_gold(example: Example) -> bool:
+    match example:
+        case ClassificationExample() | MultipleChoiceExample():
+            return example.label is not None
+        case SpanExample():
+            return example.has_gold
+        case TaggingExample():
+            return example.tags is not None
+    return True
+
+
+def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Split, str, Source]]:
+    """The sources that ``files`` make up, by the catalog's patterns matched against the end of their paths."""
+    names = [(file, file.resolve().as_posix()) for file in files]
+    for task in catalog:
+        for layout in task.layouts:
+            if layout.reader == "mini":
+                continue
+            for split in SPLITS:
+                pattern = {"train": layout.train, "dev": layout.dev, "test": layout.test}[split]
+                if pattern is not None:
+                    yield from _of_pattern(task, layout, split, pattern, names)
+
+
+def _of_pattern(
+    task: Task, layout: Files, split: Split, pattern: str, names: list[tuple[Path, str]]
+) -> Iterator[tuple[Task, Split, str, Source]]:
+    languages = {layout.codes.get(language, language): language for language in task.languages}
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for file, name in names:
+        if (match := _regex(pattern).search(name)) is None:
+            continue
+        data = name[: match.start("tail")]
+        if "{lang}" not in pattern:
+            among = task.languages if "language" in layout.columns else task.languages[:1]
+            for language in among:
+                groups.setdefault((data, language), []).append(file)
+        elif match["lang"] in languages:
+            groups.setdefault((data, languages[match["lang"]]), []).append(file)
+    for (data, language), paths in sorted(groups.items()):
+        gold = Path(data) / layout.test_gold if split == "test" and layout.test_gold else None
+        by_name = {name: file for file, name in names}
+        gold = by_name.get(str(gold), gold) if gold else None
+        yield task, split, language, Source(tuple(paths), layout, language, task.labels, gold)
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A catalog pattern as a regular expression for the end of a path; `{lang}` is one and the same throughout."""
+    parts = re.split(r"(\{lang\}|\*)", pattern)
+    named = False
+    expression = ""
+    for part in parts:
+        if part == "{lang}":
+            expression += "(?P=lang)" if named else "(?P<lang>[^/.-]+)"
+            named = True
+        else:
+            expression += "[^/]*" if part == "*" else re.escape(part)
+    return re.compile(f"(?:^|/)(?P<tail>{expression})$")
+
+
+def _by_layout(path: Path, problems: Problems) -> Source | None:
+    """How to read a file that the catalog does not know, from its name's ending and its first rows; None if unclear."""
+    tail = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    match tail:
+        case ".json":
+            document = json_document(path, Problems(collect=True))
+            pairs = isinstance(document, dict) and "data" not in document and "0" in document
+            labels = (
+                sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)}) if pairs else []
+            )
+            return Source((path,), Files(reader="pairs_json" if pairs else "squad"), "", tuple(labels))
+        case ".conllu" | ".conllu.gz":
+            return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
+        case ".csv":
+            return Source((path,), Files(reader="cosmosqa"), "")
+        case ".jsonl":
+            first = next((line for _, line in lines(path, Problems(collect=True))), "")
+            reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
+            return Source((path,), Files(reader=reader), "")
+        case ".tsv":
+            return _table(path)
+    return None
+
+
+def _table(path: Path) -> Source:
+    """A table without a catalog entry: tokens where empty lines part the sentences, else two texts and a label."""
+    rows = [line.split("\t") for _, line in lines(path, Problems(collect=True))]
+    width = len(rows[0]) if rows else 0
+    if any(row == [""] for row in rows) and width <= 2:
+        return Source((path,), Files(reader="tokens"), "", tuple({row[-1] for row in rows}))
+    columns = ("premise", "hypothesis", "label")[:width] if width <= 3 else ("premise", *["_"] * (width - 1))
+    return Source((path,), Files(reader="tsv", columns=columns), "", tuple(Counter(row[-1] for row in rows)))

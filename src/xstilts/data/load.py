@@ -1,0 +1,217 @@
+"""From a catalog entry to examples: which files, read by which reader, and which part of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.examples import (
+    ClassificationExample,
+    Example,
+    MultipleChoiceExample,
+    RetrievalExample,
+    SpanExample,
+    TaggingExample,
+)
+from xstilts.data.problems import Problems
+from xstilts.data.readers import Source, read
+from xstilts.errors import UserError, did_you_mean
+from xstilts.tasks import Files, Split, Task
+
+#: Goes up when reading, cutting or numbering changes what examples the same files give.
+VERSION = 1
+
+#: Share of the training groups that is cut out as dev where a task has no dev files.
+DEV_SHARE = 0.1
+
+
+def load(task: Task, split: Split, language: str, data: Path | None) -> list[Example]:
+    """The examples of a split in one language; ``data`` is the data folder (None does for the mini suite).
+
+    Where the catalog entry has no dev files, dev is a tenth of train: the groups (all the examples on one passage,
+    premise or prompt) with the lowest sha256 of their text; train is the rest. Raises UserError, naming file and
+    line, where files are missing or faulty.
+    """
+    located = _locate(task, split, language, data)
+    examples = list(_read(task.model_dump_json(), located, _stat(located)))
+    return cut(examples, split, _name(task, split)) if located.cut else examples
+
+
+def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> str:
+    """A sha256 over all that decides the examples: the bytes of the files, and how the catalog entry reads them."""
+    located = _locate(task, split, language, data)
+    layout = task.layouts[located.layout]
+    parts: dict[str, Any] = {
+        "version": VERSION,
+        "format": task.format,
+        "labels": task.labels,
+        "reader": layout.reader,
+        "columns": layout.columns,
+        "header": layout.header,
+        "language": language,
+        "split": split if located.cut or layout.reader == "mini" else None,
+    }
+    if layout.reader == "mini":
+        from xstilts.data import mini
+
+        parts["mini"] = [located.pattern, str(mini.VERSION)]
+    else:
+        parts["files"] = [_file_sha256(*stat) for stat in _stat(located)]
+        parts["gold"] = located.gold is not None
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def available(task: Task, split: Split, data: Path | None) -> tuple[str, ...]:
+    """The task's languages for which the files of ``split`` are there, in the catalog's order."""
+    return tuple(language for language in task.languages if _find(task, split, language, data) is not None)
+
+
+def cap(examples: Sequence[Example], n: int) -> list[Example]:
+    """At most ``n`` examples, in file order: those with the lowest sha256 of their id.
+
+    A sample that is the same in every run, and in every language of a parallel corpus.
+    """
+    if len(examples) <= n:
+        return list(examples)
+    kept = set(sorted(range(len(examples)), key=lambda index: _sha256(examples[index].id))[:n])
+    return [example for index, example in enumerate(examples) if index in kept]
+
+
+def cut(examples: Sequence[Example], split: Split, what: str = "train") -> list[Example]:
+    """The dev or the train part of training data that has no dev files; see ``load``."""
+    groups = sorted({_group(example) for example in examples}, key=_sha256)
+    if len(groups) < 2:
+        raise UserError(f"{what}: one passage or premise only, too few to cut dev out of; give `dev` files")
+    dev = set(groups[: max(1, round(DEV_SHARE * len(groups)))])
+    return [example for example in examples if (_group(example) in dev) == (split == "dev")]
+
+
+def _group(example: Example) -> str:
+    match example:
+        case SpanExample():
+            return example.context
+        case ClassificationExample():
+            return example.premise
+        case MultipleChoiceExample():
+            return example.prompt
+        case TaggingExample():
+            return " ".join(example.tokens)
+        case RetrievalExample():
+            return example.source
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the examples of a split in one language come from: a layout of the task, its pattern, the files."""
+
+    layout: int  # place in task.layouts
+    pattern: str
+    split: Split  # of the files: train where dev is to be cut out of it
+    cut: bool
+    language: str
+    paths: tuple[Path, ...] = ()
+    gold: Path | None = None
+
+
+def file_name(pattern: str, layout: Files, language: str) -> str:
+    """``pattern`` with the language filled in, under the code that the files have for it."""
+    return pattern.replace("{lang}", layout.codes.get(language, language))
+
+
+def _pattern(layout: Files, split: Split) -> str | None:
+    return {"train": layout.train, "dev": layout.dev, "test": layout.test}[split]
+
+
+def _candidates(task: Task, split: Split, language: str) -> list[Located]:
+    """A row for each layout that has the split; their files may be there or not."""
+    cut = split != "test" and not any(layout.dev for layout in task.layouts)
+    source: Split = "train" if cut else split
+    return [
+        Located(index, pattern, source, cut, language)
+        for index, layout in enumerate(task.layouts)
+        if (pattern := _pattern(layout, source)) is not None
+    ]
+
+
+def _find(task: Task, split: Split, language: str, data: Path | None) -> Located | None:
+    """The first layout whose files are there."""
+    for located in _candidates(task, split, language):
+        layout = task.layouts[located.layout]
+        if layout.reader == "mini":
+            from xstilts.data import mini
+
+            if language in mini.LANGUAGES:
+                return located
+        elif data is not None and (paths := matching(data, file_name(located.pattern, layout, language))):
+            with_gold = split == "test" and layout.test_gold is not None
+            gold = data / file_name(layout.test_gold or "", layout, language) if with_gold else None
+            return replace(located, paths=paths, gold=gold)
+    return None
+
+
+def _locate(task: Task, split: Split, language: str, data: Path | None) -> Located:
+    name = _name(task, split)
+    if language not in task.languages:
+        raise UserError(f"{name}: the task has no language {language!r}; {did_you_mean(language, task.languages)}")
+    found = _find(task, split, language, data)
+    if found is not None:
+        return found
+    candidates = _candidates(task, split, language)
+    if not candidates:
+        trained = f"; it is trained on {task.train!r}" if task.train and split != "test" else ""
+        raise UserError(f"{name}: the catalog entry has no such split{trained}")
+    patterns = [(one.pattern, layout) for one in candidates if (layout := task.layouts[one.layout]).reader != "mini"]
+    if not patterns:
+        raise UserError(f"{name}: the mini suite has no language {language!r}; name others in `languages`")
+    if data is None:
+        raise UserError(f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files")
+    if not data.is_dir():
+        raise UserError(f"{data}: no such folder; set `data:` in the study or XSTILTS_DATA to the data folder")
+    wanted = " nor ".join(file_name(pattern, layout, language) for pattern, layout in patterns)
+    there = available(task, split, data)
+    others = f"; files are there for {' '.join(there)}" if there else ""
+    source = f"; get it from {task.url}" if task.url else ""
+    raise UserError(f"{data}: no {wanted} ({name}, {language}){others}{source}")
+
+
+def _name(task: Task, split: Split) -> str:
+    return f"{task.name} {split}"
+
+
+def matching(data: Path, pattern: str) -> tuple[Path, ...]:
+    """The files under ``data`` that a pattern names, sorted."""
+    return tuple(sorted(path for path in data.glob(pattern) if path.is_file()))
+
+
+Stat = tuple[Path, int, int]
+
+
+def _stat(located: Located) -> tuple[Stat, ...]:
+    """Path, size and time of change of each file: what a cached reading is good for."""
+    paths = [*located.paths, *([located.gold] if located.gold and located.gold.is_file() else [])]
+    return tuple((path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths)
+
+
+@lru_cache(maxsize=256)
+def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Example, ...]:
+    task = Task.model_validate_json(task_json)
+    layout = task.layouts[located.layout]
+    if layout.reader == "mini":
+        from xstilts.data import mini
+
+        return tuple(mini.generate(located.pattern, located.split, located.language))
+    return tuple(read(Source(located.paths, layout, located.language, task.labels, located.gold), Problems()))
+
+
+@lru_cache(maxsize=4096)
+def _file_sha256(path: Path, _size: int, _changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,45 @@
+"""What is wrong with data files: raised at the first fault, or collected so that all can be told at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from xstilts.errors import UserError
+
+#: Faults told of one file; the rest are counted. A file in the wrong layout is wrong in every row.
+CAP = 10
+
+
+class Problems:
+    """Takes the faults that readers find.
+
+    A run cannot use a faulty file, so by default the first fault raises UserError. With ``collect`` reading goes
+    on and ``lines()`` tells all of them, at most ``CAP`` a file.
+    """
+
+    def __init__(self, collect: bool = False):
+        self._collect = collect
+        self._lines: dict[Path, list[str]] = {}
+        self._counts: Counter[Path] = Counter()
+
+    def add(self, path: Path, what: str, line: int | None = None) -> None:
+        """Note that ``what`` is wrong in ``path``; ``what`` ends with what to do."""
+        message = f"{path}: {what}" if line is None else f"{path}:{line}: {what}"
+        if not self._collect:
+            raise UserError(message)
+        self._counts[path] += 1
+        if self._counts[path] <= CAP:
+            self._lines.setdefault(path, []).append(message)
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def lines(self) -> list[str]:
+        """One line a fault, file by file, and one line for those of a file that went over the cap."""
+        told: list[str] = []
+        for path, lines in self._lines.items():
+            told += lines
+            if self._counts[path] > CAP:
+                told.append(f"{path}: {self._counts[path] - CAP} more problems; mend those above and check again")
+        return told

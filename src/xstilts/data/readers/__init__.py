@@ -1,0 +1,63 @@
+"""Readers of the official file layouts, by the name that a catalog entry gives as `reader`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from xstilts.data.examples import ClassificationExample, Example
+from xstilts.data.problems import Problems
+from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
+from xstilts.data.readers.pairs import read_pairs_json, read_tsv
+from xstilts.data.readers.parallel import read_tatoeba
+from xstilts.data.readers.source import Source
+from xstilts.data.readers.squad import read_squad
+from xstilts.data.readers.tokens import read_conllu, read_tokens
+from xstilts.errors import UserError, did_you_mean
+
+__all__ = ["READERS", "Source", "read"]
+
+READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
+    "squad": read_squad,
+    "tsv": read_tsv,
+    "pairs_json": read_pairs_json,
+    "choices": read_choices,
+    "commonsenseqa": read_commonsenseqa,
+    "hellaswag": read_hellaswag,
+    "cosmosqa": read_cosmosqa,
+    "tokens": read_tokens,
+    "conllu": read_conllu,
+    "tatoeba": read_tatoeba,
+}
+
+
+def read(source: Source, problems: Problems) -> list[Example]:
+    """The examples of ``source``, in file order. What is wrong goes to ``problems``, which may raise UserError."""
+    name = source.layout.reader
+    if name not in READERS:
+        raise UserError(f"unknown reader {name!r} in a catalog entry: {did_you_mean(name, READERS)}")
+    before = len(problems)
+    examples = list(READERS[name](source, problems))
+    path = source.paths[0]
+    if not examples and len(problems) == before:
+        problems.add(path, "no examples; the file is empty" + _of_language(source))
+    repeated = [id for id, count in Counter(example.id for example in examples).items() if count > 1]
+    if repeated:
+        among = f" over {len(source.paths)} files (read one of them only)" if len(source.paths) > 1 else ""
+        problems.add(path, f"{len(repeated)} ids occur more than once{among}, the first {repeated[0]!r}; keep one each")
+    if _is_placeholder(examples, source.labels):
+        what = f"all {len(examples)} rows have the same label: a placeholder, not gold; use files with gold labels"
+        problems.add(path, what)
+    return examples
+
+
+def _of_language(source: Source) -> str:
+    return f", or holds none of language {source.language!r}" if "language" in source.layout.columns else ""
+
+
+def _is_placeholder(examples: Sequence[Example], labels: Sequence[str]) -> bool:
+    """Copies of XTREME's test files carry one and the same label in every row; scored, they give chance level."""
+    if len(examples) < 100 or len(labels) < 2:
+        return False
+    found = {example.label for example in examples if isinstance(example, ClassificationExample)}
+    return len(found) == 1 and None not in found

@@ -1,0 +1,120 @@
+"""Multiple choice: CommonsenseQA in its three layouts, HellaSwag, Cosmos QA."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from typing import Any, TypeGuard
+
+from xstilts.data.examples import MultipleChoiceExample
+from xstilts.data.problems import Problems
+from xstilts.data.readers.source import Source
+from xstilts.data.readers.text import json_lines, lines
+
+#: id (None: the number of the row stands in), prompt, choices, label; None where the row is not in the layout.
+Parsed = tuple[str | None, str, list[str], int | None] | None
+
+
+def read_choices(source: Source, problems: Problems) -> Iterator[MultipleChoiceExample]:
+    """JSON lines {choices, query, gold}, gold counted from 0; the id is the row's number."""
+    return _read_lines(source, problems, _plain, "{choices, query, gold}")
+
+
+def read_commonsenseqa(source: Source, problems: Problems) -> Iterator[MultipleChoiceExample]:
+    """CommonsenseQA's JSON lines: {id, question: {stem, choices: [{label, text}]}, answerKey} as published, or
+    {id, question, choices: {label, text}, answerKey} as on the hub. Without answerKey (the test set) there is no gold.
+    """
+    return _read_lines(source, problems, _commonsenseqa, "{id, question, choices, answerKey}")
+
+
+def read_hellaswag(source: Source, problems: Problems) -> Iterator[MultipleChoiceExample]:
+    """HellaSwag's JSON lines: the prompt is ctx_a, a choice is ctx_b and an ending (as jiant's hellaswag.py:56-57)."""
+    return _read_lines(source, problems, _hellaswag, "{ind, ctx_a, ctx_b, endings, label}")
+
+
+def _read_lines(
+    source: Source, problems: Problems, parse: Callable[[dict[str, Any]], Parsed], layout: str
+) -> Iterator[MultipleChoiceExample]:
+    number = 0
+    for path in source.paths:
+        for line, row in json_lines(path, problems):
+            number += 1
+            parsed = parse(row)
+            if parsed is None:
+                problems.add(path, f"not in the layout {layout}; has {', '.join(row) or 'nothing'}", line)
+                continue
+            id, prompt, choices, label = parsed
+            if label is not None and not 0 <= label < len(choices):
+                problems.add(path, f"label {label} of {len(choices)} choices; they count from 0", line)
+            yield MultipleChoiceExample(id or str(number), prompt, tuple(choices), label)
+
+
+def _texts(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(text, str) for text in value)
+
+
+def _plain(row: dict[str, Any]) -> Parsed:
+    match row:
+        case {"query": str(prompt), "choices": choices} if _texts(choices):
+            label = row.get("gold")
+            return (None, prompt, choices, label) if label is None or isinstance(label, int) else None
+    return None
+
+
+def _commonsenseqa(row: dict[str, Any]) -> Parsed:
+    match row:
+        case {"id": str(id), "question": {"stem": str(prompt), "choices": [*listed]}}:
+            marks = [choice.get("label") if isinstance(choice, dict) else None for choice in listed]
+            choices = [choice.get("text") if isinstance(choice, dict) else None for choice in listed]
+        case {"id": str(id), "question": str(prompt), "choices": {"label": [*marks], "text": [*choices]}}:
+            pass
+        case _:
+            return None
+    key = row.get("answerKey") or None
+    if not _texts(choices) or len(marks) != len(choices) or (key is not None and key not in marks):
+        return None
+    return id, prompt, choices, None if key is None else marks.index(key)
+
+
+def _hellaswag(row: dict[str, Any]) -> Parsed:
+    match row:
+        case {"ind": int(id), "ctx_a": str(prompt), "ctx_b": str(start), "endings": endings} if _texts(endings):
+            label = row.get("label")
+            if label is not None and not isinstance(label, int):
+                return None
+            return str(id), prompt, [f"{start} {ending}".strip() for ending in endings], label
+    return None
+
+
+COSMOSQA_COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
+
+
+def read_cosmosqa(source: Source, problems: Problems) -> Iterator[MultipleChoiceExample]:
+    """Cosmos QA's CSV; the prompt is context and question. A line number is that of a row's last line."""
+    for path in source.paths:
+        rows = csv.reader((line + "\n" for _, line in lines(path, problems)), strict=True)
+        header = next(rows, [])
+        missing = [name for name in COSMOSQA_COLUMNS[:-1] if name not in header]
+        if missing:
+            problems.add(path, f"no column {missing[0]!r} in the first row; expected {', '.join(COSMOSQA_COLUMNS)}", 1)
+            continue
+        try:
+            for cells in rows:
+                if len(cells) != len(header):
+                    problems.add(
+                        path, f"{len(cells)} columns, not {len(header)}; quote texts with commas", rows.line_num
+                    )
+                    continue
+                row = dict(zip(header, cells, strict=True))
+                label = row.get("label", "")
+                if label not in ("0", "1", "2", "3", ""):
+                    problems.add(path, f"label {label!r}; 0 to 3, or empty without gold", rows.line_num)
+                    label = ""
+                yield MultipleChoiceExample(
+                    row["id"],
+                    f"{row['context']} {row['question']}",
+                    tuple(row[f"answer{n}"] for n in range(4)),
+                    int(label) if label else None,
+                )
+        except csv.Error as error:
+            problems.add(path, f"not valid CSV ({error}); mend the quotes", rows.line_num)

@@ -1,0 +1,100 @@
+"""Sentence pairs with a label: tables (XNLI, PAWS-X, GLUE) and JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from xstilts.data.examples import ClassificationExample
+from xstilts.data.problems import Problems
+from xstilts.data.readers.source import Source
+from xstilts.data.readers.text import json_document, lines
+from xstilts.errors import did_you_mean
+
+Row = tuple[Path, int, dict[str, str]]
+
+
+def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
+    """Rows of tab-separated tables without quoting; the id is the row's number, so that parallel files stay parallel.
+
+    ``columns`` of the layout says what the columns hold: `premise`, `hypothesis`, `label`, `language` (rows of other
+    languages are passed over), `_` for any other. A list goes by position, and a file as a whole may lack a last
+    column `label`: it has no gold then, unless the layout names a `test_gold` file. A mapping goes by the names in
+    the first row.
+    """
+    gold: list[str] = []
+    if source.gold is not None:
+        for line, label in lines(source.gold, problems):
+            source.check_labels([label], source.gold, line, problems)
+            gold.append(label)
+    number = 0
+    for path, line, row in _rows(source, problems):
+        if row.get("language", source.language) != source.language:
+            continue
+        number += 1
+        own = row.get("label")
+        if own is not None:
+            source.check_labels([own], path, line, problems)
+        elif number <= len(gold):
+            own = gold[number - 1]
+        yield ClassificationExample(str(number), row["premise"], row.get("hypothesis"), own)
+    if source.gold is not None and len(gold) != number:
+        problems.add(source.gold, f"{len(gold)} labels for {number} rows of {source.paths[0].name}; one label a row")
+
+
+def _rows(source: Source, problems: Problems) -> Iterator[Row]:
+    columns = source.layout.columns
+    for path in source.paths:
+        table = lines(path, problems)
+        if isinstance(columns, dict):
+            fields = _named_columns(columns, path, table, problems)
+            if fields is None:
+                continue
+        else:
+            fields = list(columns)
+            if source.layout.header:
+                next(table, None)
+        width = None
+        for number, line in table:
+            cells = line.split("\t")
+            if width is None:  # the first row tells whether the file has labels
+                unlabelled = not isinstance(columns, dict) and fields[-1] == "label" and len(cells) == len(fields) - 1
+                width = len(cells) if unlabelled else len(fields)
+            if len(cells) == width:
+                yield path, number, dict(zip(fields, cells, strict=False))
+            else:
+                what = "an empty line" if line == "" else f"{len(cells)} columns"
+                named = ", ".join(fields[:width]) if width <= 4 else f"{width} columns"
+                problems.add(path, f"{what}; expected {named}, separated by tabs", number)
+
+
+def _named_columns(
+    columns: dict[str, str], path: Path, table: Iterator[tuple[int, str]], problems: Problems
+) -> list[str] | None:
+    """What each column of ``table`` holds, by the names in its first row; None when one is missing."""
+    number, line = next(table, (1, ""))
+    header = line.split("\t")
+    missing = [name for name in columns.values() if name not in header]
+    if missing:
+        problems.add(path, f"no column {missing[0]!r} in the first row; {did_you_mean(missing[0], header)}", number)
+        return None
+    held = {name: field for field, name in columns.items()}
+    return [held.get(name, "_") for name in header]
+
+
+def read_pairs_json(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
+    """One JSON object a file, {"0": {"text_a": …, "text_b": …, "label": …}, …}; the key is the id."""
+    for path in source.paths:
+        document = json_document(path, problems)
+        if document is None:
+            continue
+        if not isinstance(document, dict):
+            problems.add(path, 'not an object of pairs; the layout is {"0": {text_a, text_b, label}}')
+            continue
+        for id, row in document.items():
+            match row:
+                case {"text_a": str(premise), "text_b": str(hypothesis), "label": str(label)}:
+                    source.check_labels([label], path, None, problems)
+                    yield ClassificationExample(id, premise, hypothesis, label)
+                case _:
+                    problems.add(path, f"{id!r}: not {{text_a, text_b, label}}, all three texts; mend the entry")

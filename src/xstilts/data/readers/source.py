@@ -1,0 +1,32 @@
+"""What a reader is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from xstilts.data.problems import Problems
+from xstilts.errors import did_you_mean
+from xstilts.tasks import Files
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one split in one language, and what the catalog entry says of them."""
+
+    paths: tuple[Path, ...]
+    layout: Files
+    language: str
+    labels: tuple[str, ...] = ()
+    gold: Path | None = None
+
+    def labels_hold(self, labels: Iterable[str]) -> bool:
+        """Whether all of ``labels`` are in the label set."""
+        return set(labels).issubset(self.labels)
+
+    def check_labels(self, labels: Iterable[str], path: Path, line: int | None, problems: Problems) -> None:
+        """Add a problem for each of ``labels`` that is not in the label set."""
+        for label in labels:
+            if label not in self.labels:
+                problems.add(path, f"label {label!r} is not in the label set; {did_you_mean(label, self.labels)}", line)

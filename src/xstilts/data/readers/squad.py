@@ -1,0 +1,101 @@
+"""SQuAD-style JSON: SQuAD v1.1 and v2.0, XQuAD, MLQA, TyDiQA-GoldP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.examples import Answer, SpanExample
+from xstilts.data.problems import Problems
+from xstilts.data.readers.source import Source
+from xstilts.data.readers.text import json_document
+
+
+def read_squad(source: Source, problems: Problems) -> Iterator[SpanExample]:
+    """Questions in file order, under their own ids.
+
+    Unanswerable (SQuAD v2) is what ``is_impossible`` says. A question without answers, or with empty ones only (so
+    XTREME blanks its test files), has no gold. Ids that are bare numbers and repeat (XTREME's copy of TyDiQA numbers
+    the questions anew in every part) identify nothing: the number of the question in the file stands in.
+    """
+    for path in source.paths:
+        examples = list(_questions(path, problems))
+        ids = Counter(example.id for example in examples)
+        if len(ids) < len(examples) and all(id.isdecimal() for id in ids):
+            examples = [replace(example, id=str(number)) for number, example in enumerate(examples, start=1)]
+        yield from examples
+
+
+def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
+    document = json_document(path, problems)
+    if document is None:
+        return
+    misplaced: list[str] = []
+    answers_in_all = 0
+    for where, article in _items(document, "data", "", path, problems):
+        for where_paragraph, paragraph in _items(article, "paragraphs", where, path, problems):
+            context = _text(paragraph, "context", where_paragraph, path, problems)
+            for where_question, row in _items(paragraph, "qas", where_paragraph, path, problems):
+                question = _text(row, "question", where_question, path, problems)
+                id = row.get("id")
+                if not isinstance(id, str | int):
+                    problems.add(path, f"{where_question}: no `id`; every question needs one")
+                if context is None or question is None or not isinstance(id, str | int):
+                    continue
+                answers = tuple(_answers(row, f"{where_question} (id {id})", path, problems))
+                answers_in_all += len(answers)
+                for answer in answers:
+                    found = context[answer.start : answer.start + len(answer.text)] if answer.start >= 0 else ""
+                    if found != answer.text:
+                        misplaced.append(
+                            f"id {id}: answer_start {answer.start} of {answer.text!r} gives {found!r} in the context"
+                        )
+                impossible = row.get("is_impossible") is True
+                yield SpanExample(
+                    str(id), context, question, () if impossible else answers, has_gold=impossible or bool(answers)
+                )
+    if misplaced:
+        problems.add(
+            path,
+            f"{len(misplaced)} of {answers_in_all} answers are not at their offset, the first {misplaced[0]};"
+            " offsets count characters (not bytes) from 0",
+        )
+
+
+def _items(parent: Any, key: str, where: str, path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, Any]]]:
+    value = parent.get(key) if isinstance(parent, dict) else None
+    if not isinstance(value, list):
+        problems.add(path, f"{where or 'the document'}: no list `{key}`; SQuAD's layout is data, paragraphs, qas")
+        return
+    for number, item in enumerate(value):
+        inside = f"{where}{'.' if where else ''}{key}[{number}]"
+        if isinstance(item, dict):
+            yield inside, item
+        else:
+            problems.add(path, f"{inside}: not an object; SQuAD's layout is data, paragraphs, qas")
+
+
+def _text(parent: dict[str, Any], key: str, where: str, path: Path, problems: Problems) -> str | None:
+    value = parent.get(key)
+    if isinstance(value, str):
+        return value
+    problems.add(path, f"{where}: no text `{key}`; SQuAD's layout has it here")
+    return None
+
+
+def _answers(row: dict[str, Any], where: str, path: Path, problems: Problems) -> Iterator[Answer]:
+    answers = row.get("answers") or []
+    if not isinstance(answers, list):
+        problems.add(path, f"{where}: `answers` is not a list; it holds objects with text and answer_start")
+        return
+    for answer in answers:
+        match answer:
+            case {"text": ""}:
+                continue
+            case {"text": str(text), "answer_start": int(start)}:
+                yield Answer(text, start)
+            case _:
+                problems.add(path, f"{where}: an answer without text and answer_start; give both")

@@ -1,0 +1,78 @@
+"""Reading text, tables and JSON so that a fault is told with its file and line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from xstilts.data.problems import Problems
+
+
+def read_bytes(path: Path, problems: Problems) -> bytes:
+    """The bytes of ``path``, unpacked when its name ends in .gz; empty after a problem."""
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except FileNotFoundError:
+        problems.add(path, "no such file; check the data folder")
+    except (OSError, EOFError, zlib.error) as error:
+        problems.add(path, f"cannot be read ({error}); fetch it again")
+    return b""
+
+
+def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    """Line number and line, ends (LF or CRLF), a byte order mark and blank lines at the end of the file left off.
+
+    Only LF ends a line: the corpora hold U+2028 and the like inside sentences, where ``str.splitlines`` would break.
+    """
+    raw = read_bytes(path, problems).rstrip(b"\r\n")
+    if not raw:
+        return
+    try:
+        rows = raw.decode("utf-8-sig").split("\n")
+        yield from enumerate((row.removesuffix("\r") for row in rows) if b"\r" in raw else rows, start=1)
+    except UnicodeDecodeError:
+        yield from _decodable(raw, path, problems)
+
+
+def _decodable(raw: bytes, path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(raw.split(b"\n"), start=1):
+        try:
+            yield number, line.removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            problems.add(path, f"byte {error.start + 1} is not valid UTF-8; save the file as UTF-8", number)
+
+
+def json_document(path: Path, problems: Problems) -> Any:
+    """The JSON value that ``path`` holds; None after a problem."""
+    raw = read_bytes(path, problems)
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problems.add(path, "not valid UTF-8; save the file as UTF-8", line)
+    except json.JSONDecodeError as error:
+        if raw:
+            what = f"column {error.colno}: invalid JSON ({error.msg}); is the file whole?"
+            problems.add(path, what, error.lineno)
+        elif path.is_file():
+            problems.add(path, "the file is empty; fetch it again")
+    return None
+
+
+def json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and JSON object of each line."""
+    for number, line in lines(path, problems):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            problems.add(path, f"column {error.colno}: invalid JSON ({error.msg}); one object a line", number)
+            continue
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            problems.add(path, "not a JSON object; one object a line", number)

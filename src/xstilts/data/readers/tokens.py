@@ -1,0 +1,93 @@
+"""Sentences as tokens with tags: the two-column layout of XTREME (PAN-X, UD-POS) and CoNLL-U."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from xstilts.data.examples import TaggingExample
+from xstilts.data.problems import Problems
+from xstilts.data.readers.source import Source
+from xstilts.data.readers.text import lines
+
+Sentence = list[tuple[int, str]]  # line number and line
+
+
+def read_tokens(source: Source, problems: Problems) -> Iterator[TaggingExample]:
+    """Token TAB tag, an empty line between sentences; a file of tokens alone has no gold. Ids count the sentences.
+
+    PAN-X as published writes the language before every token ("de:Berlin"); where all of a file's have it, it goes.
+    """
+    number = 0
+    prefix = f"{source.language}:"
+    for path in source.paths:
+        sentences = list(_sentences(path, problems))
+        width = sentences[0][0][1].count("\t") + 1 if sentences else 0
+        if width > 2:
+            problems.add(path, f"{width} columns; expected token and tag, separated by a tab", sentences[0][0][0])
+            continue
+        prefixed = all(line.startswith(prefix) for sentence in sentences for _, line in sentence)
+        for sentence in sentences:
+            number += 1
+            rows = [line.split("\t") for _, line in sentence]
+            tokens = [row[0] for row in rows]
+            tags = [row[-1] for row in rows] if width == 2 else None
+            if any(len(row) != width or not row[0] for row in rows) or not source.labels_hold(tags or ()):
+                _tell(source, path, sentence, width, problems)
+            if prefixed:
+                tokens = [token.removeprefix(prefix) for token in tokens]
+            yield TaggingExample(str(number), tuple(tokens), None if tags is None else tuple(tags))
+
+
+def _tell(source: Source, path: Path, sentence: Sentence, width: int, problems: Problems) -> None:
+    """Say what is wrong with each row of a faulty sentence."""
+    for line, text in sentence:
+        cells = text.split("\t")
+        if len(cells) != width:
+            problems.add(path, f"{len(cells)} columns, not {width} as before; separate by one tab", line)
+        elif cells[0] == "":
+            problems.add(path, "an empty token; remove the row", line)
+        elif width == 2:
+            source.check_labels([cells[1]], path, line, problems)
+
+
+def read_conllu(source: Source, problems: Problems) -> Iterator[TaggingExample]:
+    """CoNLL-U, also packed as .gz: the syntactic words with their UPOS. Ids count the sentences.
+
+    Ranges ("1-2", the surface form of several words) and empty nodes ("1.1") are passed over, as UD's own evaluation
+    does; XTREME's files hold fused surface forms instead, so the tokens differ in languages with contractions.
+    """
+    number = 0
+    for path in source.paths:
+        for sentence in _sentences(path, problems):
+            words: list[str] = []
+            tags: list[str] = []
+            for line, text in sentence:
+                if text.startswith("#"):
+                    continue
+                cells = text.split("\t")
+                if len(cells) != 10:
+                    problems.add(path, f"{len(cells)} columns; CoNLL-U has 10, separated by tabs", line)
+                elif cells[0].isdecimal():
+                    source.check_labels([cells[3]], path, line, problems)
+                    words.append(cells[1])
+                    tags.append(cells[3])
+                elif not cells[0].replace("-", "", 1).replace(".", "", 1).isdecimal():
+                    problems.add(path, f"word id {cells[0]!r}; expected 1, 1-2 or 1.1", line)
+            if words:
+                number += 1
+                yield TaggingExample(str(number), tuple(words), tuple(tags))
+            else:
+                problems.add(path, "a sentence without words; remove it", sentence[0][0])
+
+
+def _sentences(path: Path, problems: Problems) -> Iterator[Sentence]:
+    sentence: Sentence = []
+    for number, line in lines(path, problems):
+        if line:
+            sentence.append((number, line))
+        elif sentence:
+            yield sentence
+            sentence = []
+    if sentence:
+        yield sentence
