@@ -16,6 +16,7 @@ from xstilts.data.examples import (
     SpanExample,
     TaggingExample,
 )
+from xstilts.data.problems import count
 
 #: Questions and sentences of fewer words are alike by chance ("Who was he?").
 MIN_WORDS = 5
@@ -66,7 +67,7 @@ class Overlap:
     shared: str  # what it shares: its id, or the beginning of a text
 
     def __str__(self) -> str:
-        texts = ", ".join(f"{count:,} {kind}s" for kind, count in self.texts.items())
+        texts = ", ".join(count(n, kind) for kind, n in self.texts.items())
         return (
             f"{self.task} {self.split} and {self.target} ({self.language})"
             f" share {self.examples:,} of {self.evaluated:,} examples"

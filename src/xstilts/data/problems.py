@@ -11,6 +11,11 @@ from xstilts.errors import UserError
 CAP = 10
 
 
+def count(n: int, noun: str) -> str:
+    """ "1 row", "1,200 rows"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 class Problems:
     """Takes the faults that readers find.
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from xstilts.data.examples import ClassificationExample, Example
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
 from xstilts.data.readers.pairs import read_pairs_json, read_tsv
 from xstilts.data.readers.parallel import read_tatoeba
@@ -44,7 +44,9 @@ def read(source: Source, problems: Problems) -> list[Example]:
     repeated = [id for id, count in Counter(example.id for example in examples).items() if count > 1]
     if repeated:
         among = f" over {len(source.paths)} files (read one of them only)" if len(source.paths) > 1 else ""
-        problems.add(path, f"{len(repeated)} ids occur more than once{among}, the first {repeated[0]!r}; keep one each")
+        problems.add(
+            path, f"{count(len(repeated), 'id')} given more than once{among}, the first {repeated[0]!r}; keep one each"
+        )
     if _is_placeholder(examples, source.labels):
         what = f"all {len(examples)} rows have the same label: a placeholder, not gold; use files with gold labels"
         problems.add(path, what)

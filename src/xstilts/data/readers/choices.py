@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from xstilts.data.examples import MultipleChoiceExample
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import json_lines, lines
 
@@ -102,7 +102,9 @@ def read_cosmosqa(source: Source, problems: Problems) -> Iterator[MultipleChoice
             for cells in rows:
                 if len(cells) != len(header):
                     problems.add(
-                        path, f"{len(cells)} columns, not {len(header)}; quote texts with commas", rows.line_num
+                        path,
+                        f"{count(len(cells), 'column')}, not {len(header)}; quote texts with commas",
+                        rows.line_num,
                     )
                     continue
                 row = dict(zip(header, cells, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xstilts.data.examples import ClassificationExample
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import json_document, lines
 from xstilts.errors import did_you_mean
@@ -39,7 +39,10 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
             own = gold[number - 1]
         yield ClassificationExample(str(number), row["premise"], row.get("hypothesis"), own)
     if source.gold is not None and len(gold) != number:
-        problems.add(source.gold, f"{len(gold)} labels for {number} rows of {source.paths[0].name}; one label a row")
+        problems.add(
+            source.gold,
+            f"{count(len(gold), 'label')} for {count(number, 'row')} of {source.paths[0].name}; one label a row",
+        )
 
 
 def _rows(source: Source, problems: Problems) -> Iterator[Row]:
@@ -63,7 +66,7 @@ def _rows(source: Source, problems: Problems) -> Iterator[Row]:
             if len(cells) == width:
                 yield path, number, dict(zip(fields, cells, strict=False))
             else:
-                what = "an empty line" if line == "" else f"{len(cells)} columns"
+                what = "an empty line" if line == "" else count(len(cells), "column")
                 named = ", ".join(fields[:width]) if width <= 4 else f"{width} columns"
                 problems.add(path, f"{what}; expected {named}, separated by tabs", number)
 

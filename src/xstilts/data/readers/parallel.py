@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from xstilts.data.examples import RetrievalExample
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
 
@@ -19,7 +19,9 @@ def read_tatoeba(source: Source, problems: Problems) -> Iterator[RetrievalExampl
         return
     sources, targets = dict(lines(foreign[0], problems)), dict(lines(english[0], problems))
     if len(sources) != len(targets):
-        problems.add(foreign[0], f"{len(sources)} lines, but {english[0].name} has {len(targets)}; fetch both again")
+        problems.add(
+            foreign[0], f"{count(len(sources), 'line')}, but {english[0].name} has {len(targets)}; fetch both again"
+        )
     for path, side in ((foreign[0], sources), (english[0], targets)):
         for number, line in side.items():
             if not line.strip():

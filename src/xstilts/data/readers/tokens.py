@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xstilts.data.examples import TaggingExample
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
 
@@ -44,7 +44,7 @@ def _tell(source: Source, path: Path, sentence: Sentence, width: int, problems: 
     for line, text in sentence:
         cells = text.split("\t")
         if len(cells) != width:
-            problems.add(path, f"{len(cells)} columns, not {width} as before; separate by one tab", line)
+            problems.add(path, f"{count(len(cells), 'column')}, not {width} as before; separate by one tab", line)
         elif cells[0] == "":
             problems.add(path, "an empty token; remove the row", line)
         elif width == 2:
@@ -67,7 +67,7 @@ def read_conllu(source: Source, problems: Problems) -> Iterator[TaggingExample]:
                     continue
                 cells = text.split("\t")
                 if len(cells) != 10:
-                    problems.add(path, f"{len(cells)} columns; CoNLL-U has 10, separated by tabs", line)
+                    problems.add(path, f"{count(len(cells), 'column')}; CoNLL-U has 10, separated by tabs", line)
                 elif cells[0].isdecimal():
                     source.check_labels([cells[3]], path, line, problems)
                     words.append(cells[1])

@@ -1,0 +1,454 @@
+"""Each layout: what is written is read back; what is wrong is told with file, line and remedy."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts.data.examples import Answer, Example, SpanExample, TaggingExample
+from xstilts.data.problems import CAP, Problems
+from xstilts.data.readers import READERS, Source, read
+from xstilts.errors import UserError
+from xstilts.tasks import Files
+
+NLI = ("contradiction", "entailment", "neutral")
+# Anything but the separators, lone surrogates (not UTF-8) and the byte order mark; U+2028, U+0085 and the like stay in.
+TEXT = st.text(
+    st.characters(blacklist_categories=("Cs",), blacklist_characters="\t\n\r\ufeff"), min_size=1, max_size=12
+)
+SENTENCE = TEXT.filter(lambda text: bool(text.strip()))
+few = settings(max_examples=40, deadline=None)
+
+
+def read_text(
+    reader: str, text: str, tmp_path: Path, *, name: str = "file", collect: bool = False, **kwargs: Any
+) -> tuple[list[Example], list[str]]:
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    layout = Files(reader=reader, columns=kwargs.pop("columns", ()), header=kwargs.pop("header", False))
+    problems = Problems(collect=collect)
+    source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), kwargs.pop("gold", None))
+    assert not kwargs
+    return read(source, problems), [line.removeprefix(f"{tmp_path}/") for line in problems.lines()]
+
+
+def problems_of(reader: str, text: str, tmp_path: Path, **kwargs: Any) -> list[str]:
+    """All that is wrong; checks that by default the first of it is raised."""
+    found = read_text(reader, text, tmp_path, collect=True, **kwargs)[1]
+    assert found
+    with pytest.raises(UserError) as raised:
+        read_text(reader, text, tmp_path, **kwargs)
+    assert str(raised.value).removeprefix(f"{tmp_path}/") == found[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("layouts")
+
+
+# --- round trips ---
+
+
+@given(passages=st.lists(st.tuples(TEXT, TEXT, TEXT, st.lists(TEXT, min_size=1, max_size=3)), min_size=1, max_size=4))
+@few
+def test_squad_round_trip(folder: Path, passages: list[tuple[str, str, str, list[str]]]) -> None:
+    paragraphs, expected = [], []
+    for number, (before, answer, after, questions) in enumerate(passages):
+        context = before + answer + after
+        qas = []
+        for q, question in enumerate(questions):
+            id = f"q{number}-{q}"
+            qas.append({"id": id, "question": question, "answers": [{"text": answer, "answer_start": len(before)}]})
+            expected.append(SpanExample(id, context, question, (Answer(answer, len(before)),)))
+        paragraphs.append({"context": context, "qas": qas})
+    document = json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}, ensure_ascii=False)
+    assert read_text("squad", document, folder)[0] == expected
+
+
+@given(
+    rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from(NLI)), min_size=1, max_size=6),
+    ends=st.sampled_from(["\n", "\r\n"]),
+)
+@few
+def test_tsv_round_trip(folder: Path, rows: list[tuple[str, str, str]], ends: str) -> None:
+    text = "".join("\t".join(row) + ends for row in rows)
+    examples, _ = read_text("tsv", text, folder, columns=("premise", "hypothesis", "label"))
+    assert [(e.premise, e.hypothesis, e.label) for e in examples] == rows  # type: ignore[union-attr]
+    assert [e.id for e in examples] == [str(n) for n in range(1, len(rows) + 1)]
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from(NLI)), min_size=1, max_size=6))
+@few
+def test_pairs_json_round_trip(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    document = {str(n): dict(zip(("text_a", "text_b", "label"), row, strict=True)) for n, row in enumerate(rows)}
+    examples, _ = read_text("pairs_json", json.dumps(document), folder)
+    assert [(e.id, e.premise, e.hypothesis, e.label) for e in examples] == [  # type: ignore[union-attr]
+        (str(n), *row) for n, row in enumerate(rows)
+    ]
+
+
+@given(
+    rows=st.lists(
+        st.tuples(TEXT, st.lists(TEXT, min_size=2, max_size=5, unique=True), st.data()), min_size=1, max_size=4
+    )
+)
+@few
+def test_every_layout_of_choices_round_trips(folder: Path, rows: list[tuple[str, list[str], Any]]) -> None:
+    labels = [data.draw(st.integers(0, len(choices) - 1)) for _, choices, data in rows]
+    lines: dict[str, list[dict[str, Any]]] = {"plain": [], "hub": [], "published": []}
+    for number, ((prompt, choices, _), label) in enumerate(zip(rows, labels, strict=True)):
+        marks = "ABCDE"[: len(choices)]
+        key, id = marks[label], f"id{number}"
+        lines["plain"].append({"query": prompt, "choices": choices, "gold": label})
+        lines["hub"].append(
+            {"id": id, "question": prompt, "choices": {"label": list(marks), "text": choices}, "answerKey": key}
+        )
+        listed = [{"label": mark, "text": text} for mark, text in zip(marks, choices, strict=True)]
+        lines["published"].append({"id": id, "question": {"stem": prompt, "choices": listed}, "answerKey": key})
+    for layout, reader in (("plain", "choices"), ("hub", "commonsenseqa"), ("published", "commonsenseqa")):
+        text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines[layout])
+        examples, _ = read_text(reader, text, folder)
+        assert [(e.prompt, list(e.choices), e.label) for e in examples] == [  # type: ignore[union-attr]
+            (prompt, choices, label) for (prompt, choices, _), label in zip(rows, labels, strict=True)
+        ]
+
+
+@given(
+    rows=st.lists(st.tuples(TEXT, TEXT, st.tuples(TEXT, TEXT, TEXT, TEXT), st.integers(0, 3)), min_size=1, max_size=4)
+)
+@few
+def test_cosmosqa_round_trip(folder: Path, rows: list[tuple[str, str, tuple[str, ...], int]]) -> None:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label"])
+    for number, (context, question, answers, label) in enumerate(rows):
+        table.writerow([f"id{number}", context, question, *answers, label])
+    examples, _ = read_text("cosmosqa", out.getvalue(), folder)
+    assert [(e.prompt, e.choices, e.label) for e in examples] == [  # type: ignore[union-attr]
+        (f"{context} {question}", answers, label) for context, question, answers, label in rows
+    ]
+
+
+@given(
+    sentences=st.lists(
+        st.lists(st.tuples(TEXT, st.sampled_from(["O", "B-PER"])), min_size=1, max_size=4), min_size=1, max_size=4
+    )
+)
+@few
+def test_tokens_round_trip(folder: Path, sentences: list[list[tuple[str, str]]]) -> None:
+    expected = [
+        TaggingExample(str(n), tuple(token for token, _ in rows), tuple(tag for _, tag in rows))
+        for n, rows in enumerate(sentences, start=1)
+    ]
+    for prefix in ("", "de:"):  # PAN-X as published writes the language before every token
+        text = "\n".join("".join(f"{prefix}{token}\t{tag}\n" for token, tag in rows) for rows in sentences)
+        assert read_text("tokens", text, folder, labels=("O", "B-PER"))[0] == expected
+    text = "\n".join("".join(f"{token}\n" for token, _ in rows) for rows in sentences)
+    assert [e.tags for e in read_text("tokens", text, folder)[0]] == [None] * len(sentences)  # type: ignore[union-attr]
+
+
+@given(
+    sentences=st.lists(
+        st.lists(st.tuples(TEXT, st.sampled_from(["NOUN", "VERB"])), min_size=1, max_size=4), min_size=1, max_size=4
+    )
+)
+@few
+def test_conllu_round_trip(folder: Path, sentences: list[list[tuple[str, str]]]) -> None:
+    text = ""
+    for rows in sentences:
+        text += "# sent_id = 1\n1-2\tim\t_\t_\t_\t_\t_\t_\t_\t_\n"
+        text += "".join(f"{n}\t{form}\t_\t{tag}" + "\t_" * 6 + "\n" for n, (form, tag) in enumerate(rows, start=1))
+        text += "1.1\tempty\t_\tVERB" + "\t_" * 6 + "\n\n"
+    expected = [
+        TaggingExample(str(n), tuple(form for form, _ in rows), tuple(tag for _, tag in rows))
+        for n, rows in enumerate(sentences, start=1)
+    ]
+    assert read_text("conllu", text, folder, labels=("NOUN", "VERB"))[0] == expected
+    packed = folder / "packed.conllu.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    source = Source((packed,), Files(reader="conllu"), "de", ("NOUN", "VERB"))
+    assert read(source, Problems()) == expected
+
+
+@given(pairs=st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6))
+@few
+def test_tatoeba_round_trip(folder: Path, pairs: list[tuple[str, str]]) -> None:
+    paths = (folder / "tatoeba.tur-eng.eng", folder / "tatoeba.tur-eng.tur")
+    for path, side in zip(paths, (1, 0), strict=True):
+        path.write_bytes("".join(pair[side] + "\n" for pair in pairs).encode())
+    examples = read(Source(paths, Files(reader="tatoeba"), "tr"), Problems())
+    assert [(e.source, e.target) for e in examples] == pairs  # type: ignore[union-attr]
+
+
+def test_hellaswag_joins_the_start_and_the_ending(tmp_path: Path) -> None:
+    row = {"ind": 4, "ctx_a": "A man sits.", "ctx_b": "he", "endings": ["stands up.", "flies off."], "label": 0}
+    examples, _ = read_text("hellaswag", json.dumps(row), tmp_path)
+    (example,) = examples
+    assert (example.id, example.prompt, example.choices) == ("4", "A man sits.", ("he stands up.", "he flies off."))  # type: ignore[union-attr]
+
+
+# --- what a layout leaves open ---
+
+
+def test_squad_tells_unanswerable_from_unlabelled(tmp_path: Path) -> None:
+    qas = [
+        {"id": "a", "question": "?", "answers": [], "is_impossible": True, "plausible_answers": []},
+        {"id": "b", "question": "?", "answers": [{"text": "x", "answer_start": 0}], "is_impossible": False},
+        {"id": "c", "question": "?", "answers": [{"text": "", "answer_start": 0}]},
+        {"id": "d", "question": "?"},
+    ]
+    examples, _ = read_text("squad", json.dumps({"data": [{"paragraphs": [{"context": "x", "qas": qas}]}]}), tmp_path)
+    assert [(len(e.answers), e.has_gold) for e in examples] == [(0, True), (1, True), (0, False), (0, False)]  # type: ignore[union-attr]
+
+
+def test_squad_numbers_anew_where_bare_numbers_repeat(tmp_path: Path) -> None:
+    qas = [{"id": "0", "question": "?", "answers": [{"text": "x", "answer_start": 0}]}]
+    document = {"data": [{"paragraphs": [{"context": "x", "qas": qas}, {"context": "xy", "qas": qas}]}]}
+    assert [e.id for e in read_text("squad", json.dumps(document), tmp_path)[0]] == ["1", "2"]
+
+
+def test_tsv_filters_the_language_and_goes_by_the_names_in_the_first_row(tmp_path: Path) -> None:
+    text = "language\tgold_label\tgenre\tsentence1\tsentence2\nar\tneutral\tx\ta\tb\nde\tentailment\tx\tc\td\n"
+    columns = {"language": "language", "premise": "sentence1", "hypothesis": "sentence2", "label": "gold_label"}
+    (example,), _ = read_text("tsv", text, tmp_path, columns=columns)
+    assert (example.id, example.premise, example.hypothesis, example.label) == ("1", "c", "d", "entailment")  # type: ignore[union-attr]
+    found = problems_of("tsv", text, tmp_path, columns={**columns, "label": "gold_labl"})
+    assert found[0] == "file:1: no column 'gold_labl' in the first row; did you mean 'gold_label'?"
+    found = problems_of("tsv", text, tmp_path, columns=columns, language="sw")
+    assert "holds none of language 'sw'" in found[0]
+
+
+def test_tsv_takes_gold_from_a_file_beside(tmp_path: Path) -> None:
+    gold = tmp_path / "gold.txt"
+    gold.write_text("neutral\nentailment\n")
+    pair = ("premise", "hypothesis", "label")
+    examples, _ = read_text("tsv", "a\tb\nc\td\n", tmp_path, columns=pair, gold=gold)
+    assert [e.label for e in examples] == ["neutral", "entailment"]  # type: ignore[union-attr]
+    assert [e.label for e in read_text("tsv", "a\tb\nc\td\n", tmp_path, columns=pair)[0]] == [None, None]  # type: ignore[union-attr]
+    found = problems_of("tsv", "a\tb\n", tmp_path, columns=pair, gold=gold)
+    assert found == ["gold.txt: 2 labels for 1 row of file; one label a row"]
+
+
+def test_a_byte_order_mark_and_quotes_are_no_part_of_the_layout(tmp_path: Path) -> None:
+    (example,), _ = read_text(
+        "tsv", '\ufeff"Wir\tsind"\tneutral\r\n', tmp_path, columns=("premise", "hypothesis", "label")
+    )
+    assert (example.premise, example.hypothesis) == ('"Wir', 'sind"')  # type: ignore[union-attr]
+
+
+# --- what is wrong ---
+
+PAIR = {"columns": ("premise", "hypothesis", "label")}
+ANSWER = {"text": "Köln", "answer_start": 3}
+
+
+def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
+    return json.dumps({"data": [{"paragraphs": [{"context": context, "qas": list(qas)}]}]})
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "kwargs", "expected"),
+    [
+        (
+            "squad",
+            '{"data": [\n {"para',
+            {},
+            ["file:2: column 3: invalid JSON (Unterminated string starting at); is the file whole?"],
+        ),
+        ("squad", "", {}, ["file: the file is empty; fetch it again"]),
+        ("squad", '{"data": []}', {}, ["file: no examples; the file is empty"]),
+        ("squad", "[]", {}, ["file: the document: no list `data`; SQuAD's layout is data, paragraphs, qas"]),
+        (
+            "squad",
+            squad({"question": "?", "answers": [ANSWER]}),
+            {},
+            ["file: data[0].paragraphs[0].qas[0]: no `id`; every question needs one"],
+        ),
+        (
+            "squad",
+            squad({"id": "a", "question": "?", "answers": [{"text": "x"}]}),
+            {},
+            ["file: data[0].paragraphs[0].qas[0] (id a): an answer without text and answer_start; give both"],
+        ),
+        (
+            "squad",
+            squad(
+                *(
+                    {"id": id, "question": "?", "answers": [{**ANSWER, "answer_start": start}]}
+                    for id, start in (("a", 3), ("b", 2), ("c", -1))
+                )
+            ),
+            {},
+            [
+                "file: 2 of 3 answers are not at their offset, the first id b: answer_start 2 of 'Köln' gives ' Köl'"
+                " in the context; offsets count characters (not bytes) from 0"
+            ],
+        ),
+        (
+            "squad",
+            squad(*[{"id": "a", "question": "?", "answers": [ANSWER]}] * 3),
+            {},
+            ["file: 1 id given more than once, the first 'a'; keep one each"],
+        ),
+        (
+            "tsv",
+            "a\tb\tneutral\na\tb\na\tb\tnuetral\n\nc\td\tneutral",
+            PAIR,
+            [
+                "file:2: 2 columns; expected premise, hypothesis, label, separated by tabs",
+                "file:3: label 'nuetral' is not in the label set; did you mean 'neutral'?",
+                "file:4: an empty line; expected premise, hypothesis, label, separated by tabs",
+            ],
+        ),
+        ("tsv", "", PAIR, ["file: no examples; the file is empty"]),
+        (
+            "tsv",
+            "a\tb\tneutral\n" * 100,
+            PAIR,
+            ["file: all 100 rows have the same label: a placeholder, not gold; use files with gold labels"],
+        ),
+        (
+            "pairs_json",
+            '{"7": {"text_a": "a", "label": "neutral"}}',
+            {},
+            ["file: '7': not {text_a, text_b, label}, all three texts; mend the entry"],
+        ),
+        ("pairs_json", "[]", {}, ['file: not an object of pairs; the layout is {"0": {text_a, text_b, label}}']),
+        (
+            "choices",
+            '{"query": "a", "choices": ["x", "y"], "gold": 2}\n{"query": 1}\n{',
+            {},
+            [
+                "file:1: label 2 of 2 choices; they count from 0",
+                "file:2: not in the layout {choices, query, gold}; has query",
+                "file:3: column 2: invalid JSON (Expecting property name enclosed in double quotes); one object a line",
+            ],
+        ),
+        (
+            "commonsenseqa",
+            '{"id": "a", "question": "q", "choices": {"label": ["A", "B"], "text": ["x", "y"]}, "answerKey": "C"}',
+            {},
+            ["file:1: not in the layout {id, question, choices, answerKey}; has id, question, choices, answerKey"],
+        ),
+        (
+            "cosmosqa",
+            "id,context\n",
+            {},
+            [
+                "file:1: no column 'question' in the first row; expected id, context, question,"
+                " answer0, answer1, answer2, answer3, label"
+            ],
+        ),
+        (
+            "cosmosqa",
+            "id,context,question,answer0,answer1,answer2,answer3,label\na,b,c,d,e,f,g,4\na,b\n",
+            {},
+            [
+                "file:2: label '4'; 0 to 3, or empty without gold",
+                "file:3: 2 columns, not 8; quote texts with commas",
+            ],
+        ),
+        (
+            "tokens",
+            "In\tO\nKöln\n\n\tO\nx\tB-PRE\n",
+            {"labels": ("B-PER", "O")},
+            [
+                "file:2: 1 column, not 2 as before; separate by one tab",
+                "file:4: an empty token; remove the row",
+                "file:5: label 'B-PRE' is not in the label set; did you mean 'B-PER'?",
+            ],
+        ),
+        ("tokens", "a\tb\tc\n", {}, ["file:1: 3 columns; expected token and tag, separated by a tab"]),
+        (
+            "conllu",
+            "1\tIn\n\n# only\n",
+            {},
+            [
+                "file:1: 2 columns; CoNLL-U has 10, separated by tabs",
+                "file:1: a sentence without words; remove it",
+                "file:3: a sentence without words; remove it",
+            ],
+        ),
+        (
+            "conllu",
+            "1x\tIn\t_\t_\t_\t_\t_\t_\t_\t_\n",
+            {},
+            ["file:1: word id '1x'; expected 1, 1-2 or 1.1", "file:1: a sentence without words; remove it"],
+        ),
+        ("tatoeba", "a\n", {}, ["file: not a pair of files; the English side ends in .eng and lies beside the other"]),
+    ],
+)
+def test_what_is_wrong_is_told(
+    reader: str, text: str, kwargs: dict[str, Any], expected: list[str], tmp_path: Path
+) -> None:
+    assert problems_of(reader, text, tmp_path, **kwargs) == expected
+
+
+def test_invalid_utf8_is_told_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a\tb\tneutral\n\xff\tb\tneutral\nc\td\tneutral\ne\t\xc3\tneutral\n")
+    problems = Problems(collect=True)
+    examples = read(Source((path,), Files(reader="tsv", columns=PAIR["columns"]), "de", NLI), problems)
+    assert len(examples) == 2
+    assert [line.removeprefix(str(path)) for line in problems.lines()] == [
+        ":2: byte 1 is not valid UTF-8; save the file as UTF-8",
+        ":4: byte 3 is not valid UTF-8; save the file as UTF-8",
+    ]
+    path.write_bytes(b'{"data":\n\xff}')
+    with pytest.raises(UserError, match=r"file:2: not valid UTF-8"):
+        read(Source((path,), Files(reader="squad"), "de"), Problems())
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
+    columns = ("premise", "label") if reader == "tsv" else ()
+    paths = (tmp_path / "no.xx", tmp_path / "no.eng") if reader == "tatoeba" else (tmp_path / "no.xx",)
+    with pytest.raises(UserError, match=r"no\.xx: no such file; check the data folder"):
+        read(Source(paths, Files(reader=reader, columns=columns), "de"), Problems())
+
+
+def test_a_broken_gz_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.conllu.gz"
+    path.write_bytes(gzip.compress(b"1\tx" * 100)[:20])
+    with pytest.raises(UserError, match=r"x\.conllu\.gz: cannot be read"):
+        read(Source((path,), Files(reader="conllu"), "de"), Problems())
+
+
+def test_tatoeba_tells_lines_that_do_not_pair(tmp_path: Path) -> None:
+    paths = (tmp_path / "t.deu-eng.deu", tmp_path / "t.deu-eng.eng")
+    paths[0].write_text("Ja.\n\nNein.\n")
+    paths[1].write_text("Yes.\nNo.\n")
+    problems = Problems(collect=True)
+    read(Source(paths, Files(reader="tatoeba"), "de"), problems)
+    assert [line.removeprefix(f"{tmp_path}/") for line in problems.lines()] == [
+        "t.deu-eng.deu: 3 lines, but t.deu-eng.eng has 2; fetch both again",
+        "t.deu-eng.deu:2: an empty line; both files have one sentence a line",
+    ]
+
+
+def test_ids_in_two_files_are_told(tmp_path: Path) -> None:
+    paths = (tmp_path / "train-v1.1.json", tmp_path / "train-v1.1.part.json")
+    for path in paths:
+        path.write_text(squad({"id": "a", "question": "?", "answers": [ANSWER]}))
+    with pytest.raises(UserError, match=r"1 id given more than once over 2 files \(read one of them only\)"):
+        read(Source(paths, Files(reader="squad"), "en"), Problems())
+
+
+def test_a_file_wrong_throughout_is_told_briefly(tmp_path: Path) -> None:
+    found = problems_of("tsv", "a\tb\tno\n" * 50, tmp_path, **PAIR)
+    assert len(found) == CAP + 1
+    assert found[-1] == f"file: {50 - CAP} more problems; mend those above and check again"
+
+
+def test_an_unknown_reader_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown reader 'sqaud' in a catalog entry: did you mean 'squad'"):
+        read_text("sqaud", "", tmp_path)
