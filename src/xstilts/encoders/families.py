@@ -1,0 +1,64 @@
+"""The encoders that `xstilts encoders` lists, with their sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from xstilts.encoders import bundled, sizes, sources
+
+FAMILIES = Path(__file__).parent / "families.yaml"
+
+
+@dataclass(frozen=True)
+class KnownEncoder:
+    """An encoder of the list. Sizes are of the whole model, without pooler and heads."""
+
+    name: str  # what a study writes as its source
+    family: str
+    model_type: str
+    layers: int  # a study may keep fewer: NAME@LAYERS
+    hidden_size: int
+    heads: int
+    ffn: int
+    vocabulary: int
+    max_length: int
+    parameters: int
+    parameters_without_embeddings: int
+    languages: int
+    licence: str
+    citation: str
+    note: str
+    available: bool  # here, without a network: the package is installed, or the weights are in the hub's cache
+
+
+def known_encoders() -> list[KnownEncoder]:
+    """The list, in the file's order, smallest first within a family."""
+    known = []
+    for entry in yaml.safe_load(FAMILIES.read_text(encoding="utf-8")):
+        name = entry["name"]
+        shape = sizes.shape(entry["config"], name)
+        tables, rest = shape.parameters(shape.layers)
+        known.append(
+            KnownEncoder(
+                name=name,
+                family=entry["family"],
+                model_type=shape.model_type,
+                layers=shape.layers,
+                hidden_size=shape.hidden,
+                heads=shape.heads,
+                ffn=shape.ffn,
+                vocabulary=shape.vocabulary,
+                max_length=shape.max_length,
+                parameters=tables + rest,
+                parameters_without_embeddings=rest,
+                languages=entry["languages"],
+                licence=entry["licence"],
+                citation=entry["citation"],
+                note=entry.get("note", ""),
+                available=bundled.installed() if name == bundled.NAME else sources.cached(name),
+            )
+        )
+    return known

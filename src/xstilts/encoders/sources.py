@@ -1,0 +1,174 @@
+"""Where an encoder's files are: the bundled package, a folder, or the hub and its cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from xstilts.encoders import bundled
+from xstilts.errors import UserError, did_you_mean
+
+#: What a folder must hold for Transformers to load it; everything else stays on the hub.
+CONFIG = "config.json"
+TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"]
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A resolved source: its configuration, and what decides its weights."""
+
+    name: str
+    config: dict[str, Any]
+    digest: str
+    folder: Path | None  # where config.json lies; None for the bundled encoder
+    hub_commit: str | None = None
+
+
+def resolve(name: str, revision: str | None = None) -> Source:
+    """Find a source by its name. Raises UserError when there is no such encoder or it cannot be had."""
+    if name.startswith("bundled/"):
+        _no_revision(name, revision)
+        if name != bundled.NAME:
+            raise UserError(f"encoder {name}: no such bundled encoder; {did_you_mean(name, [bundled.NAME])}")
+        return Source(name, bundled.config(), f"sha256:{bundled.digest()}", None)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _no_revision(name, revision)
+        return Source(name, _read_config(folder / CONFIG, name), _folder_digest(folder, name), folder)
+    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
+        raise UserError(f"encoder {name}: no such folder")
+    config = _hub_file(name, revision, CONFIG)
+    commit = config.parent.name  # the cache keeps a file under snapshots/COMMIT
+    return Source(name, _read_config(config, name), f"hub:{commit}", config.parent, commit)
+
+
+def _no_revision(name: str, revision: str | None) -> None:
+    if revision is not None:
+        raise UserError(f"encoder {name}: revision {revision!r}: only models of the hub have revisions; leave it out")
+
+
+def cached(name: str) -> bool:
+    """Whether the weights of a hub model are in the local cache, so that no network is needed."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(name, file), str) for file in (WEIGHTS, WEIGHTS_INDEX))
+
+
+def with_tokenizer(source: Source) -> Path:
+    """The folder of a source, with its tokenizer's files in it."""
+    assert source.folder is not None
+    if source.hub_commit is not None and not (source.folder / "tokenizer.json").is_file():
+        _hub_files(source, TOKENIZER_FILES)
+    return source.folder
+
+
+def with_weights(source: Source) -> Path:
+    """The folder of a source, with its weights in it. Raises UserError when they are not safetensors."""
+    assert source.folder is not None
+    if source.hub_commit is not None and not _has_weights(source.folder):
+        _hub_files(source, [WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"])
+    if not _has_weights(source.folder):
+        where = f"at commit {source.hub_commit[:10]}" if source.hub_commit else f"in {source.folder}"
+        raise UserError(
+            f"encoder {source.name}: no complete {WEIGHTS} {where}; xstilts unpickles nothing: convert the weights "
+            "with Transformers' save_pretrained, or name a `revision` that has them"
+        )
+    return source.folder
+
+
+def _has_weights(folder: Path) -> bool:
+    index = folder / WEIGHTS_INDEX
+    if index.is_file():
+        return all((folder / file).is_file() for file in set(_load_json(index)["weight_map"].values()))
+    return (folder / WEIGHTS).is_file()
+
+
+def _read_config(file: Path, name: str) -> dict[str, Any]:
+    if not file.is_file():
+        raise UserError(f"encoder {name}: {file} is missing; a model folder is what save_pretrained writes")
+    try:
+        config = _load_json(file)
+    except ValueError as error:
+        raise UserError(f"encoder {name}: {file} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise UserError(f"encoder {name}: {file} is not a model's configuration")
+    return config
+
+
+def _load_json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _folder_digest(folder: Path, name: str) -> str:
+    """SHA-256 over the files that decide what the encoder gives: configuration, tokenizer and weights."""
+    files = sorted([folder / CONFIG, *folder.glob("tokenizer*.json"), *folder.glob("*.safetensors")])
+    whole = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            stat = file.stat()
+            whole.update(f"{file.name} {_file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return f"sha256:{whole.hexdigest()}"
+
+
+@cache
+def _file_digest(file: Path, size: int, modified: int) -> str:
+    """SHA-256 of a file's content; read again only when its size or time has changed."""
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def _hub_file(name: str, revision: str | None, file: str) -> Path:
+    """A file of a hub model. The local cache goes first: it is quick, and the same study meets the same weights."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with _hub_errors(name, revision):
+        try:
+            return Path(hf_hub_download(name, file, revision=revision, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(hf_hub_download(name, file, revision=revision))
+
+
+def _hub_files(source: Source, patterns: list[str]) -> None:
+    """Bring more files of a hub model beside its config.json, at the same commit."""
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors(source.name, source.hub_commit):
+        snapshot_download(source.name, revision=source.hub_commit, allow_patterns=patterns)
+
+
+@contextmanager
+def _hub_errors(name: str, revision: str | None) -> Iterator[None]:
+    """Turns the hub client's errors into one line each."""
+    from huggingface_hub import errors
+
+    what = f"encoder {name}" + (f" at revision {revision}" if revision else "")
+    try:
+        yield
+    except errors.HFValidationError:
+        raise UserError(f"{what}: neither a folder nor a name that the hub could have") from None
+    except errors.GatedRepoError:
+        raise UserError(f"{what}: its terms must be accepted on the hub first; then `hf auth login`") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(f"{what}: neither a folder nor a model on the hub") from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{what}: the hub has no such revision") from None
+    except errors.LocalEntryNotFoundError:
+        raise UserError(
+            f"{what}: not in the local cache, and the hub cannot be reached; connect, or run `hf download {name}` first"
+        ) from None
+    except errors.EntryNotFoundError:
+        raise UserError(f"{what}: has no {CONFIG} on the hub, so it is no Transformers model") from None
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise UserError(f"{what}: the hub could not be read: {' '.join(str(error).split())}") from None
