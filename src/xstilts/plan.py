@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -169,10 +170,8 @@ class _Planner:
         task = self.catalog[target.task]
         languages = target.languages or data.available(task, target.split, self.study.data)
         if not languages:
-            raise UserError(
-                f"targets: {task.name}: no {target.split} data in {self.study.data or 'no data folder'}; "
-                f"expected {task.files.test if target.split == 'test' else task.files.dev}"
-            )
+            data.load(task, target.split, task.languages[0], self.study.data)  # says what is missing, and where
+            raise AssertionError(f"{task.name}: no language is available, yet {task.languages[0]} can be loaded")
         cap = self.study.evaluation.max_examples
         refs = tuple(self._ref(task, target.split, language, "evaluation", cap) for language in languages)
         for ref in refs:
@@ -198,33 +197,43 @@ class _Planner:
 
     def _check_overlap(self) -> None:
         """No text or id that is trained or selected on may stand in data that is evaluated on."""
-        trained = [(self.catalog[recipe.task], recipe.training) for recipe in self.study.recipes if recipe.task]
-        for target in self.study.targets:
-            task = self.catalog[target.task]
-            if task.training_task:
-                trained.append((self.catalog[task.training_task], target.training))
+        refs: dict[DataRef, None] = {}
+        for task, overrides in self._trained_tasks():
+            refs |= dict.fromkeys(self._training(task, overrides)[:2])
         evaluated = [
-            (ref.task.name, ref.language, examples(ref)) for refs in self.evaluation.values() for ref in refs
+            overlap.Evaluation(ref.task.name, ref.language, examples(ref))
+            for sets in self.evaluation.values()
+            for ref in sets
         ]
-        index = overlap.index(evaluated)
-        for task, overrides in trained:
-            for ref in self._training(task, overrides)[:2]:
-                if ref in self.overlapping:
-                    continue
-                found = index.find(examples(replace(ref, max_examples=None)))
-                used = found.ids & {example.id for example in examples(ref)}
-                self.overlapping[ref] = frozenset(found.ids) if used else frozenset()
-                if not used:
-                    continue
-                whole = len(examples(ref))
-                line = f"{task.name} {ref.split}: {len(used)} of {whole} examples overlap with {found.summary}"
-                if self.study.on_overlap == "error":
-                    raise UserError(
-                        f"{line}; train on other data, or set `on_overlap: drop` to leave these examples out"
-                    )
-                if not examples(self._clean(ref)):
-                    raise UserError(f"{line}; nothing is left after dropping them, train on other data")
-                self.notes.append(f"{line}; they were dropped.")
+        for ref in refs:
+            found = overlap.find([overlap.Training(ref.task.name, ref.split, examples(ref))], evaluated)
+            if not found:
+                continue
+            others = f"; so it is with {len(found) - 1} more evaluation sets" if len(found) > 1 else ""
+            if self.study.on_overlap == "error":
+                raise UserError(
+                    f"contamination: {found[0]}{others}; train on other data, or set `on_overlap: drop` to leave "
+                    f"the shared examples out of training"
+                )
+            whole = examples(replace(ref, max_examples=None))
+            kept = overlap.drop(overlap.Training(ref.task.name, ref.split, whole), evaluated)
+            if not kept:
+                raise UserError(f"contamination: {found[0]}{others}; nothing is left without it, train on other data")
+            self.overlapping[ref] = frozenset({example.id for example in whole} - {example.id for example in kept})
+            self.notes.append(
+                f"{len(whole) - len(kept):,} of {len(whole):,} examples of {ref.task.name} {ref.split} were dropped: "
+                f"they overlap with evaluation data ({found[0]}{others})."
+            )
+
+    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any]]]:
+        """Each task that is trained on, with the overrides of its hyper-parameters."""
+        for recipe in self.study.recipes:
+            if recipe.task:
+                yield self.catalog[recipe.task], recipe.training
+        for target in self.study.targets:
+            training_task = self.catalog[target.task].training_task
+            if training_task:
+                yield self.catalog[training_task], target.training
 
     # -- stages -------------------------------------------------------------------------------------------------
 

@@ -13,14 +13,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from xstilts import cost, encoders, inference
-from xstilts.encoders import Encoder, trim
+from xstilts import cost, inference
+from xstilts.encoders import Encoder, describe, trim
+from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.errors import StageError
 from xstilts.plan import DataRef, Predict, Score, Stage, Train, examples
 from xstilts.store import Store
@@ -57,7 +59,7 @@ def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
 
 def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
     fmt = formats.get(spec.task.format)
-    tokenizer = encoders.load_tokenizer(spec.encoder)
+    tokenizer = load_tokenizer(spec.encoder)
     train_examples, dev_examples = examples(spec.train), examples(spec.dev)
     train_rows = rows_of(spec.train, spec.encoder, spec.hyper, training=True)
     dev_rows = rows_of(spec.dev, spec.encoder, spec.hyper, training=False)
@@ -88,7 +90,7 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
     pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64}).write_parquet(
         folder / "curve.parquet"
     )
-    facts = encoders.describe(spec.encoder)
+    facts = describe(spec.encoder)
     length = log.tokens / (spec.hyper.epochs * sum(len(row.sequences) for row in train_rows))
     meta |= {
         "dev": log.best_dev,
@@ -103,7 +105,7 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
 
 def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
     fmt = formats.get(spec.task.format)
-    tokenizer = encoders.load_tokenizer(spec.encoder)
+    tokenizer = load_tokenizer(spec.encoder)
     rows_by_set = [rows_of(ref, spec.encoder, spec.hyper, training=False) for ref in spec.sets]
     with _weights(store, spec.model) as weights:
         trimmed = build_model(
@@ -124,7 +126,7 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
     count = sum(len(row.sequences) for rows in rows_by_set for row in rows)
     meta |= {
         "tokens": tokens,
-        "flops": cost.flops(encoders.describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
+        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
         "precision": precision,
         "hidden_layer": spec.hidden_layer,
     }
@@ -167,7 +169,7 @@ def rows_of(ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training:
 @lru_cache(maxsize=64)
 def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool) -> list[Row]:
     fmt = formats.get(ref.task.format)
-    tokenizer = encoders.load_tokenizer(encoder)
+    tokenizer = load_tokenizer(encoder)
     return fmt.make_rows(examples(ref), ref.task, tokenizer, lengths, training=training)
 
 
@@ -204,17 +206,13 @@ def build_model(
     """
     model = load_architecture(encoder, task, seed, hyper)
     saved = load_file(start / WEIGHTS) if start else {}
-    trained_rows, trained_ids = saved.pop(ROWS, None), saved.pop(IDS, None)
-    tokenizer = encoders.load_tokenizer(encoder)
-    used = {i for row in rows for sequence in row.sequences for i in sequence}
-    used.update(tokenizer.all_special_ids, range(tokenizer.pad_token_id + 1))  # so that the padding keeps its id
-    used.update(() if trained_ids is None else trained_ids.tolist())
-    ids = torch.tensor(sorted(used))
+    used = [np.fromiter(chain.from_iterable(chain.from_iterable(row.sequences for row in rows)), np.int64)]
+    if start:
+        used.append(saved[IDS].numpy())
+    ids = torch.from_numpy(trim.used_vocabulary(used, load_tokenizer(encoder)))
     mapping = trim.trim_vocabulary(model, ids)
-    if trained_rows is not None:
-        with torch.no_grad():
-            model.get_input_embeddings().weight[mapping[trained_ids]] = trained_rows
-        load_weights(model, saved, head=head)
+    if start:
+        load_weights(model, saved, mapping, head=head)
     return Trimmed(model, ids, mapping)
 
 
@@ -223,21 +221,27 @@ def load_architecture(encoder: Encoder, task: Task, seed: int, hyper: Hyperparam
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
     if hyper.dropout == "none":
         options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return encoders.load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, **options)
+    return load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, **options)
 
 
-def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], *, head: bool) -> None:
+def load_weights(
+    model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping: torch.Tensor, *, head: bool
+) -> None:
     """Fill ``model`` from an artifact's tensors: the encoder, its pooler where both have one, and on demand the head.
 
-    Raises StageError where another part is missing or left over.
+    ``mapping`` gives the row of the word embeddings for each id. Raises StageError where another part is missing or
+    left over.
     """
     encoder, prefix = model.base_model, model.base_model_prefix + "."
+    words = model.get_input_embeddings().weight
+    with torch.no_grad():
+        words[mapping[saved[IDS]]] = saved[ROWS]
     inner = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
     missing, unexpected = encoder.load_state_dict(inner, strict=False)
-    words = {name for name, tensor in encoder.named_parameters() if tensor is model.get_input_embeddings().weight}
-    lost = [name for name in (*missing, *unexpected) if name not in words and not name.startswith("pooler.")]
+    own = {name for name, tensor in encoder.named_parameters() if tensor is words}
+    lost = [name for name in (*missing, *unexpected) if name not in own and not name.startswith("pooler.")]
     if head and encoder is not model:
-        outer = {name: tensor for name, tensor in saved.items() if not name.startswith(prefix)}
+        outer = {name: saved[name] for name in saved.keys() - {ROWS, IDS} if not name.startswith(prefix)}
         lost += {name for name in model.state_dict() if not name.startswith(prefix)} ^ set(outer)
         model.load_state_dict(outer, strict=False)
     if lost:
@@ -260,12 +264,10 @@ def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters
     """The trained model with its whole vocabulary, as an export hands it over."""
     model = load_architecture(encoder, task, seed, hyper)
     saved = load_file(folder / WEIGHTS)
-    rows, ids = saved.pop(ROWS), saved.pop(IDS)
-    embedding = model.get_input_embeddings()
-    full = embedding.weight.detach().clone()
-    full[ids] = rows
-    embedding.weight = torch.nn.Parameter(full)
-    load_weights(model, saved, head=True)
+    pretrained = model.get_input_embeddings().weight
+    mapping = trim.trim_vocabulary(model, saved[IDS])
+    load_weights(model, saved, mapping, head=True)
+    trim.restore_vocabulary(model, pretrained, saved[IDS])
     return model
 
 

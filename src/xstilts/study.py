@@ -250,8 +250,8 @@ def _check_names(study: Study) -> None:
     for recipe in study.recipes:
         if recipe.task is not None:
             task = catalog[recipe.task]
-            if task.files.train is None:
-                raise UserError(f"recipes: {recipe.name}: {task.name} has no training data; choose another task")
+            if task.training_task != task.name:
+                raise UserError(f"recipes: {recipe.name}: {task.name} has no training data of its own; choose another")
             study.hyperparameters(task, recipe.training)
     for target in study.targets:
         task = catalog[target.task]

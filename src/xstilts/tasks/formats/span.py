@@ -145,7 +145,8 @@ def assemble(examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequ
 def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task) -> Outcomes:
     golds = [[answer.text for answer in example.answers] for example in examples]
     pairs = list(zip(predictions, golds, strict=True))
+    none = task.unanswerable
     return {
-        "f1": [(squad.f1(prediction, gold), 1.0) for prediction, gold in pairs],
-        "exact_match": [(squad.exact_match(prediction, gold), 1.0) for prediction, gold in pairs],
+        "f1": [(squad.f1(prediction, gold, unanswerable=none), 1.0) for prediction, gold in pairs],
+        "exact_match": [(squad.exact_match(prediction, gold, unanswerable=none), 1.0) for prediction, gold in pairs],
     }

@@ -1,0 +1,355 @@
+"""The command line: commands and printing, no logic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xstilts import __version__
+from xstilts.data import available
+from xstilts.data.check import check as check_data
+from xstilts.display import Display, duration
+from xstilts.encoders.families import known_encoders
+from xstilts.errors import UserError
+from xstilts.plan import ASSUMED_FLOPS_PER_SECOND, Plan, make_plan
+from xstilts.results import Results
+from xstilts.run import execute, gather, open_store
+from xstilts.store import Store
+from xstilts.study import load_study
+from xstilts.tasks import builtin_catalog
+
+app = typer.Typer(
+    name="xstilts",
+    help="Which English intermediate task makes a multilingual encoder better in other languages, by how much, "
+    "and does it depend on the encoder's size?\n\nStart with: xstilts run studies/quickstart.yaml",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
+StoreOption = Annotated[
+    Optional[str],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
+    typer.Option("--store", envvar="XSTILTS_STORE", help="where artifacts are kept: a folder or any fsspec URL"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
+
+
+class TableFormat(str, Enum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def main() -> None:
+    """Entry point. Exit status: 0 done, 1 a stage failed, 2 the user's input is wrong, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: `xstilts run studies/quickstart.yaml --out runs/first`")
+def run(
+    study: StudyFile,
+    store: StoreOption = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="folder for report and tables; runs/<study name> by default"),
+    ] = None,
+) -> None:
+    """Run a study: plan it, compute what is missing, write the report.
+
+    Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice.
+    """
+    console = Console(stderr=True)
+    place = open_store(store)
+    plan = make_plan(load_study(study))
+    missing = plan.missing(place)
+    console.print(
+        f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
+        f"{len(missing)} to compute",
+        highlight=False,
+    )
+    with Display(missing, console) as display:
+        outcome = execute(plan, place, display)
+    results = gather(plan, place, outcome.failures)
+    if not results.scores.is_empty():
+        _report(results, out or Path("runs") / plan.study.name)
+    if outcome.failures:
+        console.print(
+            f"{len(outcome.failures)} stages failed or were skipped; what was finished is kept in the store",
+            highlight=False,
+        )
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `xstilts plan studies/xquad-small.yaml`, or `--json` for a script")
+def plan(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show a study's stages: which are done, which are to do, and what they will cost."""
+    place = open_store(store)
+    planned = make_plan(load_study(study))
+    todo = {stage.key for stage in planned.missing(place)}
+    rate = _measured_rate(planned, place)
+    seconds = sum(stage.flops for stage in planned.stages.values() if stage.key in todo) / (
+        rate or ASSUMED_FLOPS_PER_SECOND
+    )
+    rows = [
+        {
+            "key": stage.key,
+            "kind": stage.kind,
+            "label": stage.label,
+            "state": "to do" if stage.key in todo else "done" if place.peek(stage.key) else "not needed",
+            "flops": stage.flops,
+        }
+        for stage in planned.stages.values()
+    ]
+    if as_json:
+        print(json.dumps({"study": planned.study.name, "stages": rows, "seconds_left": seconds,
+                          "rate_measured": rate is not None}, indent=1))  # fmt: skip
+        return
+    table = Table("stage", "kind", "state", "GFLOP", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(row["label"], row["kind"], row["state"], f"{row['flops'] / 1e9:,.0f}" if row["flops"] else "")
+    console = Console()
+    console.print(table)
+    basis = "at the speed of the stages that are done" if rate else "a guess until a first stage has been timed"
+    console.print(
+        f"{len(rows)} stages, {len(todo)} to do, about {duration(seconds)} ({basis})", highlight=False, soft_wrap=True
+    )
+    for note in planned.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: `xstilts report studies/quickstart.yaml --out report`")
+def report(
+    study: StudyFile,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="folder to write to; runs/<study name> by default"),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write report.html, charts and tables (CSV, Markdown, LaTeX) from the scores that are in the store."""
+    results = _results(study, store)
+    _report(results, out or Path("runs") / results.name)
+
+
+@app.command(epilog="Example: `xstilts scores studies/quickstart.yaml --language sw --format csv > sw.csv`")
+def scores(
+    study: StudyFile,
+    target: Annotated[Optional[str], typer.Option(help="only this target")] = None,  # noqa: UP045
+    language: Annotated[Optional[str], typer.Option(help="only this language")] = None,  # noqa: UP045
+    format: Annotated[TableFormat, typer.Option(help="how to print")] = TableFormat.table,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Print the tidy table: a row per encoder, recipe, target, language, seed and metric."""
+    frame = _results(study, store).scores
+    for column, wanted in (("target", target), ("language", language)):
+        if wanted is not None:
+            known = frame[column].unique().sort().to_list()
+            if wanted not in known:
+                raise UserError(f"--{column} {wanted}: no scores of it; there are {', '.join(known)}")
+            frame = frame.filter(pl.col(column) == wanted)
+    if as_json or format == TableFormat.json:
+        print(json.dumps(frame.to_dicts(), indent=1))
+    elif format == TableFormat.csv:
+        print(frame.write_csv(), end="")
+    else:
+        shown = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
+        table = Table(*shown, box=None, header_style="bold")
+        for row in frame.select(shown).iter_rows():
+            table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
+        Console().print(table)
+
+
+@app.command(epilog="Example: `xstilts tasks --json`")
+def tasks(as_json: JsonOption = False) -> None:
+    """List the tasks: format, languages, metric, licence, and for which languages test data is at hand."""
+    import os
+
+    folder = Path(os.environ["XSTILTS_DATA"]) if os.environ.get("XSTILTS_DATA") else None
+    entries = []
+    for task in builtin_catalog():
+        entries.append(
+            {
+                **task.model_dump(include={"name", "format", "description", "metric", "licence", "citation", "url"}),
+                "languages": list(task.languages),
+                "trained_on": task.training_task,
+                "available": {split: list(available(task, split, folder)) for split in ("train", "dev", "test")},
+            }
+        )
+    if as_json:
+        print(json.dumps(entries, indent=1, ensure_ascii=False))
+        return
+    table = Table("task", "format", "trained on", "languages", "test data here", "metric", "licence", box=None)
+    for entry in entries:
+        table.add_row(
+            entry["name"],
+            entry["format"],
+            entry["trained_on"] or "—",
+            str(len(entry["languages"])),
+            str(len(entry["available"]["test"]) or "—"),
+            entry["metric"],
+            entry["licence"],
+        )
+    Console().print(table)
+    if folder is None:
+        print("Set XSTILTS_DATA to the folder of your data files to see what of them is at hand.")
+
+
+@app.command(epilog="Example: `xstilts encoders`; in a study: `bundled/e5-small@6` keeps the lowest 6 layers")
+def encoders(as_json: JsonOption = False) -> None:
+    """List known encoders with sizes, licence, and whether they are at hand. Any other hub id or folder works too."""
+    known = known_encoders()
+    if as_json:
+        print(json.dumps([_plain(entry) for entry in known], indent=1, ensure_ascii=False))
+        return
+    table = Table("encoder", "layers", "parameters", "without embeddings", "languages", "licence", "here", box=None)
+    for entry in known:
+        row = _plain(entry)
+        table.add_row(
+            row["source"],
+            str(row["layers"]),
+            f"{row['parameters'] / 1e6:,.0f}M",
+            f"{row['parameters_without_embeddings'] / 1e6:,.0f}M",
+            str(row["languages"]),
+            row["licence"],
+            "yes" if row["available"] else "no",
+        )
+    Console().print(table)
+
+
+@app.command(
+    epilog='Example: `xstilts predict model --task span --question "Wo?" --context "Das Treffen ist in Bonn."`, '
+    "or many at once: `xstilts predict model --task span --input questions.jsonl > answers.jsonl`"
+)
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="an exported model (see `xstilts export`)")],
+    task: Annotated[str, typer.Option(help="a format (span, classification, multiple_choice, tagging) or a task")],
+    question: Annotated[Optional[str], typer.Option(help="span: the question")] = None,  # noqa: UP045
+    context: Annotated[Optional[str], typer.Option(help="span: the passage")] = None,  # noqa: UP045
+    input: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="a JSON lines file of records with the format's fields, - for standard input"),
+    ] = None,
+) -> None:
+    """Use a trained model: one question on the command line, or a JSON lines file in and out."""
+    from xstilts import predict as predicting
+
+    format_name = task if task in predicting.FIELDS else builtin_catalog()[task].format
+    if format_name not in predicting.FIELDS:
+        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
+    if input is not None:
+        records = list(predicting.read_records(input))
+    elif question and context:
+        records = [{"question": question, "context": context}]
+    else:
+        raise UserError("give --question and --context, or --input FILE.jsonl")
+    _quiet()
+    for record in predicting.predict(model, format_name, records):
+        print(record["prediction"] if input is None else json.dumps(record, ensure_ascii=False))
+
+
+@app.command(epilog="Example: `xstilts export studies/quickstart.yaml --target mini-span --out model`")
+def export(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="a new folder for the model")],
+    target: Annotated[Optional[str], typer.Option(help="the target task; needed if there are several")] = None,  # noqa: UP045
+    encoder: Annotated[Optional[str], typer.Option(help="only this encoder, by its label")] = None,  # noqa: UP045
+    recipe: Annotated[Optional[str], typer.Option(help="only this recipe")] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(help="only this seed")] = None,  # noqa: UP045
+    store: StoreOption = None,
+) -> None:
+    """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
+    from xstilts import export as exporting
+
+    _quiet()
+    place = open_store(store)
+    planned = make_plan(load_study(study))
+    cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
+    folder = exporting.export(planned, place, cell, out)
+    print(f"{cell.encoder.label}, recipe {cell.recipe}, target {cell.target.task}, seed {cell.seed}: {folder}")
+
+
+@data_app.command(epilog="Example: `xstilts data check ~/xtreme-data`")
+def check(path: Annotated[Path, typer.Argument(help="a data folder, or one file")]) -> None:
+    """Read data files as a run would, and tell everything that is wrong with them at once."""
+    found = check_data(path)
+    for line in found.lines():
+        print(line)
+    if found.problems:
+        raise typer.Exit(2)
+
+
+def _results(study: Path, store: str | None) -> Results:
+    results = gather(make_plan(load_study(study)), open_store(store))
+    if results.scores.is_empty():
+        raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
+    return results
+
+
+def _report(results: Results, out: Path) -> None:
+    from xstilts.analysis.analyse import analyse
+    from xstilts.report import write_report
+
+    analysis = analyse(results)
+    path = write_report(results, out, analysis)
+    print(analysis.answer.text())
+    print(f"Report: {path}")
+
+
+def _measured_rate(plan: Plan, store: Store) -> float | None:
+    """Operations a second of the training stages that are done; None if none is."""
+    artifacts = [store.peek(stage.key) for stage in plan.stages.values() if stage.kind == "train"]
+    done = [artifact.meta for artifact in artifacts if artifact]
+    return sum(meta["flops"] for meta in done) / sum(meta["seconds"] for meta in done) if done else None
+
+
+def _plain(entry: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(entry)
+
+
+def _quiet() -> None:
+    """Keep Transformers' progress bars and advice off the terminal."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
