@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
 from xstilts.errors import UserError
@@ -47,7 +47,7 @@ class Report:
             files = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0]} and {len(one.paths) - 1} more"
             without = one.examples - one.gold
             gold = "" if not without else ", without gold" if not one.gold else f", {without:,} without gold"
-            told.append(f"{files}: {one.what}, {one.examples:,} examples{gold}")
+            told.append(f"{files}: {one.what}, {count(one.examples, 'example')}{gold}")
         by_folder: dict[Path, list[str]] = {}
         for path in self.not_recognised:
             by_folder.setdefault(path.parent, []).append(path.name)

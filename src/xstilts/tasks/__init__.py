@@ -118,7 +118,8 @@ def read_entry(path: Path) -> Task:
     try:
         return Task.model_validate(entry)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a mistyped field is also a missing one: the mistyping is what helps
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         field = ".".join(str(part) for part in first["loc"]) or "entry"
         hint = ""
         if first["type"] == "extra_forbidden":

@@ -38,7 +38,7 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
         elif number <= len(gold):
             own = gold[number - 1]
         yield ClassificationExample(str(number), row["premise"], row.get("hypothesis"), own)
-    if source.gold is not None and len(gold) != number:
+    if source.gold is not None and source.gold.is_file() and len(gold) != number:
         problems.add(
             source.gold,
             f"{count(len(gold), 'label')} for {count(number, 'row')} of {source.paths[0].name}; one label a row",

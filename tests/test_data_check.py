@@ -1,0 +1,120 @@
+"""`data check` recognises files, counts examples, and tells every fault at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from xstilts.data.check import check
+from xstilts.errors import UserError
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def squad(text: str = "Köln", start: int = 3) -> str:
+    qas = [{"id": "a", "question": "Wo?", "answers": [{"text": text, "answer_start": start}]}]
+    return json.dumps({"data": [{"paragraphs": [{"context": "In Köln", "qas": qas}]}]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    write(data / "xquad" / "xquad.de.json", squad())
+    write(data / "xquad" / "xquad.ru.json", squad(start=2))
+    write(data / "panx" / "dev-de.tsv", "In\tO\nKöln\tB-LOC\n")
+    write(data / "panx" / "test-de.tsv", "In\nKöln\n")
+    write(data / "panx" / "dev-sw.tsv", "a\tO\nb\tB-LOK\nc\n")
+    write(data / "tatoeba" / "tatoeba.cmn-eng.cmn", "是。\n")
+    write(data / "tatoeba" / "tatoeba.cmn-eng.eng", "Yes.\n")
+    write(data / "xnli" / "test-de.tsv", "a\tb\r\n")
+    write(data / "xnli" / "test-labels.txt", "neutral\n")
+    write(data / "notes" / "README.md", "words")
+    return data
+
+
+def test_a_folder_is_read_whole_and_all_its_faults_told(folder: Path) -> None:
+    report = check(folder)
+    assert not report.ok
+    assert [line.removeprefix(f"{folder}/") for line in report.lines()] == [
+        "panx/dev-de.tsv: panx dev de, 1 example",
+        "panx/dev-sw.tsv: panx dev sw, 1 example",
+        "panx/test-de.tsv: panx test de, 1 example, without gold",
+        "tatoeba/tatoeba.cmn-eng.cmn and 1 more: tatoeba test zh, 1 example",
+        "xnli/test-de.tsv: xnli test de, 1 example",
+        "xquad/xquad.de.json: xquad test de, 1 example",
+        "xquad/xquad.ru.json: xquad test ru, 1 example",
+        "notes: not recognised: README.md",
+        "panx/dev-sw.tsv:2: label 'B-LOK' is not in the label set; did you mean 'B-LOC'?",
+        "panx/dev-sw.tsv:3: 1 column, not 2 as before; separate by one tab",
+        "xquad/xquad.ru.json: 1 of 1 answers are not at their offset, the first id a: answer_start 2 of 'Köln' gives"
+        " ' Köl' in the context; offsets count characters (not bytes) from 0",
+    ]
+
+
+def test_a_part_of_a_folder_and_one_file_are_recognised_alike(folder: Path) -> None:
+    assert [one.what for one in check(folder / "xquad").checked] == ["xquad test de", "xquad test ru"]
+    (checked,) = check(folder / "xquad" / "xquad.de.json").checked
+    assert checked.what == "xquad test de"
+    report = check(folder / "xnli" / "test-de.tsv")
+    assert report.ok and report.checked[0].gold == 1  # the gold file beside it is found
+
+
+def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
+    (folder / "xnli" / "test-labels.txt").unlink()
+    (problem,) = check(folder / "xnli").problems
+    assert problem == f"{folder / 'xnli' / 'test-labels.txt'}: no such file; check the data folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "what"),
+    [
+        ("mine.json", squad(), "layout squad"),
+        ("pairs.json", '{"0": {"text_a": "a", "text_b": "b", "label": "x"}}', "layout pairs_json"),
+        ("mine.conllu", "1\tJa\tja\tINTJ\t_\t_\t0\troot\t_\t_\n", "layout conllu"),
+        ("mine.jsonl", '{"query": "q", "choices": ["a", "b"], "gold": 0}', "layout choices"),
+        ("swag.jsonl", '{"ind": 1, "ctx_a": "a", "ctx_b": "b", "endings": ["c", "d"], "label": 0}', "layout hellaswag"),
+        (
+            "csqa.jsonl",
+            '{"id": "1", "question": "q", "choices": {"label": ["A", "B"], "text": ["a", "b"]}}',
+            "layout commonsenseqa",
+        ),
+        ("mine.tsv", "a\tb\t0\nc\td\t1\n", "layout tsv"),
+        ("tagged.tsv", "a\tX\n\nb\tY\n", "layout tokens"),
+        (
+            "cosmos.csv",
+            "id,context,question,answer0,answer1,answer2,answer3,label\n1,a,b,c,d,e,f,0\n",
+            "layout cosmosqa",
+        ),
+    ],
+)
+def test_an_unknown_file_is_read_by_its_layout(name: str, text: str, what: str, tmp_path: Path) -> None:
+    report = check(write(tmp_path / name, text))
+    assert report.ok and [one.what for one in report.checked] == [what] and not report.not_recognised
+
+
+def test_an_unknown_file_may_be_faulty_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.tsv", "a\tb\t0\nc\t1\n")
+    assert check(path).problems == (f"{path}:2: 2 columns; expected premise, hypothesis, label, separated by tabs",)
+    path = write(tmp_path / "mine.json", '{"data": [')
+    (problem,) = check(path).problems
+    assert problem.startswith(f"{path}:1: column 11: invalid JSON")
+    assert check(write(tmp_path / "words.txt", "a")).not_recognised == (tmp_path / "words.txt",)
+
+
+def test_no_such_path_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder; give a data folder or a data file"):
+        check(tmp_path / "nowhere")
+
+
+@pytest.mark.realdata
+def test_the_real_files_are_sound(real_data: Path) -> None:
+    report = check(real_data)
+    assert report.problems == ()
+    counts = {one.what: one.examples for one in report.checked}
+    assert counts["squad train en"] == 11877 and counts["xquad test zh"] == 1190 and counts["tatoeba test tr"] == 1000

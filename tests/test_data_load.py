@@ -1,0 +1,298 @@
+"""Loading by catalog entry: which files, the dev cut, caps, fingerprints; and the counts of the real data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import xstilts.data
+from xstilts.data import available, cap, fingerprint, load
+from xstilts.data.examples import ClassificationExample, SpanExample
+from xstilts.data.load import cut
+from xstilts.errors import UserError
+from xstilts.tasks import Files, Split, Task, builtin_catalog
+
+
+def task(name: str, /, **changes: Any) -> Task:
+    return builtin_catalog()[name].model_copy(update=changes)
+
+
+def write_squad(path: Path, contexts: int, questions: int = 3) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paragraphs = []
+    for number in range(contexts):
+        answers = [{"text": "Passage", "answer_start": 0}]
+        qas = [{"id": f"{number}-{q}", "question": f"What is {q}?", "answers": answers} for q in range(questions)]
+        paragraphs.append({"context": f"Passage {number}", "qas": qas})
+    path.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_squad(tmp_path / "squad_v1.1" / "train-v1.1.json", 40)
+    return tmp_path
+
+
+def test_dev_is_a_tenth_of_train_by_passage(folder: Path) -> None:
+    train, dev = (load(task("squad"), split, "en", folder) for split in ("train", "dev"))
+    assert len(train) == 108 and len(dev) == 12
+    contexts = [{example.context for example in part if isinstance(example, SpanExample)} for part in (train, dev)]
+    assert len(contexts[1]) == 4 and not contexts[0] & contexts[1]
+
+
+def test_the_cut_depends_on_the_texts_alone(folder: Path) -> None:
+    examples = load(task("squad"), "train", "en", folder) + load(task("squad"), "dev", "en", folder)
+    backwards = examples[::-1]
+    assert {e.id for e in cut(backwards, "dev")} == {e.id for e in load(task("squad"), "dev", "en", folder)}
+
+
+def test_the_cut_needs_two_passages(tmp_path: Path) -> None:
+    write_squad(tmp_path / "squad_v1.1" / "train-v1.1.json", 1)
+    with pytest.raises(UserError, match=r"squad dev: one passage or premise only, .* give `dev` files"):
+        load(task("squad"), "dev", "en", tmp_path)
+
+
+def test_dev_files_are_taken_where_the_entry_has_them(tmp_path: Path) -> None:
+    for name, rows in (("train", 3), ("dev", 2)):
+        path = tmp_path / "udpos" / f"{name}-en.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("Yes\tINTJ\n\n" * rows)
+    assert [len(load(task("udpos"), split, "en", tmp_path)) for split in ("train", "dev")] == [3, 2]
+
+
+def test_the_first_layout_that_is_there_is_read(tmp_path: Path) -> None:
+    for name in ("pawsx", "pawsx/labelled", "x-final/en"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "pawsx" / "test-de.tsv").write_text("a\tb\r\n")
+    assert [e.label for e in load(task("pawsx"), "test", "de", tmp_path)] == [None]  # type: ignore[union-attr]
+    (tmp_path / "pawsx" / "labelled" / "test-de.tsv").write_text("id\tsentence1\tsentence2\tlabel\n10\ta\tb\t1\n")
+    (example,) = load(task("pawsx"), "test", "de", tmp_path)
+    assert example == ClassificationExample("1", "a", "b", "1")
+    (tmp_path / "x-final" / "en" / "test_2k.tsv").write_text("id\tsentence1\tsentence2\tlabel\n1\tc\td\t0\n")
+    assert available(task("pawsx"), "test", tmp_path) == ("de", "en")
+
+
+def test_a_changed_file_is_read_again_and_a_result_is_the_callers_own(folder: Path) -> None:
+    first = load(task("squad"), "train", "en", folder)
+    first.clear()
+    assert len(load(task("squad"), "train", "en", folder)) == 108
+    before = fingerprint(task("squad"), "train", "en", folder)
+    write_squad(folder / "squad_v1.1" / "train-v1.1.json", 20)
+    assert len(load(task("squad"), "train", "en", folder)) == 54
+    assert fingerprint(task("squad"), "train", "en", folder) != before
+
+
+def test_a_fingerprint_is_of_what_decides_the_examples(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    train = fingerprint(task("squad"), "train", "en", folder)
+    assert fingerprint(task("squad"), "dev", "en", folder) != train
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "data"
+    shutil.copytree(folder, elsewhere)
+    assert fingerprint(task("squad"), "train", "en", elsewhere) == train
+    assert fingerprint(task("squad", description="other words"), "train", "en", folder) == train
+    (folder / "qqp").mkdir()
+    (folder / "qqp" / "train.json").write_text('{"0": {"text_a": "a", "text_b": "b", "label": "0"}}')
+    turned = task("qqp", labels=("1", "0"))
+    assert fingerprint(task("qqp"), "train", "en", folder) != fingerprint(turned, "train", "en", folder)
+
+
+def test_gold_beside_counts_in_the_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "xnli").mkdir()
+    (tmp_path / "xnli" / "test-de.tsv").write_text("a\tb\n")
+    gold = tmp_path / "xnli" / "test-labels.txt"
+    with pytest.raises(UserError, match=r"test-labels\.txt: no such file"):
+        load(task("xnli"), "test", "de", tmp_path)
+    prints = []
+    for label in ("neutral", "entailment"):
+        gold.write_text(label + "\n")
+        (example,) = load(task("xnli"), "test", "de", tmp_path)
+        assert example == ClassificationExample("1", "a", "b", label)
+        prints.append(fingerprint(task("xnli"), "test", "de", tmp_path))
+    assert prints[0] != prints[1]
+
+
+def test_cap_keeps_file_order_and_the_same_examples_in_parallel_languages() -> None:
+    german = [ClassificationExample(str(n), f"Satz {n}", None, "0") for n in range(200)]
+    hindi = [ClassificationExample(str(n), f"वाक्य {n}", None, "0") for n in range(200)]
+    kept = [example.id for example in cap(german, 20)]
+    assert len(kept) == 20 and kept == sorted(kept, key=int)
+    assert [example.id for example in cap(hindi, 20)] == kept
+    assert set(kept) < {example.id for example in cap(german, 40)}
+    assert cap(german, 200) == german and cap(german, 500) == german
+    assert kept != [str(n) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "language", "data", "message"),
+    [
+        ("squad", "train", "en", None, "squad train: no data folder; set `data:` in the study or XSTILTS_DATA"),
+        ("squad", "train", "en", "nowhere", "nowhere: no such folder; set `data:` in the study or XSTILTS_DATA"),
+        ("squad", "train", "de", ".", "squad train: the task has no language 'de'; known: en"),
+        ("xquad", "train", "en", ".", "xquad train: the catalog entry has no such split; it is trained on 'squad'"),
+        ("squad", "test", "en", ".", "squad test: the catalog entry has no such split"),
+        (
+            "pawsx",
+            "train",
+            "en",
+            ".",
+            "no x-final/en/train.tsv nor pawsx/train-en.tsv (pawsx train, en); get it from https://",
+        ),
+        ("xquad", "test", "de", ".", "no xquad/xquad.de.json (xquad test, de); files are there for ru; get it from"),
+        ("tatoeba", "test", "fa", ".", "no tatoeba/tatoeba.pes-eng.* (tatoeba test, fa)"),
+    ],
+)
+def test_what_is_missing_is_told(
+    name: str, split: Split, language: str, data: str | None, message: str, folder: Path
+) -> None:
+    write_squad(folder / "xquad" / "xquad.ru.json", 1)
+    with pytest.raises(UserError) as raised:
+        load(task(name), split, language, None if data is None else folder / data)
+    assert message in str(raised.value)
+    with pytest.raises(UserError):
+        fingerprint(task(name), split, language, None if data is None else folder / data)
+
+
+def test_available_lists_the_languages_of_files_in_catalog_order(folder: Path) -> None:
+    for language in ("vi", "ar", "de"):
+        write_squad(folder / "xquad" / f"xquad.{language}.json", 1)
+    assert available(task("xquad"), "test", folder) == ("ar", "de", "vi")
+    assert available(task("squad"), "train", folder) == available(task("squad"), "dev", folder) == ("en",)
+    assert available(task("xquad"), "test", None) == available(task("xquad"), "train", folder) == ()
+
+
+def test_one_file_for_all_languages_is_there_for_all(tmp_path: Path) -> None:
+    (tmp_path / "XNLI-1.0").mkdir()
+    text = "language\tgold_label\tsentence1\tsentence2\nar\tneutral\ta\tb\nzh\tneutral\tc\td\n"
+    (tmp_path / "XNLI-1.0" / "xnli.test.tsv").write_text(text)
+    assert available(task("xnli"), "test", tmp_path) == task("xnli").languages
+    assert load(task("xnli"), "test", "zh", tmp_path) == [ClassificationExample("1", "c", "d", "neutral")]
+    with pytest.raises(UserError, match="holds none of language 'sw'"):
+        load(task("xnli"), "test", "sw", tmp_path)
+
+
+def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def generate(dataset: str, split: str, language: str) -> list[ClassificationExample]:
+        asked.append((dataset, split, language))
+        return [ClassificationExample(f"{split}-{n}", f"premise {n}", None, "0") for n in range(20)]
+
+    mini = SimpleNamespace(VERSION=1, LANGUAGES=("en", "de"), generate=generate)
+    monkeypatch.setattr(xstilts.data, "mini", mini, raising=False)
+    files = Files(reader="mini", train="fake", test="fake")
+    fake = task("qqp", name="fake", files=files, also=(), languages=("en", "de", "sw"))
+    assert len(load(fake, "test", "de", None)) == 20
+    assert len(load(fake, "dev", "en", None)) == 2 and len(load(fake, "train", "en", None)) == 18
+    assert asked == [("fake", "test", "de"), ("fake", "train", "en")]
+    assert available(fake, "test", None) == ("en", "de")
+    with pytest.raises(UserError, match="fake test: the mini suite has no language 'sw'"):
+        load(fake, "test", "sw", None)
+    before = fingerprint(fake, "test", "de", None)
+    assert before != fingerprint(fake, "test", "en", None)
+    mini.VERSION = 2
+    assert before != fingerprint(fake, "test", "de", None)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "split", "language", "count"),
+    [
+        ("xquad", "test", "en", 1190),
+        ("xquad", "test", "hi", 1190),
+        ("mnli", "train", "en", 8999),
+        ("mnli", "dev", "en", 1000),
+        ("snli", "train", "en", 8999),
+        ("qqp", "train", "en", 8999),
+        ("commonsenseqa", "train", "en", 9741),
+        ("commonsenseqa", "dev", "en", 1221),
+        ("cosmosqa", "dev", "en", 2985),
+        ("hellaswag", "dev", "en", 1000),
+        ("xnli", "dev", "en", 2490),
+        ("xnli", "test", "sw", 5010),
+        ("pawsx", "dev", "zh", 2000),
+        ("pawsx", "test", "de", 2000),
+        ("panx", "train", "en", 20000),
+        ("panx", "dev", "ja", 4000),
+        ("panx", "dev", "sw", 1000),
+        ("udpos", "train", "en", 21253),
+        ("udpos", "dev", "en", 3974),
+        ("udpos", "test", "ru", 8976),
+        ("pud", "test", "th", 1000),
+        ("tatoeba", "test", "zh", 1000),
+    ],
+)
+def test_the_real_files_have_the_examples_of_the_manifest(
+    name: str, split: Split, language: str, count: int, real_data: Path
+) -> None:
+    assert len(load(builtin_catalog()[name], split, language, real_data)) == count
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "language", "count"), [("squad", "en", 11877), ("tydiqa", "en", 3696), ("tydiqa", "ko", 1625)]
+)
+def test_train_and_the_dev_cut_out_of_it_are_the_whole(name: str, language: str, count: int, real_data: Path) -> None:
+    train, dev = (load(builtin_catalog()[name], split, language, real_data) for split in ("train", "dev"))
+    assert len(train) + len(dev) == len({example.id for example in train + dev}) == count
+    assert 0.08 < len(dev) / count < 0.12
+
+
+@pytest.mark.realdata
+def test_squad_v2_has_unanswerable_questions(real_data: Path) -> None:
+    files = Files(reader="squad", test="squad_v2.0/dev-v2.0.json")
+    examples = load(task("squad_v2", files=files), "test", "en", real_data)
+    answerable = [bool(example.answers) for example in examples if isinstance(example, SpanExample)]
+    assert (answerable.count(True), answerable.count(False)) == (2910, 3168)
+
+
+@pytest.mark.realdata
+def test_xnli_gold_goes_by_row(real_data: Path) -> None:
+    german, swahili = (load(builtin_catalog()["xnli"], "test", language, real_data) for language in ("de", "sw"))
+    labels = [example.label for example in german if isinstance(example, ClassificationExample)]
+    assert labels[:3] == ["contradiction", "entailment", "neutral"]
+    assert {label: labels.count(label) for label in set(labels)} == dict.fromkeys(
+        ("contradiction", "entailment", "neutral"), 1670
+    )
+    # myXNLI's labelled copy of the Swahili test set is the source of the gold: the same texts, the same labels
+    rows = (real_data / "xnli" / "labelled" / "sw.genre.test.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
+    assert [tuple(row.split("\t")[1:]) for row in rows] == [
+        (example.label, example.premise, example.hypothesis)
+        for example in swahili
+        if isinstance(example, ClassificationExample)
+    ]
+
+
+@pytest.mark.realdata
+def test_the_layouts_of_commonsenseqa_agree(real_data: Path) -> None:
+    hub = load(builtin_catalog()["commonsenseqa"], "dev", "en", real_data)
+    plain = load(task("commonsenseqa", files=task("commonsenseqa").also[0]), "dev", "en", real_data)
+    assert [(e.prompt, e.choices, e.label) for e in hub] == [(e.prompt, e.choices, e.label) for e in plain]  # type: ignore[union-attr]
+    assert hub[0].id == "1afa02df02c908a558b4036e80242fac" and plain[0].id == "1"
+
+
+@pytest.mark.realdata
+def test_glue_columns_go_by_name(real_data: Path) -> None:
+    mnli = task("mnli")
+    files = mnli.files.model_copy(
+        update={"train": "mnli/k-shot/16-13/train.tsv", "dev": "mnli/k-shot/16-13/dev_matched.tsv"}
+    )
+    examples = load(mnli.model_copy(update={"files": files}), "train", "en", real_data)
+    assert len(examples) == 48
+    assert examples[0] == ClassificationExample(
+        "1",
+        "Price caps may sound more attractive with every passing rate case.",
+        "Rate cases make price caps sound more attractive.",
+        "entailment",
+    )
+
+
+@pytest.mark.realdata
+def test_conllu_words_are_those_of_xtreme_where_nothing_is_fused(real_data: Path) -> None:
+    """English has no ranges in UD v2.5: XTREME's English test file holds PUD's sentences with the same tags."""
+    pud = {(e.tokens, e.tags) for e in load(builtin_catalog()["pud"], "test", "en", real_data)}  # type: ignore[union-attr]
+    udpos = {(e.tokens, e.tags) for e in load(builtin_catalog()["udpos"], "test", "en", real_data)}  # type: ignore[union-attr]
+    assert len(pud & udpos) > 990

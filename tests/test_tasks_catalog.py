@@ -1,0 +1,157 @@
+"""The catalog entries: short, complete, and what the benchmark and the literature say of the tasks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xstilts.data.readers import READERS
+from xstilts.errors import UserError
+from xstilts.tasks import CATALOG, Catalog, Task, builtin_catalog, read_entry
+
+ENTRIES = sorted(CATALOG.glob("*.yaml"))
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+XTREME = words(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi"
+    " yo zh"
+)
+UPOS = words("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X")
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
+def test_an_entry_is_short_and_complete(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 15 and max(map(len, lines)) <= 120
+    task = read_entry(path)
+    assert task.name == path.stem
+    assert task.description and task.licence and task.citation
+    assert len(set(task.languages)) == len(task.languages) and set(task.languages) <= set(XTREME)
+    for layout in task.layouts:
+        assert layout.reader in READERS or layout.reader == "mini"
+        assert layout.train or layout.dev or layout.test
+        assert set(layout.codes) <= set(task.languages)
+    if task.format == "retrieval":
+        assert task.training_task is None
+    else:
+        trained_on = builtin_catalog()[str(task.training_task)]
+        assert trained_on.format == task.format and "en" in trained_on.languages
+        assert trained_on.labels == task.labels
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "metric", "trained_on"),
+    [
+        ("xnli", 15, "accuracy", "mnli"),
+        ("pawsx", 7, "accuracy", "pawsx"),
+        ("udpos", 33, "accuracy", "udpos"),
+        ("panx", 40, "f1", "panx"),
+        ("xquad", 11, "f1", "squad"),
+        ("tydiqa", 9, "f1", "tydiqa"),
+        ("tatoeba", 36, "accuracy", None),
+    ],
+)
+def test_targets_have_the_languages_and_metrics_of_xtreme(
+    name: str, count: int, metric: str, trained_on: str | None
+) -> None:
+    task = builtin_catalog()[name]
+    assert (len(task.languages), task.metric, task.training_task) == (count, metric, trained_on)
+
+
+def test_the_forty_languages_of_xtreme_are_covered() -> None:
+    assert len(XTREME) == 40
+    assert list(builtin_catalog()["panx"].languages) == XTREME
+
+
+def test_labels_are_those_of_the_benchmark() -> None:
+    catalog = builtin_catalog()
+    assert list(catalog["udpos"].labels) == UPOS
+    assert catalog["panx"].labels == ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
+    assert catalog["xnli"].labels == ("contradiction", "entailment", "neutral")
+
+
+@pytest.mark.parametrize(
+    ("name", "sources"),
+    [
+        ("qqp", ["Quora"]),
+        ("squad", ["Wikipedia"]),
+        ("squad_v2", ["Wikipedia"]),
+        ("hellaswag", ["video captions", "WikiHow"]),
+    ],
+)
+def test_provenance_is_stated(name: str, sources: list[str]) -> None:
+    """What claims C18 to C20 of the literature are checked against."""
+    assert all(source in builtin_catalog()[name].provenance for source in sources)
+
+
+def test_squad_is_not_selected_on_its_dev_set() -> None:
+    for name in ("squad", "squad_v2"):
+        assert all(layout.dev is None and layout.test is None for layout in builtin_catalog()[name].layouts)
+
+
+ENTRY = """\
+name: mine
+format: classification
+description: mine
+languages: [en]
+metric: accuracy
+labels: [a, b]
+files: {reader: tsv, train: mine.tsv, columns: [premise, label]}
+licence: mine
+citation: mine
+"""
+
+
+def entry(tmp_path: Path, old: str = "", new: str = "") -> Task:
+    path = tmp_path / "mine.yaml"
+    path.write_text(ENTRY.replace(old, new))
+    return read_entry(path)
+
+
+def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
+    entry(tmp_path)
+    catalog = builtin_catalog().with_files([tmp_path / "mine.yaml"])
+    assert "mine" in catalog and "xquad" in catalog and "mine" not in builtin_catalog()
+    assert catalog["mine"].training_task == "mine"
+    (tmp_path / "qqp.yaml").write_text(ENTRY.replace("name: mine", "name: qqp"))
+    assert builtin_catalog().with_files([tmp_path / "qqp.yaml"])["qqp"].description == "mine"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("metric:", "metrik:", "did you mean 'metric'?"),
+        ("columns: [premise, label]", "columns: [premise, lable]", "`columns` knows premise, hypothesis, label"),
+        ("columns: [premise, label]", "columns: [label]", "must name a premise"),
+        (", columns: [premise, label]", "", "`columns` must be given for the reader tsv"),
+        ("reader: tsv", "reader: squad", "`columns` must be given for the reader tsv, and only there (squad)"),
+        ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
+        ("licence: mine\n", "", "licence: Field required"),
+        ("name: mine", "name: [", "not valid YAML"),
+    ],
+)
+def test_a_faulty_entry_is_told(old: str, new: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        entry(tmp_path, old, new)
+    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_task_gets_a_hint() -> None:
+    with pytest.raises(UserError, match="unknown task 'xqaud': did you mean 'xquad'"):
+        Catalog(builtin_catalog())["xqaud"]
+
+
+def test_planning_needs_no_torch() -> None:
+    code = (
+        "import sys, xstilts.tasks, xstilts.data.check, xstilts.data.overlap; xstilts.tasks.builtin_catalog();"
+        "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
