@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from synthetic import SIZES, gain_by_size, make_results, without
 
+from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
 from xstilts.results import Results

@@ -1,8 +1,8 @@
 import numpy as np
 import polars as pl
 import pytest
-from synthetic import gain_by_size, make_results, without
 
+from synthetic import gain_by_size, make_results, without
 from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import Column, covers, estimates, interval, resample
 from xstilts.results import OUTCOMES_SCHEMA

@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
-from synthetic import gain_by_size, make_results, without
 
+from synthetic import gain_by_size, make_results, without
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import estimates, resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EVIDENCE, gains

@@ -1,8 +1,8 @@
 import numpy as np
 import polars as pl
 import pytest
-from synthetic import SIZES, gain_by_size, make_results
 
+from synthetic import SIZES, gain_by_size, make_results
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import Gains, gains

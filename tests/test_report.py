@@ -1,0 +1,303 @@
+import html
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from synthetic import SIZES, gain_by_size, make_results, without
+from xstilts.analysis.analyse import analyse
+from xstilts.errors import UserError
+from xstilts.report import write
+from xstilts.report.charts import all_charts
+from xstilts.report.model_card import model_card
+from xstilts.report.tables import gains_tables, latex, markdown, scores_tables, sizes_table, tex
+from xstilts.report.write import duration, write_report
+from xstilts.results import SCORES_SCHEMA, Results
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    encoders = {**SIZES, "bundled/e5-small@6 random": SIZES["bundled/e5-small@6"]}
+    return make_results(gain_by_size(20.0), encoders=encoders, examples=60, failures=["train x: out of memory"])
+
+
+@pytest.fixture(scope="module")
+def report(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(results, tmp_path_factory.mktemp("report") / "out")
+
+
+class Page(HTMLParser):
+    """Tags as (name, attributes), and ids; raises where a tag is closed that is not open."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> is not what is open"
+
+
+def test_all_files_are_written(report: Path, results: Results):
+    out = report.parent
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    tables = {f"tables/{name}.{kind}" for name in ("scores", "gains", "sizes") for kind in ("csv", "md", "tex")}
+    names = {f"{kind}-{target}" for kind in ("gains", "size", "scores") for target in ("mini-qa", "mini-nli")}
+    names |= {"overview", "curves-loss", "curves-dev"}
+    charts = {f"charts/{name}.{kind}" for name in names for kind in ("svg", "png")}
+    assert written == {"report.html", "scores.parquet", "scores.csv", "tables/stages.csv"} | tables | charts
+    assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
+    assert pl.read_csv(out / "scores.csv", schema=pl.Schema(SCORES_SCHEMA)).height == results.scores.height
+    assert pl.read_csv(out / "tables/gains.csv")["verdict"].str.contains("helps|hurts|no evidence").all()
+
+
+def test_the_page_says_the_answer_first_and_holds_all_parts(report: Path, results: Results):
+    text = report.read_text(encoding="utf-8")
+    Page(text)
+    answer = analyse(results).answer
+    first = text.index(html.escape(answer.best[0], quote=False))
+    assert first < text.index("<svg") < text.index('id="gains"') < text.index('id="costs"')
+    for part in (answer.size[0], answer.controls, "train x: out of memory", "a1b2c3d4a1b2", "AVX-512", *answer.cannot):
+        assert html.escape(part).replace("&#x27;", "&#39;") in text
+    assert "recipes: [none, mini-squad" in text
+
+
+def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
+    text = report.read_text(encoding="utf-8")
+    page = Page(text)
+    loading = [
+        (tag, attrs)
+        for tag, attrs in page.tags
+        if tag in ("script", "img", "iframe", "object", "embed", "source")
+        or (tag == "link" and attrs["href"] != "data:,")
+    ]
+    assert loading == []
+    assert not re.search(r"@import|url\((?!#)", text)
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+    assert all(not re.match(r"[a-z]+:|//", link or "") for link in links)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | {link[1:] for link in links if link and link.startswith("#")}
+    assert used <= set(ids)
+    assert all((report.parent / link).exists() for link in links if link and not link.startswith("#"))
+    svgs = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert len(svgs) == 9 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
+
+
+def test_charts_are_readable_in_both_schemes_and_as_files(report: Path):
+    text = report.read_text(encoding="utf-8")
+    assert "#010203" not in text and "currentColor" in text
+    for path in (report.parent / "charts").glob("*.svg"):
+        svg = path.read_text(encoding="utf-8")
+        ElementTree.fromstring(svg)
+        assert 'fill="#ffffff"' in svg and "#000000" in svg and "#010203" not in svg
+        assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_text_from_the_study_is_escaped(tmp_path: Path):
+    results = make_results(
+        name=EVIL,
+        encoders={EVIL: 1_000_000, "b": 2_000_000},
+        recipes=("none", EVIL),
+        targets={EVIL: "span"},
+        languages=("en", "de"),
+        examples=10,
+        failures=[EVIL],
+        notes=[EVIL],
+    )
+    report = write_report(results, tmp_path / "out")
+    text = report.read_text(encoding="utf-8")
+    assert "<script" not in text and html.escape(EVIL) in text
+    Page(text)
+    assert all("/" not in path.stem and "<" not in path.stem for path in (tmp_path / "out" / "charts").iterdir())
+    for path in (tmp_path / "out" / "charts").glob("*.svg"):
+        ElementTree.fromstring(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        make_results(recipes=()),
+        make_results(recipes=("none",), examples=10),
+        make_results(languages=("en",), examples=10),
+        make_results(encoders={"one": 1_000_000}, examples=10, seeds=(0,)),
+        without(make_results(examples=10), recipe="mini-mnli", encoder="bundled/e5-small@6"),
+        without(make_results(examples=10), recipe="none"),
+    ],
+    ids=["no scores", "baseline only", "English only", "one of each", "a cell is missing", "no baseline"],
+)
+def test_a_study_that_is_not_complete_has_a_report(broken: Results, tmp_path: Path):
+    text = write_report(broken, tmp_path).read_text(encoding="utf-8")
+    Page(text)
+    assert analyse(broken).answer.best[0].split("`")[0].split("<")[0] in html.unescape(text)
+
+
+def test_an_empty_study_has_a_report(tmp_path: Path):
+    empty = make_results(recipes=())
+    cleared = {name: getattr(empty, name).clear() for name in ("curves", "stages", "data")}
+    text = write_report(Results(**{**vars(empty), **cleared, "versions": {}}), tmp_path).read_text(encoding="utf-8")
+    Page(text)
+    assert "No scores yet" in text
+
+
+def test_an_interrupted_report_leaves_the_former_one(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    small = make_results(examples=10, recipes=("none", "mini-squad"), targets={"mini-qa": "span"})
+    write_report(small, tmp_path)
+    (tmp_path / "notes.txt").write_text("the user's own")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "page", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_report(results, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    renamed = make_results(examples=10, recipes=("none", "mini-squad"), targets={"other": "span"})
+    write_report(renamed, tmp_path)
+    assert (tmp_path / "notes.txt").exists()
+    assert {path.name for path in (tmp_path / "charts").glob("gains-*.svg")} == {"gains-other.svg"}
+    assert not list(tmp_path.glob(".report-*"))
+
+
+def test_a_place_that_cannot_be_written_is_the_users_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the report"):
+        write_report(make_results(examples=5, recipes=("none",)), tmp_path / "file" / "out")
+
+
+def test_tables_for_papers():
+    results = make_results(gain_by_size(20.0), examples=50, targets={"qa_100%": "span"})
+    analysis = analyse(results)
+    text = latex([*scores_tables(analysis), *gains_tables(analysis), sizes_table(analysis)])
+    assert r"qa\_100\%" in text and "qa_100" not in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}") == 7
+    assert re.search(r"\$\\mathbf\{\+\d+\.\d\}_\{\\pm \d+\.\d\}\$", text)
+    assert r"\texttt{none}" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert all(len(re.findall(r"(?<!\\)&", row)) in (3, 4, 5) for row in rows)
+    written = markdown(gains_tables(analysis))
+    widths = {line.count("|") for line in written.splitlines() if line.startswith("|")}
+    assert widths == {5}
+
+
+def test_bold_stands_only_where_the_paired_interval_excludes_zero():
+    analysis = analyse(make_results(gain_by_size(20.0), examples=50))
+    marked = analysis.gains.filter(pl.col("verdict") != "no evidence").height
+    assert marked and markdown(gains_tables(analysis)).count("**") == 2 * marked
+    assert markdown(scores_tables(analysis)).count("**") == 2 * marked
+
+
+def test_tex_escapes_special_characters():
+    assert (
+        tex("a_b & 50% #1 {x} ~^ \\") == r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{}"
+    )
+
+
+def test_durations_are_for_people():
+    assert [duration(s) for s in (None, 0.2, 59.7, 250, 10920)] == [
+        "",
+        "0.2 s",
+        "1 min 00 s",
+        "4 min 10 s",
+        "3 h 02 min",
+    ]
+
+
+def test_model_card():
+    results = make_results(examples=20)
+    text = model_card(
+        encoder="bundled/e5-small@6",
+        recipe="mini-squad",
+        target="mini-qa",
+        format="span",
+        seed=1,
+        hyperparameters={"learning_rate": 1e-4, "epochs": 3},
+        data=results.data.filter(pl.col("use") == "train").to_dicts(),
+        scores=results.scores,
+        auto_class="AutoModelForQuestionAnswering",
+    )
+    _, front, body = text.split("---\n", 2)
+    meta = yaml.safe_load(front)
+    assert meta["base_model"] == "intfloat/multilingual-e5-small" and meta["license"] == "mit"
+    assert meta["language"][:2] == ["en", "ar"] and len(meta["language"]) == 11
+    assert meta["pipeline_tag"] == "question-answering"
+    assert "AutoModelForQuestionAnswering.from_pretrained(folder)" in body
+    assert (
+        "| learning_rate | `0.0001` |" in body
+        and "| mini-squad | train | en | train | 1000 | `a1b2c3d4a1b2c3d4` |" in body
+    )
+    own = results.scores.filter(
+        pl.col("encoder") == "bundled/e5-small@6", pl.col("recipe") == "mini-squad", pl.col("target") == "mini-qa",
+        pl.col("seed") == 1, pl.col("language") == "de", pl.col("main"),
+    )  # fmt: skip
+    assert f"| de | f1 | {own['value'][0]:.1f} | 20 | 1 |" in body
+    assert "`intfloat/multilingual-e5-small`, first trained on the intermediate task `mini-squad`, then on the" in body
+    assert "all training data are English" in body
+    assert "Mean over 10 non-English languages (f1)" in body
+    assert "not an XTREME score" in body and "cut from a larger pretrained encoder" in body
+
+
+def test_model_card_of_a_folder_names_no_base_model():
+    text = model_card(
+        encoder="/data/models/mine", recipe="none", target="xnli", format="classification", seed=0, hyperparameters={},
+        data=[], scores=make_results(recipes=()).scores, auto_class="AutoModelForSequenceClassification",
+    )  # fmt: skip
+    assert "base_model" not in text and "was not scored" in text
+
+
+def test_report_in_a_browser(report: Path, tmp_path: Path):
+    """At a phone's width nothing but the boxes scrolls sideways, and nothing is fetched."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("chromium is not installed")
+    text = report.read_text(encoding="utf-8").replace("<details>", "<details open>")
+    measured = tmp_path / "measured.html"
+    frames = "".join(
+        f'<iframe style="width:{width}px;height:900px" srcdoc="{html.escape(text)}"></iframe>' for width in (375, 1280)
+    )
+    script = (
+        "addEventListener('load', () => { document.body.innerHTML = [...document.querySelectorAll('iframe')].map(f => {"
+        "const d = f.contentDocument, e = d.documentElement;"
+        "return '<p>' + [e.scrollWidth, e.clientWidth, f.contentWindow.performance.getEntriesByType('resource').length,"
+        "d.querySelectorAll('svg').length].join(' ') + '</p>'; }).join(''); })"
+    )
+    measured.write_text(f"<!DOCTYPE html><body>{frames}<script>{script}</script>", encoding="utf-8")
+    offline = ("quic", "gpu", "background-networking", "component-update", "sync")
+    flags = ["--headless", "--no-sandbox", "--no-first-run", "--dump-dom", *(f"--disable-{name}" for name in offline)]
+    done = subprocess.run(
+        [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", measured.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    frames_seen = [list(map(int, line.split())) for line in re.findall(r"<p>([\d ]+)</p>", done.stdout)]
+    assert len(frames_seen) == 2
+    for scroll_width, client_width, resources, svgs in frames_seen:
+        assert scroll_width <= client_width
+        assert (resources, svgs) == (0, 9)
+
+
+def test_every_chart_has_a_name_of_its_own(results: Results):
+    names = [chart.name for chart in all_charts(results, analyse(results))]
+    assert len(names) == len(set(names))
