@@ -189,7 +189,8 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(load(fake, "dev", "en", None)) == 2 and len(load(fake, "train", "en", None)) == 18
     assert asked == [("fake", "test", "de"), ("fake", "train", "en")]
     assert available(fake, "test", None) == ("en", "de")
-    with pytest.raises(UserError, match="fake test: the mini suite has no language 'sw'"):
+    assert available(fake, "train", None) == ("en",)
+    with pytest.raises(UserError, match="fake test: the mini suite has no test data in 'sw'"):
         load(fake, "test", "sw", None)
     before = fingerprint(fake, "test", "de", None)
     assert before != fingerprint(fake, "test", "en", None)

@@ -149,7 +149,7 @@ def _find(task: Task, split: Split, language: str, data: Path | None) -> Located
         if layout.reader == "mini":
             from xstilts.data import mini
 
-            if language in mini.LANGUAGES:
+            if language == "en" or (located.split == "test" and language in mini.LANGUAGES):
                 return located
         elif data is not None and (paths := matching(data, file_name(located.pattern, layout, language))):
             with_gold = split == "test" and layout.test_gold is not None
@@ -171,7 +171,7 @@ def _locate(task: Task, split: Split, language: str, data: Path | None) -> Locat
         raise UserError(f"{name}: the catalog entry has no such split{trained}")
     patterns = [(one.pattern, layout) for one in candidates if (layout := task.layouts[one.layout]).reader != "mini"]
     if not patterns:
-        raise UserError(f"{name}: the mini suite has no language {language!r}; name others in `languages`")
+        raise UserError(f"{name}: the mini suite has no {split} data in {language!r}; name other `languages`")
     if data is None:
         raise UserError(f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files")
     if not data.is_dir():
