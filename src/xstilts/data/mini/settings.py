@@ -1,0 +1,33 @@
+"""The knobs of the mini suite, in one place. A change here needs a new ``VERSION``."""
+
+from __future__ import annotations
+
+VERSION = "1"
+
+LANGUAGES = ("en", "de", "es", "fr", "ru", "tr", "ar", "hi", "zh", "sw", "ja")
+
+#: Languages written without spaces: sentences are joined by nothing, and entities are tagged by character.
+SPACELESS = frozenset({"zh", "ja"})
+
+#: Examples in a split; the test counts are per language.
+SIZES = {"train": 2000, "dev": 200, "test": 120}
+
+#: Shapes of a passage, as (entities, facts about each). All its entities have the same relations, so that an answer's
+#: type leaves as many candidates as there are entities.
+PASSAGES = ((3, 2), (2, 3))
+
+#: One question in this many asks what its passage does not say, in `span_unanswerable`.
+UNANSWERABLE_EVERY = 3
+
+#: Entities and facts of each in a premise of `nli`.
+PREMISE = (2, 2)
+
+CHOICES = 4
+
+#: Retrieval: groups of sentences about one entity, which differ in a fact or two.
+RETRIEVAL_GROUPS = 50
+RETRIEVAL_GROUP = 6
+
+#: Share of the invented names that only dev, and only test, may use; train has the rest.
+DEV_NAMES = 0.1
+TEST_NAMES = 0.2

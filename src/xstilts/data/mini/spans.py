@@ -1,0 +1,51 @@
+"""Span questions: passages on two or three entities with the same relations, of which one is asked for."""
+
+from __future__ import annotations
+
+from xstilts.data.examples import Answer, SpanExample
+from xstilts.data.mini.facts import RELATIONS, Draw, Fact
+from xstilts.data.mini.settings import PASSAGES, SIZES, UNANSWERABLE_EVERY, VERSION
+from xstilts.data.mini.templates import FORMS, ask, join, span_of, state, text
+
+#: The kinds of entity that a data set speaks of.
+KINDS = {
+    "span": ("person", "company"),
+    "span_paraphrased": ("traveller", "festival"),
+    "span_unanswerable": ("person", "company"),
+}
+
+
+def generate(dataset: str, split: str, language: str) -> list[SpanExample]:
+    draw = Draw(f"{VERSION}/{dataset}/{split}", split)
+    rng = draw.random
+    examples = []
+    for number in range(SIZES[split]):
+        kind = KINDS[dataset][number % 2]
+        entities, relations = rng.choice(PASSAGES)
+        facts = draw.passage(kind, entities, relations)
+        rng.shuffle(facts)
+        forms = [rng.randrange(FORMS) for _ in facts]
+        asked, form = rng.choice(facts), rng.randrange(FORMS)
+        answerable = True
+        if dataset == "span_unanswerable":
+            answerable = rng.randrange(UNANSWERABLE_EVERY) > 0
+            asked = asked if answerable else _unsaid(draw, kind, facts)
+        context = join((state(fact, said, language) for fact, said in zip(facts, forms, strict=True)), language)
+        answers = (Answer(*span_of(asked.value, context)),) if answerable else ()
+        question = ask(asked, form, language)
+        examples.append(SpanExample(f"{dataset}-{split}-{number:04}", text(context), question, answers))
+    return examples
+
+
+def _unsaid(draw: Draw, kind: str, facts: list[Fact]) -> Fact:
+    """A fact that the passage leaves out: another relation of its entities, or of an entity it does not name."""
+    rng = draw.random
+    said = {fact.relation for fact in facts}
+    if rng.random() < 0.5:
+        relation = rng.choice(sorted(RELATIONS[kind].keys() - said))
+        subject = rng.choice(facts).subject
+    else:
+        relation = rng.choice(sorted(said))
+        named = {fact.subject for fact in facts}
+        subject = next(each for each in draw.subjects(kind, len(named) + 1) if each not in named)
+    return draw.facts(kind, [relation], [subject])[0]
