@@ -155,7 +155,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
     A Unigram model over the pieces, behind SentencePiece's nmt_nfkc normalisation. The file's own
     normalisation entries cover single characters only; the compiled rules beside this module also
-    compose sequences (a kana and its voicing mark), as the original tokenizer.json has it.
+    compose sequences (a letter and its accent), and make this the original tokenizer.json, which has them too.
     """
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

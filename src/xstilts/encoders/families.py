@@ -16,10 +16,10 @@ FAMILIES = Path(__file__).parent / "families.yaml"
 class KnownEncoder:
     """An encoder of the list. Sizes are of the whole model, without pooler and heads."""
 
-    name: str  # what a study writes as its source
+    source: str  # as a study writes it
     family: str
     model_type: str
-    layers: int  # a study may keep fewer: NAME@LAYERS
+    layers: int  # a study may keep fewer: SOURCE@LAYERS
     hidden_size: int
     heads: int
     ffn: int
@@ -43,7 +43,7 @@ def known_encoders() -> list[KnownEncoder]:
         tables, rest = shape.parameters(shape.layers)
         known.append(
             KnownEncoder(
-                name=name,
+                source=name,
                 family=entry["family"],
                 model_type=shape.model_type,
                 layers=shape.layers,

@@ -17,6 +17,7 @@ from xstilts.errors import UserError, did_you_mean
 #: What a folder must hold for Transformers to load it; everything else stays on the hub.
 CONFIG = "config.json"
 TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"]
+VOCABULARIES = ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"]
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -62,10 +63,13 @@ def cached(name: str) -> bool:
 
 
 def with_tokenizer(source: Source) -> Path:
-    """The folder of a source, with its tokenizer's files in it."""
+    """The folder of a source, with its tokenizer's files in it. Raises UserError when there are none."""
     assert source.folder is not None
     if source.hub_commit is not None and not (source.folder / "tokenizer.json").is_file():
         _hub_files(source, TOKENIZER_FILES)
+    # Transformers would take a folder without them for a tokenizer that knows no word.
+    if not any(next(source.folder.glob(pattern), None) for pattern in VOCABULARIES):
+        raise _lacks(source, "tokenizer", "save it there with save_pretrained")
     return source.folder
 
 
@@ -75,12 +79,20 @@ def with_weights(source: Source) -> Path:
     if source.hub_commit is not None and not _has_weights(source.folder):
         _hub_files(source, [WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"])
     if not _has_weights(source.folder):
-        where = f"at commit {source.hub_commit[:10]}" if source.hub_commit else f"in {source.folder}"
-        raise UserError(
-            f"encoder {source.name}: no complete {WEIGHTS} {where}; xstilts unpickles nothing: convert the weights "
-            "with Transformers' save_pretrained, or name a `revision` that has them"
+        raise _lacks(
+            source, f"complete {WEIGHTS}", "xstilts unpickles nothing: convert the weights with save_pretrained"
         )
     return source.folder
+
+
+def _lacks(source: Source, what: str, remedy: str) -> UserError:
+    if source.hub_commit is None:
+        return UserError(f"encoder {source.name}: no {what} in {source.folder}; {remedy}")
+    # The hub's client gives what is in the cache when it cannot reach the hub, and does not say so.
+    return UserError(
+        f"encoder {source.name}: no {what} at commit {source.hub_commit[:10]}: either the hub has none (name a "
+        f"`revision` that has), or it cannot be reached and the local cache lacks it (`hf download {source.name}` first)"
+    )
 
 
 def _has_weights(folder: Path) -> bool:

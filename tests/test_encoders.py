@@ -1,0 +1,202 @@
+"""Naming encoders, their facts and sizes, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+import yaml
+from transformers import CONFIG_MAPPING, AutoModel
+
+from xstilts.encoders import Encoder, bundled, describe, parse, sizes, sources
+from xstilts.encoders.families import FAMILIES, known_encoders
+from xstilts.errors import UserError
+
+TINY = {
+    "model_type": "xlm-roberta",
+    "num_hidden_layers": 3,
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "vocab_size": 20,
+    "max_position_embeddings": 34,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, and no network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    sources._hub_file.cache_clear()
+    return tmp_path
+
+
+def put_in_cache(cache: Path, name: str, files: dict[str, str]) -> Path:
+    repo = cache / ("models--" + name.replace("/", "--"))
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(COMMIT)
+    snapshot = repo / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for file, text in files.items():
+        (snapshot / file).write_text(text, encoding="utf-8")
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("text", "encoder"),
+    [
+        ("bundled/e5-small", Encoder("bundled/e5-small")),
+        ("bundled/e5-small@6", Encoder("bundled/e5-small", layers=6)),
+        ("FacebookAI/xlm-roberta-base@12 random", Encoder("FacebookAI/xlm-roberta-base", layers=12, init="random")),
+        ("./my models/mbert random", Encoder("./my models/mbert", init="random")),
+    ],
+)
+def test_labels_are_read_back(text: str, encoder: Encoder) -> None:
+    assert parse(text) == encoder
+    assert encoder.label == text
+
+
+@pytest.mark.parametrize("text", ["", "@3", "bundled/e5-small@", "bundled/e5-small@0", "bundled/e5-small@six", "a@1@2"])
+def test_wrong_labels(text: str) -> None:
+    with pytest.raises(UserError, match="not of the form SOURCE or SOURCE@LAYERS"):
+        parse(text)
+
+
+def test_facts_of_the_bundled_encoder() -> None:
+    whole, half = describe(Encoder(bundled.NAME)), describe(Encoder(bundled.NAME, layers=6))
+    assert (whole.layers, whole.hidden_size, whole.heads, whole.ffn) == (12, 384, 12, 1536)
+    assert (whole.vocabulary, whole.max_length, whole.parameters) == (250037, 512, 117_505_920)
+    assert (half.layers, half.total_layers) == (6, 12)
+    assert 2 * (half.parameters_without_embeddings - 768) == whole.parameters_without_embeddings - 768
+    assert whole.digest == half.digest == "sha256:1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+
+
+def test_describing_needs_no_torch() -> None:
+    code = "import sys, runpy; from xstilts import encoders; encoders.describe(encoders.parse('bundled/e5-small@6'));"
+    code += "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    package = Path(sources.__file__).parents[1]
+    # the package's own __init__ may import more: what is tested is this room
+    stub = "import sys, types; sys.modules['xstilts'] = types.ModuleType('xstilts');"
+    stub += f"sys.modules['xstilts'].__path__ = [{str(package)!r}];"
+    out = subprocess.run([sys.executable, "-c", stub + code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("layers", [0, 13])
+def test_more_layers_than_there_are(layers: int) -> None:
+    with pytest.raises(UserError, match="the model has 12 layers; keep 1 to 12"):
+        describe(Encoder(bundled.NAME, layers=layers))
+
+
+def test_unknown_bundled_encoder() -> None:
+    with pytest.raises(UserError, match="did you mean 'bundled/e5-small'"):
+        describe(Encoder("bundled/e5-smal"))
+
+
+def test_revision_of_what_has_none(tmp_path: Path) -> None:
+    for name in (bundled.NAME, str(tmp_path)):
+        with pytest.raises(UserError, match="only models of the hub have revisions"):
+            describe(Encoder(name, revision="main"))
+
+
+def module_sizes(config: dict[str, Any]) -> tuple[int, int]:
+    """(all parameters, those outside lookup tables) of the encoder that Transformers builds, pooler aside."""
+    with torch.device("meta"):
+        model = AutoModel.from_config(CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    counted = {name: p.numel() for name, p in model.named_parameters() if not name.startswith("pooler.")}
+    tables = sum(n for name, n in counted.items() if "embed" in name and "norm" not in name.lower())
+    return sum(counted.values()), sum(counted.values()) - tables
+
+
+@pytest.mark.parametrize("entry", yaml.safe_load(FAMILIES.read_text(encoding="utf-8")), ids=lambda entry: entry["name"])
+def test_sizes_are_those_of_the_modules(entry: dict[str, Any]) -> None:
+    config = entry["config"]
+    for layers in (1, config["num_hidden_layers"]):
+        tables, rest = sizes.shape(config, entry["name"]).parameters(layers)
+        assert (tables + rest, rest) == module_sizes(config | {"num_hidden_layers": layers})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"share_att_key": False}, {"position_biased_input": True}, {"type_vocab_size": 2}, {"norm_rel_ebd": "none"}],
+    ids=str,
+)
+def test_sizes_of_other_debertas(change: dict[str, Any]) -> None:
+    entry = next(e for e in yaml.safe_load(FAMILIES.read_text()) if e["config"]["model_type"] == "deberta-v2")
+    config = entry["config"] | {"vocab_size": 100, "num_hidden_layers": 2} | change
+    tables, rest = sizes.shape(config, "x").parameters(2)
+    assert (tables + rest, rest) == module_sizes(config)
+
+
+def test_known_encoders(hub_cache: Path) -> None:
+    known = {entry.source: entry for entry in known_encoders()}
+    e5, facts = known[bundled.NAME], describe(Encoder(bundled.NAME))
+    assert (e5.layers, e5.parameters, e5.max_length) == (facts.layers, facts.parameters, facts.max_length)
+    # published: XLM-R base 278M with head, mmBERT small 140M of which 42M are no embeddings, XLM-R XXL 10.7B
+    assert round(known["FacebookAI/xlm-roberta-base"].parameters, -6) == 277_000_000
+    mmbert = known["jhu-clsp/mmBERT-small"]
+    assert (mmbert.parameters // 10**6, mmbert.parameters_without_embeddings // 10**6) == (140, 42)
+    assert round(known["facebook/xlm-roberta-xxl"].parameters / 1e9, 1) == 10.7
+    assert [name for name, entry in known.items() if entry.available] == [bundled.NAME]
+    put_in_cache(hub_cache, mmbert.source, {"config.json": "{}", "model.safetensors": ""})
+    assert {entry.source for entry in known_encoders() if entry.available} == {bundled.NAME, mmbert.source}
+
+
+def test_cached_hub_model(hub_cache: Path) -> None:
+    put_in_cache(hub_cache, "some/model", {"config.json": json.dumps(TINY)})
+    facts = describe(Encoder("some/model", layers=2))
+    assert (facts.layers, facts.total_layers, facts.max_length, facts.digest) == (2, 3, 32, f"hub:{COMMIT}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("some/absent", "not in the local cache, and the hub cannot be reached"),
+        ("no name", "neither a folder nor a name that the hub could have"),
+        ("./absent", "no such folder"),
+        ("a/b/c", "no such folder"),
+    ],
+)
+def test_sources_that_are_not_there(name: str, message: str, hub_cache: Path) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        describe(Encoder(name))
+    assert "\n" not in str(error.value)
+
+
+def test_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    before = describe(Encoder(str(tmp_path)))
+    assert (before.model_type, before.layers, before.hidden_size) == ("xlm-roberta", 3, 8)
+    assert describe(Encoder(str(tmp_path))).digest == before.digest
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    assert describe(Encoder(str(tmp_path))).digest != before.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "config.json is missing; a model folder is what save_pretrained writes"),
+        ("{", "is not JSON"),
+        ("[]", "is not a model's configuration"),
+        ('{"model_type": "t5"}', "its model type 't5' is not known; known types: bert, "),
+        ('{"model_type": "new", "auto_map": {}}', "brings code of its own, which xstilts does not run"),
+        ('{"model_type": "bert"}', "config.json: hidden_size is missing"),
+    ],
+)
+def test_folders_that_are_no_encoders(text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        describe(Encoder(str(tmp_path)))
+    assert "\n" not in str(error.value)
