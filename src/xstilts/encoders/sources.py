@@ -91,7 +91,7 @@ def _lacks(source: Source, what: str, remedy: str) -> UserError:
     # The hub's client gives what is in the cache when it cannot reach the hub, and does not say so.
     return UserError(
         f"encoder {source.name}: no {what} at commit {source.hub_commit[:10]}: either the hub has none (name a "
-        f"`revision` that has), or it cannot be reached and the local cache lacks it (`hf download {source.name}` first)"
+        f"`revision` that has), or it cannot be reached and the cache lacks it (`hf download {source.name}` first)"
     )
 
 
