@@ -19,7 +19,7 @@ def test_a_gain_is_the_difference_of_the_means():
     base = table.filter(pl.col("recipe") == "none").select(*keys, base="value")
     expected = table.join(base, on=keys).select(*keys, "recipe", expected=pl.col("value") - pl.col("base"))
     joined = of(results).join(expected, on=[*keys, "recipe"])
-    assert joined.height == 3 * 3 * 2 * 12  # encoders, recipes but none, targets, languages and their mean
+    assert joined.height == 3 * 3 * 2 * 13  # encoders, recipes but none, targets, languages and their means
     assert np.allclose(joined["gain"], joined["expected"])
 
 

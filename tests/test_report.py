@@ -14,7 +14,6 @@ from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.errors import UserError
 from xstilts.report import write
-from xstilts.report.charts import all_charts
 from xstilts.report.model_card import model_card
 from xstilts.report.tables import gains_tables, latex, markdown, scores_tables, sizes_table, tex
 from xstilts.report.write import duration, write_report
@@ -135,15 +134,19 @@ def test_text_from_the_study_is_escaped(tmp_path: Path):
         ElementTree.fromstring(path.read_text(encoding="utf-8"))
 
 
+def small(**options: object) -> Results:
+    return make_results(**{"examples": 10, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "ru"), **options})
+
+
 @pytest.mark.parametrize(
     "broken",
     [
-        make_results(recipes=()),
-        make_results(recipes=("none",), examples=10),
-        make_results(languages=("en",), examples=10),
-        make_results(encoders={"one": 1_000_000}, examples=10, seeds=(0,)),
-        without(make_results(examples=10), recipe="mini-mnli", encoder="bundled/e5-small@6"),
-        without(make_results(examples=10), recipe="none"),
+        small(recipes=()),
+        small(recipes=("none",)),
+        small(languages=("en",)),
+        small(encoders={"one": 1_000_000}, seeds=(0,)),
+        without(small(), recipe="mini-mnli", encoder="bundled/e5-small@6"),
+        without(small(), recipe="none"),
     ],
     ids=["no scores", "baseline only", "English only", "one of each", "a cell is missing", "no baseline"],
 )
@@ -161,9 +164,9 @@ def test_an_empty_study_has_a_report(tmp_path: Path):
     assert "No scores yet" in text
 
 
-def test_an_interrupted_report_leaves_the_former_one(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    small = make_results(examples=10, recipes=("none", "mini-squad"), targets={"mini-qa": "span"})
-    write_report(small, tmp_path)
+def test_an_interrupted_report_leaves_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipes = ("none", "mini-squad")
+    write_report(small(recipes=recipes), tmp_path)
     (tmp_path / "notes.txt").write_text("the user's own")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
@@ -173,10 +176,9 @@ def test_an_interrupted_report_leaves_the_former_one(results: Results, tmp_path:
     with monkeypatch.context() as patch:
         patch.setattr(write, "page", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            write_report(results, tmp_path)
+            write_report(small(recipes=recipes, targets={"other": "span"}), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    renamed = make_results(examples=10, recipes=("none", "mini-squad"), targets={"other": "span"})
-    write_report(renamed, tmp_path)
+    write_report(small(recipes=recipes, targets={"other": "span"}), tmp_path)
     assert (tmp_path / "notes.txt").exists()
     assert {path.name for path in (tmp_path / "charts").glob("gains-*.svg")} == {"gains-other.svg"}
     assert not list(tmp_path.glob(".report-*"))
@@ -185,7 +187,7 @@ def test_an_interrupted_report_leaves_the_former_one(results: Results, tmp_path:
 def test_a_place_that_cannot_be_written_is_the_users_error(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write the report"):
-        write_report(make_results(examples=5, recipes=("none",)), tmp_path / "file" / "out")
+        write_report(small(recipes=("none",)), tmp_path / "file" / "out")
 
 
 def test_tables_for_papers():
@@ -296,8 +298,3 @@ def test_report_in_a_browser(report: Path, tmp_path: Path):
     for scroll_width, client_width, resources, svgs in frames_seen:
         assert scroll_width <= client_width
         assert (resources, svgs) == (0, 9)
-
-
-def test_every_chart_has_a_name_of_its_own(results: Results):
-    names = [chart.name for chart in all_charts(results, analyse(results))]
-    assert len(names) == len(set(names))

@@ -177,14 +177,16 @@ def _basis(results: Results, of: Axes) -> str:
     low, high = main["n"].to_numpy().min(), main["n"].to_numpy().max()
     examples = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     languages = {len(codes) for codes in of.languages.values()}
-    spread = f"{min(languages)}" if len(languages) == 1 else f"{min(languages)} to {max(languages)}"
+    spread = counted(max(languages), "language")
+    if len(languages) > 1:
+        spread = f"{min(languages)} to {spread}"
     how = ", ".join(
         f"{name} {'/'.join(sorted(set(main[name].drop_nulls())))}"
         for name in ("preset", "precision")
         if main[name].drop_nulls().len()
     )
     return (
-        f"Basis: {counted(len(of.seeds), 'seed')}, {examples} examples a language, {spread} languages a target"
+        f"Basis: {counted(len(of.seeds), 'seed')}, {examples} examples a language, {spread} a target"
         f"{'; ' + how if how else ''}."
     )
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, Axes
+from xstilts.analysis.axes import BASELINE, Axes
 from xstilts.analysis.bootstrap import Floats, Resamples, covers, interval, language_rows, stacked
 
 GAINS_SCHEMA = {
     "encoder": pl.String,
     "recipe": pl.String,
     "target": pl.String,
-    "language": pl.String,  # or `all non-English`
+    "language": pl.String,  # or `all non-English`, `all languages`
     "gain": pl.Float64,  # points over `none`
     "low": pl.Float64,
     "high": pl.Float64,
@@ -52,7 +52,7 @@ def gains(resamples: Resamples, of: Axes) -> Gains:
                     seeds = tuple(
                         sorted(set(resamples.seeds(*cell, languages)) & set(resamples.seeds(*base, languages)))
                     )
-                    if recipe == BASELINE or name == ALL_LANGUAGES or not seeds:
+                    if recipe == BASELINE or not seeds:
                         continue
                     after, before = (resamples.mean(*side, languages, seeds) for side in (cell, base))
                     n = min(resamples.count(*side, languages, seeds[0]) for side in (cell, base))

@@ -13,14 +13,14 @@ import vl_convert
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed
-from xstilts.analysis.axes import BASELINE, ZERO_SHOT
+from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT
 from xstilts.analysis.comparisons import NO_EVIDENCE
 from xstilts.results import Results
 
 # Charts are drawn in this colour where text and axes stand; in the page it becomes the text's colour, light or dark.
 _INK = "#010203"
-# Okabe and Ito's colours, readable with colour-blindness and on light and dark ground; shapes say the same again.
-_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+# Okabe and Ito's colours, told apart with colour-blindness, the blue lightened for dark ground; shapes say it again.
+_COLOURS = ["#2B8CDB", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"]
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 _PNG_SCALE = 2
@@ -87,7 +87,9 @@ def overview(analysis: Analysis) -> Chart | None:
 def heat_map(analysis: Analysis, target: str) -> Chart | None:
     """Gains by recipe and language, a panel an encoder; the text is the number, bold where the interval excludes 0."""
     axes = analysis.axes
-    rows = analysis.gains.filter(pl.col("target") == target, pl.col("gain").is_not_null())
+    rows = analysis.gains.filter(
+        pl.col("target") == target, pl.col("gain").is_not_null(), pl.col("language") != ALL_LANGUAGES
+    )
     if not rows.height:
         return None
     largest = max(1.0, float(rows["gain"].abs().to_numpy().max()))
@@ -169,14 +171,18 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
 
 
 def scores_chart(analysis: Analysis, target: str) -> Chart | None:
-    """Scores with intervals by language, a panel an encoder."""
+    """Scores with intervals by language, a panel a pretrained encoder."""
     axes = analysis.axes
+    labels = [encoder.label for encoder in axes.encoders if not encoder.random]  # controls would stretch the axis
     rows = analysis.scores.filter(
-        pl.col("target") == target, pl.col("language").is_in(axes.languages[target]), pl.col("value").is_not_null()
+        pl.col("target") == target,
+        pl.col("encoder").is_in(labels),
+        pl.col("language").is_in(axes.languages[target]),
+        pl.col("value").is_not_null(),
     )
     if not rows.height:
         return None
-    order = [encoder.label for encoder in axes.encoders if encoder.label in set(rows["encoder"])]
+    order = [label for label in labels if label in set(rows["encoder"])]
     y = alt.Y("language:N", sort=list(axes.languages[target]), title=None, axis=_bare())
     offset = alt.YOffset("recipe:N", sort=list(axes.recipes))
     base = alt.Chart().encode(y=y, yOffset=offset, color=_colour("recipe", list(axes.recipes)))
@@ -257,11 +263,18 @@ def _data(rows: pl.DataFrame) -> alt.InlineData:
 
 
 def _colour(field: str, names: list[str]) -> alt.Color:
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=names, range=_cycled(_COLOURS, names)), title=None)
+    scale = alt.Scale(domain=names, range=_cycled(_COLOURS, names))
+    return alt.Color(f"{field}:N", scale=scale, title=None, legend=_legend(names))
 
 
 def _shape(field: str, names: list[str]) -> alt.Shape:
-    return alt.Shape(f"{field}:N", scale=alt.Scale(domain=names, range=_cycled(_SHAPES, names)), title=None)
+    scale = alt.Scale(domain=names, range=_cycled(_SHAPES, names))
+    return alt.Shape(f"{field}:N", scale=scale, title=None, legend=_legend(names))
+
+
+def _legend(names: list[str]) -> alt.Legend:
+    """Few enough columns that long names leave the chart narrow enough for a phone."""
+    return alt.Legend(columns=max(1, min(4, 48 // (max(map(len, names)) + 4))))
 
 
 def _cycled(values: list[str], names: list[str]) -> list[str]:
@@ -293,7 +306,7 @@ def _draw(chart: alt.FacetChart, name: str, title: str, said: str) -> Chart:
             "font": _FONT,
             "aria": False,  # the whole chart has a label; its marks need none
             "axis": text | lines | {"labelLimit": 220},
-            "legend": legend | {"columns": 3, "offset": 8},
+            "legend": legend | {"offset": 8},
             "header": {"labelColor": _INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320},
             "view": {"stroke": None},
             "facet": {"spacing": 14},

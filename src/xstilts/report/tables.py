@@ -54,6 +54,11 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     rules: frozenset[int] = frozenset()
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, and are set flush right."""
+        return tuple(not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.header)))
+
 
 def scores_tables(analysis: Analysis) -> list[Table]:
     """Mean over seeds by language and recipe: one table for each target and encoder."""
@@ -115,7 +120,12 @@ def markdown(tables: Iterable[Table]) -> str:
     """The tables in Markdown, each under its caption."""
     parts = []
     for table in tables:
-        lines = [_md(table.caption), "", _md_row(table.header), _md_row(["---", *["---:"] * (len(table.header) - 1)])]
+        lines = [
+            _md(table.caption),
+            "",
+            _md_row(table.header),
+            _md_row("---:" if right else "---" for right in table.numeric),
+        ]
         lines += [_md_row([_md(entry) for entry in row]) for row in table.rows]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
@@ -129,7 +139,7 @@ def latex(tables: Iterable[Table]) -> str:
             "\\begin{table}",
             "\\centering",
             f"\\caption{{{_tex_code(table.caption)}}}",
-            f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            f"\\begin{{tabular}}{{{''.join('r' if right else 'l' for right in table.numeric)}}}",
             "\\toprule",
             " & ".join(tex(name) for name in table.header) + " \\\\",
             "\\midrule",

@@ -137,13 +137,17 @@ def _costs(stages: pl.DataFrame) -> list[dict[str, object]]:
     if not stages.height:
         return []
     timed = (pl.col("seconds") > 0) & pl.col("tokens").is_not_null()
+
+    def total(name: str) -> pl.Expr:  # null, not 0, where nothing was counted
+        return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name)
+
     totals = [
         pl.len().alias("stages"),
         (pl.col("state") == "done").sum().alias("done"),
-        pl.col("seconds").sum(),
-        pl.col("tokens").sum(),
+        total("seconds"),
+        total("tokens"),
         (pl.col("tokens").filter(timed).sum() / pl.col("seconds").filter(timed).sum()).alias("rate"),
-        pl.col("flops").sum(),
+        total("flops"),
         pl.col("peak_memory").max(),
     ]
     by_kind = stages.group_by("kind", maintain_order=True).agg(totals)
