@@ -4,7 +4,7 @@ Each replicate draws one sample of examples, which all encoders, recipes and see
 same examples (the design is crossed, not nested: drawing anew within each seed would make the interval too narrow; Owen
 2007, "The pigeonhole bootstrap"). Languages that share example ids, as in parallel tests, share the sample too. Of S
 seeds, S - 1 are drawn: with S the variance over seeds would come out (S - 1)/S too small, which is half of it with two
-seeds (Rao and Wu 1988, "Resampling inference with complex survey data", section 2). Where models disagree at random on
+seeds (Rao and Wu 1988, "Resampling inference with complex survey data"). Where models disagree at random on
 single examples, the interval errs on the wide side, by a factor of at most √3; in simulations with two to five seeds
 intervals of 95 % held the truth in 91 to 99.7 % of the runs, least often where the seeds differ most.
 """
