@@ -91,6 +91,10 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option(help="folder for report and tables; runs/<study name> by default"),
     ] = None,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="stages that run at the same time; one a core, or one a GPU, by default"),
+    ] = None,
 ) -> None:
     """Run a study: plan it, compute what is missing, write the report.
 
@@ -98,7 +102,7 @@ def run(
     """
     console = Console(stderr=True)
     place = open_store(store)
-    plan = make_plan(load_study(study))
+    plan = _plan(study)
     missing = plan.missing(place)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
@@ -106,7 +110,7 @@ def run(
         highlight=False,
     )
     with Display(missing, console) as display:
-        outcome = execute(plan, place, display)
+        outcome = execute(plan, place, display, workers)
     results = gather(plan, place, outcome.failures)
     if not results.scores.is_empty():
         _report(results, out or Path("runs") / plan.study.name)
@@ -122,13 +126,13 @@ def run(
 def plan(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show a study's stages: which are done, which are to do, and what they will cost."""
     place = open_store(store)
-    planned = make_plan(load_study(study))
+    planned = _plan(study)
     todo = {stage.key for stage in planned.missing(place)}
     rate = _measured_rate(planned, place)
     seconds = sum(stage.flops for stage in planned.stages.values() if stage.key in todo) / (
         rate or ASSUMED_FLOPS_PER_SECOND
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": stage.key,
             "kind": stage.kind,
@@ -142,7 +146,7 @@ def plan(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fals
         print(json.dumps({"study": planned.study.name, "stages": rows, "seconds_left": seconds,
                           "rate_measured": rate is not None}, indent=1))  # fmt: skip
         return
-    table = Table("stage", "kind", "state", "GFLOP", box=None, header_style="bold")
+    table = _table("stage", "kind", "state", "GFLOP")
     for row in rows:
         table.add_row(row["label"], row["kind"], row["state"], f"{row['flops'] / 1e9:,.0f}" if row["flops"] else "")
     console = Console()
@@ -192,7 +196,7 @@ def scores(
         print(frame.write_csv(), end="")
     else:
         shown = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
-        table = Table(*shown, box=None, header_style="bold")
+        table = _table(*shown)
         for row in frame.select(shown).iter_rows():
             table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
         Console().print(table)
@@ -217,7 +221,7 @@ def tasks(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(entries, indent=1, ensure_ascii=False))
         return
-    table = Table("task", "format", "trained on", "languages", "test data here", "metric", "licence", box=None)
+    table = _table("task", "format", "trained on", "languages", "here", "metric", "licence")
     for entry in entries:
         table.add_row(
             entry["name"],
@@ -229,8 +233,7 @@ def tasks(as_json: JsonOption = False) -> None:
             entry["licence"],
         )
     Console().print(table)
-    if folder is None:
-        print("Set XSTILTS_DATA to the folder of your data files to see what of them is at hand.")
+    print("here: languages whose test data is at hand; set XSTILTS_DATA to the folder of your data files")
 
 
 @app.command(epilog="Example: `xstilts encoders`; in a study: `bundled/e5-small@6` keeps the lowest 6 layers")
@@ -240,7 +243,7 @@ def encoders(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps([_plain(entry) for entry in known], indent=1, ensure_ascii=False))
         return
-    table = Table("encoder", "layers", "parameters", "without embeddings", "languages", "licence", "here", box=None)
+    table = _table("encoder", "layers", "parameters", "no embeddings", "languages", "here", "licence")
     for entry in known:
         row = _plain(entry)
         table.add_row(
@@ -249,8 +252,8 @@ def encoders(as_json: JsonOption = False) -> None:
             f"{row['parameters'] / 1e6:,.0f}M",
             f"{row['parameters_without_embeddings'] / 1e6:,.0f}M",
             str(row["languages"]),
-            row["licence"],
             "yes" if row["available"] else "no",
+            row["licence"],
         )
     Console().print(table)
 
@@ -301,7 +304,7 @@ def export(
 
     _quiet()
     place = open_store(store)
-    planned = make_plan(load_study(study))
+    planned = _plan(study)
     cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
     folder = exporting.export(planned, place, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe}, target {cell.target.task}, seed {cell.seed}: {folder}")
@@ -317,8 +320,16 @@ def check(path: Annotated[Path, typer.Argument(help="a data folder, or one file"
         raise typer.Exit(2)
 
 
+def _plan(study: Path) -> Plan:
+    checked = load_study(study)
+    try:
+        return make_plan(checked)
+    except UserError as error:
+        raise UserError(f"{study}: {error}") from None
+
+
 def _results(study: Path, store: str | None) -> Results:
-    results = gather(make_plan(load_study(study)), open_store(store))
+    results = gather(_plan(study), open_store(store))
     if results.scores.is_empty():
         raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
     return results
@@ -326,7 +337,7 @@ def _results(study: Path, store: str | None) -> Results:
 
 def _report(results: Results, out: Path) -> None:
     from xstilts.analysis.analyse import analyse
-    from xstilts.report import write_report
+    from xstilts.report.write import write_report
 
     analysis = analyse(results)
     path = write_report(results, out, analysis)
@@ -339,6 +350,15 @@ def _measured_rate(plan: Plan, store: Store) -> float | None:
     artifacts = [store.peek(stage.key) for stage in plan.stages.values() if stage.kind == "train"]
     done = [artifact.meta for artifact in artifacts if artifact]
     return sum(meta["flops"] for meta in done) / sum(meta["seconds"] for meta in done) if done else None
+
+
+def _table(first: str, *others: str) -> Table:
+    """Columns that keep to one line; the last gives way where the terminal is narrow."""
+    table = Table(box=None, header_style="bold")
+    for name in (first, *others[:-1]):
+        table.add_column(name, no_wrap=True)
+    table.add_column(others[-1])
+    return table
 
 
 def _plain(entry: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.errors import UserError
 from xstilts.store import Store
 from xstilts.study import RETRIEVAL_DEPTH, Hyperparameters, RecipeEntry, Study, TargetEntry
-from xstilts.tasks import Task
+from xstilts.tasks import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
 REVISIONS = {"train": 1, "predict": 1, "score": 1}
@@ -31,7 +31,7 @@ class DataRef:
     """One split of a task in one language, as a stage reads it. Equal where the examples are equal."""
 
     task: Task = field(compare=False)
-    split: str
+    split: Split
     language: str
     folder: Path | None = field(compare=False)
     fingerprint: str
@@ -160,7 +160,7 @@ class _Planner:
 
     # -- data ---------------------------------------------------------------------------------------------------
 
-    def _ref(self, task: Task, split: str, language: str, use: str, cap: int | None) -> DataRef:
+    def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None) -> DataRef:
         folder = self.study.data
         ref = DataRef(task, split, language, folder, data.fingerprint(task, split, language, folder), cap)
         self.uses[use, ref] = len(examples(ref))
@@ -250,7 +250,9 @@ class _Planner:
     def _identity(self, encoder: Encoder) -> list[Any]:
         return [encoder.source, encoder.init, self.facts[encoder].layers, self.facts[encoder].digest]
 
-    def _train(self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str):
+    def _train(
+        self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str
+    ) -> str:
         train, dev, hyper = self._training(task, overrides)
         tokens = cost.estimate_tokens(examples(train), hyper.max_length)
         length = min(hyper.max_length, tokens / max(1, len(examples(train))))

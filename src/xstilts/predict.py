@@ -37,7 +37,7 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]]) -
     wanted = fmt.AUTO_CLASS.removeprefix("AutoModel")
     if not any(name.endswith(wanted) for name in config.architectures or ()):
         found = (config.architectures or ["model without a head"])[0]
-        raise UserError(f"{folder}: holds a {found}, which does no {format_name}; give the --task that it was trained for")
+        raise UserError(f"{folder}: holds a {found}, no model for {format_name}; give the --task it was trained for")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model = getattr(transformers, fmt.AUTO_CLASS).from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
@@ -62,7 +62,7 @@ def _example(format_name: str, record: dict[str, Any], number: int) -> Example:
     for field in FIELDS[format_name]:
         if not field.endswith("*") and not record.get(field):
             fields = ", ".join(FIELDS[format_name])
-            raise UserError(f"record {number}: no {field!r}; a record for {format_name} has {fields} (* may be missing)")
+            raise UserError(f"record {number}: no {field!r}; a record has {fields} (* may be missing)")
     name = str(record.get("id", number))
     match format_name:
         case "span":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 #: One row per encoder, recipe, target, language, seed and metric.
-SCORES_SCHEMA = {
+SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,  # label, e.g. bundled/e5-small@6
     "init": pl.String,  # pretrained | random
     "layers": pl.Int64,
@@ -31,7 +31,7 @@ SCORES_SCHEMA = {
 
 #: One row per scored example. value of a set of examples = 100 · Σ numerator / Σ denominator, for every metric:
 #: a mean has denominator 1, an F1 over spans has 2·correct over predicted + gold.
-OUTCOMES_SCHEMA = {
+OUTCOMES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
     "recipe": pl.String,
     "target": pl.String,
@@ -45,7 +45,7 @@ OUTCOMES_SCHEMA = {
 }
 
 #: One row per logged training step or dev evaluation; `loss` or `dev` is null.
-CURVES_SCHEMA = {
+CURVES_SCHEMA: dict[str, type[pl.DataType]] = {
     "key": pl.String,
     "encoder": pl.String,
     "recipe": pl.String,
@@ -58,7 +58,7 @@ CURVES_SCHEMA = {
 }
 
 #: One row per stage of the plan.
-STAGES_SCHEMA = {
+STAGES_SCHEMA: dict[str, type[pl.DataType]] = {
     "key": pl.String,
     "kind": pl.String,  # train | predict | score
     "label": pl.String,
@@ -70,7 +70,7 @@ STAGES_SCHEMA = {
 }
 
 #: One row per data file set that the study read.
-DATA_SCHEMA = {
+DATA_SCHEMA: dict[str, type[pl.DataType]] = {
     "task": pl.String,
     "split": pl.String,
     "language": pl.String,

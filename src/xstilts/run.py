@@ -11,7 +11,8 @@ from pathlib import Path
 import polars as pl
 import yaml
 
-from xstilts.errors import UserError
+from xstilts.executors import local
+from xstilts.executors.local import Listener
 from xstilts.plan import Plan, Stage, Train, make_plan
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.store import Store
@@ -32,7 +33,7 @@ class Silent:
     def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
         pass
 
-    def finished(self, stage: Stage) -> None:
+    def finished(self, stage: Stage, text: str) -> None:
         pass
 
     def failed(self, stage: Stage, reason: str) -> None:
@@ -53,7 +54,7 @@ def open_store(url: str | Path | None = None) -> Store:
     return Store(url or os.environ.get("XSTILTS_STORE") or DEFAULT_STORE)
 
 
-def run(study: Study | str | Path, store: str | Path | None = None) -> pl.DataFrame:
+def run(study: Study | str | Path, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
     """Run what is missing of a study and give its scores, a row per encoder, recipe, target, language, seed, metric.
 
     ``study`` is a study file or a :class:`Study`. Raises UserError before any training where the study or its data
@@ -62,27 +63,25 @@ def run(study: Study | str | Path, store: str | Path | None = None) -> pl.DataFr
     checked = study if isinstance(study, Study) else load_study(Path(study))
     place = open_store(store)
     plan = make_plan(checked)
-    outcome = execute(plan, place)
+    outcome = execute(plan, place, workers=workers)
     if outcome.failures:
         labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
         raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
     return gather(plan, place).scores
 
 
-def execute(plan: Plan, store: Store, listener: Silent | None = None) -> Outcome:
-    """Compute the missing stages of a plan, one after the other, on this machine."""
+def execute(plan: Plan, store: Store, listener: Listener | None = None, workers: int | None = None) -> Outcome:
+    """Compute the missing stages of a plan on this machine; ``workers`` processes, one a core or GPU by default."""
     missing = plan.missing(store)
     if not missing:
         return Outcome(plan, 0, {})
-    from xstilts.executors import local  # here, since it imports torch
-
     store.sweep()
-    failures = local.execute(missing, store, listener or Silent())
+    failures = local.execute(missing, store, listener or Silent(), workers)
     return Outcome(plan, len(missing) - len(failures), failures)
 
 
 def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
-    """The tables of a study, of all its cells whose score is in the store. Raises UserError if there is none."""
+    """The tables of a study, of all its cells whose score is in the store."""
     failures = failures or {}
     outcomes, scores = [], []
     for cell in plan.cells:
@@ -124,8 +123,8 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         name=plan.study.name,
         description=plan.study.description,
         study_yaml=_as_yaml(plan.study),
-        scores=pl.concat(scores).cast(SCORES_SCHEMA) if scores else pl.DataFrame(schema=SCORES_SCHEMA),
-        outcomes=pl.concat(outcomes).cast(OUTCOMES_SCHEMA) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA),
+        scores=pl.concat(scores).cast(pl.Schema(SCORES_SCHEMA)) if scores else pl.DataFrame(schema=SCORES_SCHEMA),
+        outcomes=pl.concat(outcomes).cast(pl.Schema(OUTCOMES_SCHEMA)) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA),
         curves=_curves(plan, store),
         stages=_stages(plan, store, failures),
         data=_data(plan),
@@ -133,11 +132,6 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
         notes=_notes(plan),
     )
-
-
-def require_scores(results: Results, study: str) -> None:
-    if results.scores.is_empty():
-        raise UserError(f"{study}: the store holds no scores of this study yet; `xstilts run {study}` computes them")
 
 
 def versions() -> dict[str, str]:
@@ -168,7 +162,7 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
                     seed=pl.lit(cell.seed, pl.Int64),
                 ).select(list(CURVES_SCHEMA))
             )
-    return pl.concat(frames).cast(CURVES_SCHEMA) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
+    return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
 
 
 def _stages(plan: Plan, store: Store, failures: dict[str, str]) -> pl.DataFrame:

@@ -232,8 +232,9 @@ def load_weights(
     ``mapping`` gives the row of the word embeddings for each id. Raises StageError where another part is missing or
     left over.
     """
-    encoder, prefix = model.base_model, model.base_model_prefix + "."
-    words = model.get_input_embeddings().weight
+    encoder: torch.nn.Module = model.base_model
+    prefix = model.base_model_prefix + "."
+    words = _word_embeddings(model)
     with torch.no_grad():
         words[mapping[saved[IDS]]] = saved[ROWS]
     inner = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
@@ -250,7 +251,7 @@ def load_weights(
 
 def save_trained(trimmed: Trimmed, folder: Path) -> None:
     """All weights, but of the word embeddings only the rows that the model knows: the others are the encoder's own."""
-    embedding = trimmed.model.get_input_embeddings().weight
+    embedding = _word_embeddings(trimmed.model)
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in trimmed.model.state_dict().items()
@@ -264,11 +265,17 @@ def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters
     """The trained model with its whole vocabulary, as an export hands it over."""
     model = load_architecture(encoder, task, seed, hyper)
     saved = load_file(folder / WEIGHTS)
-    pretrained = model.get_input_embeddings().weight
+    pretrained = _word_embeddings(model)
     mapping = trim.trim_vocabulary(model, saved[IDS])
     load_weights(model, saved, mapping, head=True)
     trim.restore_vocabulary(model, pretrained, saved[IDS])
     return model
+
+
+def _word_embeddings(model: PreTrainedModel) -> torch.Tensor:
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return weight
 
 
 def _peak_memory() -> int:

@@ -41,7 +41,8 @@ class Store:
     """
 
     def __init__(self, url: str | Path):
-        self.fs, root = fsspec.core.url_to_fs(str(url))
+        self.url = str(url)
+        self.fs, root = fsspec.core.url_to_fs(self.url)
         self.root = root.rstrip("/")
         self.local = isinstance(self.fs, LocalFileSystem)
         self._intact: dict[str, Artifact] = {}

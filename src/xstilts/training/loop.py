@@ -106,7 +106,8 @@ def train(
 
 
 def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:
-    decayed, plain = [], []
+    decayed: list[torch.nn.Parameter] = []
+    plain: list[torch.nn.Parameter] = []
     for parameter in model.parameters():
         (decayed if parameter.ndim >= 2 else plain).append(parameter)  # biases and norm weights are vectors
     return [{"params": decayed, "weight_decay": hyper.weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -46,7 +46,8 @@ def make_rows(
         pieces = [ids if 0 < len(ids) <= MAX_PIECES else [tokenizer.unk_token_id] for ids in pieces]
         first = 0
         while first < len(pieces):
-            ids, positions = [tokenizer.cls_token_id], []
+            ids: list[int] = [tokenizer.cls_token_id]
+            positions: list[int] = []
             for word in pieces[first:]:
                 if positions and len(ids) + len(word) + 1 > lengths.max_length:
                     break
