@@ -172,8 +172,9 @@ class _Planner:
         if not languages:
             data.load(task, target.split, task.languages[0], self.study.data)  # says what is missing, and where
             raise AssertionError(f"{task.name}: no language is available, yet {task.languages[0]} can be loaded")
-        cap = self.study.evaluation.max_examples
-        refs = tuple(self._ref(task, target.split, language, "evaluation", cap) for language in languages)
+        refs = tuple(
+            self._ref(task, target.split, language, "evaluation", target.max_examples) for language in languages
+        )
         for ref in refs:
             if any(_without_gold(example) for example in examples(ref)):
                 raise UserError(

@@ -119,12 +119,14 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
                 key=pl.lit(cell.score),
             ).select(list(SCORES_SCHEMA))
         )
+    score_table = pl.concat(scores) if scores else pl.DataFrame(schema=SCORES_SCHEMA)
+    outcome_table = pl.concat(outcomes) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA)
     return Results(
         name=plan.study.name,
         description=plan.study.description,
         study_yaml=_as_yaml(plan.study),
-        scores=pl.concat(scores).cast(pl.Schema(SCORES_SCHEMA)) if scores else pl.DataFrame(schema=SCORES_SCHEMA),
-        outcomes=pl.concat(outcomes).cast(pl.Schema(OUTCOMES_SCHEMA)) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA),
+        scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
+        outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
         curves=_curves(plan, store),
         stages=_stages(plan, store, failures),
         data=_data(plan),

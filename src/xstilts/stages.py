@@ -69,6 +69,8 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
         trimmed = build_model(
             spec.encoder, spec.task, spec.seed, spec.hyper, start, [*train_rows, *dev_rows], head=False
         )
+    if spec.hyper.freeze_embeddings:
+        _word_embeddings(trimmed.model).requires_grad_(False)
     model, train_rows, dev_rows = trimmed.model, trimmed.rows(train_rows), trimmed.rows(dev_rows)
     precision = device.precision(spec.hyper.precision)
     pad_id = tokenizer.pad_token_id

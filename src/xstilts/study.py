@@ -51,6 +51,7 @@ class Hyperparameters(Part):
     max_grad_norm: float = Field(1.0, gt=0)
     adam_epsilon: float = Field(1e-8, gt=0)
     dropout: Literal["preset", "none"] = Field("preset", description="`preset`: as the encoder's configuration has it")
+    freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     max_train_examples: int | None = Field(None, gt=0)
     max_dev_examples: int | None = Field(None, gt=0)
@@ -95,16 +96,11 @@ class TargetEntry(Part):
     task: str
     languages: tuple[str, ...] | None = Field(None, description="all of the task's whose data is there by default")
     split: Split = "test"
+    max_examples: int | None = Field(None, gt=0, description="examples evaluated in each language; all by default")
     hidden_layer: int | Literal["relative", "last"] = Field(
         "relative", description="retrieval: the block whose output is pooled; `relative` = 14/24 of the depth"
     )
     training: dict[str, Any] = {}
-
-
-class Evaluation(Part):
-    """How much is evaluated."""
-
-    max_examples: int | None = Field(None, gt=0, description="examples per target and language")
 
 
 class Study(Part):
@@ -118,7 +114,6 @@ class Study(Part):
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
     preset: str = "quick"
     training: dict[str, Any] = {}
-    evaluation: Evaluation = Evaluation()
     data: Path | None = None
     tasks: tuple[Path, ...] = ()
     on_overlap: Literal["error", "drop"] = "error"
@@ -267,7 +262,9 @@ def _check_names(study: Study) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     """Pydantic's first complaint as one line: field, what is wrong, what to do."""
-    problem = error.errors()[0]
+    problems = error.errors()
+    # A mistyped key is also a missing one: the typo is what helps.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     field = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         owner = _model_at(problem["loc"][:-1], error.title)
@@ -286,7 +283,6 @@ def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
         "encoders": EncoderEntry,
         "recipes": RecipeEntry,
         "targets": TargetEntry,
-        "evaluation": Evaluation,
     }
     return parts.get(str(location[0]), Study) if location else Study
 

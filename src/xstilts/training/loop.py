@@ -102,12 +102,13 @@ def train(
             best = None if last else {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if best is not None:
         model.load_state_dict(best)
+    engine.free_memory()  # it holds on to what it prepared
     return log
 
 
 def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:
     decayed: list[torch.nn.Parameter] = []
     plain: list[torch.nn.Parameter] = []
-    for parameter in model.parameters():
+    for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
         (decayed if parameter.ndim >= 2 else plain).append(parameter)  # biases and norm weights are vectors
     return [{"params": decayed, "weight_decay": hyper.weight_decay}, {"params": plain, "weight_decay": 0.0}]

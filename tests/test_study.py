@@ -1,0 +1,112 @@
+"""A study file is checked before anything runs: each mistake is one line that names the field and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from xstilts.errors import UserError
+from xstilts.study import Study, load_study, make_study
+
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "encoders": ["bundled/e5-small@3"],
+    "recipes": ["none", "mini-nli"],
+    "targets": ["mini-span", {"task": "mini-retrieval", "languages": ["de", "sw"]}],
+    "seeds": [1],
+}
+
+
+def problem(tmp_path: Path, **changes: Any) -> str:
+    """The error of the good study with some keys changed (None removes one)."""
+    content = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_study(file)
+    message = str(error.value)
+    assert message.startswith(str(file)) and "\n" not in message
+    return message.removeprefix(f"{file}: ")
+
+
+def test_a_good_study_is_read_as_written() -> None:
+    study = make_study(GOOD)
+    assert isinstance(study, Study)
+    assert [entry.encoder.label for entry in study.encoders] == ["bundled/e5-small@3"]
+    assert [(recipe.name, recipe.task) for recipe in study.recipes] == [("none", None), ("mini-nli", "mini-nli")]
+    assert study.targets[1].languages == ("de", "sw")
+    assert study.preset == "quick"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"recipies": ["none"], "recipes": None}, "did you mean 'recipes'?"),
+        ({"targets": ["mini-spam"]}, "unknown task 'mini-spam': did you mean 'mini-span'?"),
+        ({"recipes": ["none", "mini-nil"]}, "did you mean 'mini-nli'?"),
+        ({"targets": [{"task": "mini-span", "languages": ["sww"]}]}, "unknown language 'sww': did you mean 'sw'?"),
+        ({"targets": [{"task": "mini-span", "langages": ["sw"]}]}, "did you mean 'languages'?"),
+        ({"training": {"learning_rat": 1e-4}}, "did you mean 'learning_rate'?"),
+        ({"training": {"learning_rate": "fast"}}, "learning_rate"),
+        ({"training": {"epochs": 0}}, "epochs"),
+        ({"preset": "xtrem"}, "did you mean 'xtreme'?"),
+        ({"encoders": []}, "encoders"),
+        ({"encoders": ["bundled/e5-small@0"]}, "bundled/e5-small@6"),
+        ({"encoders": ["bundled/e5-small@3", "bundled/e5-small@3"]}, "listed twice"),
+        ({"seeds": ["one"]}, "seeds"),
+        ({"seeds": [1, 1]}, "listed twice"),
+        ({"recipes": ["mini-retrieval"]}, "has no training data of its own"),
+        ({"recipes": ["none", "xquad"]}, "has no training data of its own"),
+        ({"name": "../escape"}, "name"),
+        ({"targets": None}, "targets: missing"),
+        ({"on_overlap": "ignore"}, "on_overlap"),
+        ({"tasks": ["mine.yaml"]}, "mine.yaml: no such file"),
+        ({"encoders": [{"source": "bundled/e5-small", "recipes": ["nothing"]}]}, "unknown recipe 'nothing'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    assert expected in problem(tmp_path, **changes)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such study file"):
+        load_study(tmp_path / "absent.yaml")
+    with pytest.raises(UserError, match="a folder"):
+        load_study(tmp_path)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: x\nencoders: [a\nrecipes: b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"broken\.yaml:3: not valid YAML"):
+        load_study(broken)
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: x\ndescription: Größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.yaml:2: not UTF-8"):
+        load_study(latin)
+    listing = tmp_path / "list.yaml"
+    listing.write_text("- a\n- b\n", encoding="utf-8")
+    with pytest.raises(UserError, match="a study is a mapping"):
+        load_study(listing)
+
+
+def test_data_folder_comes_from_the_study_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XSTILTS_DATA", str(tmp_path / "everywhere"))
+    assert make_study(GOOD).data == tmp_path / "everywhere"
+    assert make_study({**GOOD, "data": "here"}, folder=tmp_path).data == tmp_path / "here"
+
+
+def test_presets_are_overridden_by_the_study_and_then_by_the_entry() -> None:
+    study = make_study({**GOOD, "preset": "xtreme", "training": {"epochs": 4, "batch_size": 2}})
+    task = study.catalog["mini-span"]
+    hyper = study.hyperparameters(task, {"batch_size": 1})
+    assert (hyper.epochs, hyper.batch_size) == (4, 1)
+    assert (hyper.learning_rate, hyper.max_length) == (3e-5, 384)  # XTREME's scripts/train_qa.sh
+
+
+def test_the_studies_in_the_repository_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+    files = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
+    assert files
+    for file in files:
+        assert load_study(file).name == file.stem
