@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.tasks import Task
-from xstilts.tasks.formats import Format, Row, pad
+from xstilts.tasks.formats import Format, Row, pad, padded
 from xstilts.training.batches import evaluation_batches
 from xstilts.training.device import accelerator, autocast
 
@@ -19,8 +19,7 @@ MAX_TOKENS = 4096  # of a batch, with padding
 @torch.no_grad()
 def predict(
     model: PreTrainedModel,
-    examples: Sequence[Any],
-    rows: Sequence[Row],
+    sets: Sequence[tuple[Sequence[Any], Sequence[Row]]],
     fmt: Format,
     task: Task,
     *,
@@ -28,24 +27,42 @@ def predict(
     precision: str,
     hidden_layer: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[str]:
-    """One prediction an example. ``hidden_layer`` (retrieval): the block whose output is pooled, 0 = embeddings."""
+) -> list[list[str]]:
+    """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length.
+
+    ``hidden_layer`` (retrieval): the block whose output is pooled, 0 = embeddings. A sentence that stands in several
+    sets, as the English side of a parallel corpus does, is read once.
+    """
     device = accelerator().device
     model.to(device).eval()
-    reduced: list[Any] = [None] * len(rows)
-    batches = evaluation_batches([row.tokens for row in rows], MAX_TOKENS)
+    rows = [row for _, rows in sets for row in rows]
+    first = _first_of_its_like(rows) if hidden_layer is not None else list(range(len(rows)))
+    distinct = sorted(set(first))
+    reduced: dict[int, Any] = {}
+    batches = evaluation_batches([padded(rows[i].length) * len(rows[i].sequences) for i in distinct], MAX_TOKENS)
     for done, batch in enumerate(batches, 1):
-        chosen = [rows[i] for i in batch]
+        indices = [distinct[i] for i in batch]
+        chosen = [rows[i] for i in indices]
         inputs = {name: tensor.to(device) for name, tensor in pad(chosen, pad_id).items()}
         with autocast(precision):
             outputs = model(**inputs, output_hidden_states=hidden_layer is not None)
         if hidden_layer is not None:
             outputs = outputs.hidden_states[hidden_layer], inputs["attention_mask"]
-        for i, result in zip(batch, fmt.reduce(chosen, outputs, task), strict=True):
-            reduced[i] = result
+        reduced.update(zip(indices, fmt.reduce(chosen, outputs, task), strict=True))
         if progress:
             progress(done, len(batches))
-    return fmt.assemble(examples, rows, reduced, task)
+    predictions, at = [], 0
+    for examples, own in sets:
+        results = [reduced[first[i]] for i in range(at, at + len(own))]
+        predictions.append(fmt.assemble(examples, own, results, task))
+        at += len(own)
+    return predictions
+
+
+def _first_of_its_like(rows: Sequence[Row]) -> list[int]:
+    """For each row the index of the first one with the same token ids."""
+    seen: dict[tuple[int, ...], int] = {}
+    return [seen.setdefault(tuple(row.sequences[0]), i) for i, row in enumerate(rows)]
 
 
 def score(examples: Sequence[Any], predictions: Sequence[str], fmt: Format, task: Task) -> float:

@@ -49,8 +49,8 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]]) -
     examples = [_example(format_name, record, number) for number, record in enumerate(records, 1)]
     limit = min(384, getattr(config, "max_position_embeddings", 384) - 2)
     rows = fmt.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
-    predictions = inference.predict(
-        model, examples, rows, fmt, task, pad_id=tokenizer.pad_token_id, precision=precision("auto")
+    (predictions,) = inference.predict(
+        model, [(examples, rows)], fmt, task, pad_id=tokenizer.pad_token_id, precision=precision("auto")
     )
     return [
         {**record, "prediction": _readable(format_name, example, prediction)}

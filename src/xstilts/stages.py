@@ -76,8 +76,8 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
     pad_id = tokenizer.pad_token_id
 
     def dev_score() -> float:
-        predictions = inference.predict(
-            model, dev_examples, dev_rows, fmt, spec.task, pad_id=pad_id, precision=precision
+        (predictions,) = inference.predict(
+            model, [(dev_examples, dev_rows)], fmt, spec.task, pad_id=pad_id, precision=precision
         )
         return inference.score(dev_examples, predictions, fmt, spec.task)
 
@@ -114,15 +114,16 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
             spec.encoder, spec.task, spec.seed, spec.hyper, weights, chain.from_iterable(rows_by_set), head=True
         )
     precision = device.precision(spec.hyper.precision)
-    frames = []
-    for done, (ref, rows) in enumerate(zip(spec.sets, rows_by_set, strict=True)):
-        progress(done, len(spec.sets), ref.language)
-        predictions = inference.predict(
-            trimmed.model, examples(ref), trimmed.rows(rows), fmt, spec.task,
-            pad_id=tokenizer.pad_token_id, precision=precision, hidden_layer=spec.hidden_layer,
-        )  # fmt: skip
-        ids = [example.id for example in examples(ref)]
-        frames.append(pl.DataFrame({"language": ref.language, "id": ids, "prediction": predictions}))
+    predictions = inference.predict(
+        trimmed.model,
+        [(examples(ref), trimmed.rows(rows)) for ref, rows in zip(spec.sets, rows_by_set, strict=True)],
+        fmt, spec.task, pad_id=tokenizer.pad_token_id, precision=precision, hidden_layer=spec.hidden_layer,
+        progress=lambda done, batches: progress(done, batches, f"{len(spec.sets)} languages"),
+    )  # fmt: skip
+    frames = [
+        pl.DataFrame({"language": ref.language, "id": [e.id for e in examples(ref)], "prediction": predicted})
+        for ref, predicted in zip(spec.sets, predictions, strict=True)
+    ]
     pl.concat(frames).write_parquet(folder / "predictions.parquet")
     tokens = sum(row.tokens for rows in rows_by_set for row in rows)
     count = sum(len(row.sequences) for rows in rows_by_set for row in rows)

@@ -25,11 +25,16 @@ def training_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: 
 
 
 def evaluation_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Every row index once, sorted by length; a batch holds at most ``max_tokens`` with padding, or a single row."""
+    """Every row index once, longest first; a batch holds at most ``max_tokens`` with padding, or a single row.
+
+    Batches hold a power of two of rows where there are enough left, so that few shapes of batches come up.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
     batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= max_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
+    at = 0
+    while at < len(order):
+        room = max(1, max_tokens // lengths[order[at]])
+        size = 1 << (room.bit_length() - 1)
+        batches.append(order[at : at + size])
+        at += size
     return batches

@@ -1,0 +1,188 @@
+"""Examples → rows → predictions, for each format, with the bundled tokenizer and outputs made by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xstilts.data import mini
+from xstilts.data.examples import Answer, MultipleChoiceExample, RetrievalExample, SpanExample, TaggingExample
+from xstilts.encoders import Encoder
+from xstilts.encoders.load import load_tokenizer
+from xstilts.study import Lengths
+from xstilts.tasks import builtin_catalog, formats
+from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
+
+LENGTHS = Lengths(max_length=64, doc_stride=16, max_query_length=24)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer(Encoder("bundled/e5-small"))
+
+
+def text_of(example: SpanExample, row: formats.Row) -> str:
+    """What the row's target marks in the passage."""
+    first, last = (position - row.window.first for position in row.target)
+    return example.context[row.window.offsets[first][0] : row.window.offsets[last][1]].strip()
+
+
+def outputs_at(rows: list[formats.Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
+    length = max(row.length for row in rows)
+    start, end = torch.zeros(len(rows), length), torch.zeros(len(rows), length)
+    for i, (first, last) in enumerate(spans):
+        start[i, first], end[i, last] = 5.0, 5.0
+    return SimpleNamespace(start_logits=start, end_logits=end)
+
+
+@pytest.mark.parametrize("language", mini.LANGUAGES)
+def test_span_targets_mark_the_answer_and_are_read_back_in_every_language(tokenizer: Any, language: str) -> None:
+    task = builtin_catalog()["mini-span"]
+    examples = [example for example in mini.generate("span", "test", language) if isinstance(example, SpanExample)][:30]
+    rows = span.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=True)
+    assert len(rows) == len(examples)
+    read_back = span.assemble(examples, rows, span.reduce(rows, outputs_at(rows, [r.target for r in rows]), task), task)
+    for example, row, prediction in zip(examples, rows, read_back, strict=True):
+        # A piece may reach over the answer's edge ("1971年" is one), but never fall short of it.
+        assert example.answers[0].text in text_of(example, row)
+        assert prediction == text_of(example, row)
+
+
+def test_offsets_of_thai_arabic_japanese_and_leading_spaces(tokenizer: Any) -> None:
+    task = builtin_catalog()["xquad"]
+    cases = [
+        ("  กรุงเทพมหานครเป็นเมืองหลวงของไทย", "กรุงเทพมหานคร"),
+        ("عاصمة مصر هي القاهرة وهي مدينة كبيرة", "القاهرة"),
+        ("日本の首都は東京です。", "東京"),
+        ("   The   capital is   Paris.", "Paris"),
+    ]
+    for context, answer in cases:
+        example = SpanExample("1", context, "?", (Answer(answer, context.index(answer)),))
+        (row,) = span.make_rows([example], task, tokenizer, LENGTHS, training=True)
+        assert answer in text_of(example, row)
+        assert len(text_of(example, row)) <= len(answer) + 2
+
+
+def test_a_long_passage_becomes_windows_and_the_best_one_answers(tokenizer: Any) -> None:
+    task = builtin_catalog()["xquad"]
+    context = " ".join(f"Fact {i} is about number {i}." for i in range(40))
+    example = SpanExample("1", context, "Which number?", (Answer("number 37", context.index("number 37")),))
+    rows = span.make_rows([example], task, tokenizer, LENGTHS, training=False)
+    assert len(rows) > 3 and all(row.length <= 64 for row in rows)
+    marked = [row for row in rows if row.target != (0, 0)]
+    assert marked and all(text_of(example, row) == "number 37" for row in marked)
+    spans = [row.target if row is marked[-1] else (0, 0) for row in rows]
+    reduced = span.reduce(rows, outputs_at(rows, spans), task)
+    assert span.assemble([example], rows, reduced, task) == ["number 37"]
+
+
+def test_no_answer_only_where_the_task_knows_unanswerable_questions(tokenizer: Any) -> None:
+    example = SpanExample("1", "The sky is blue.", "Who sang?", ())
+    (row,) = span.make_rows([example], builtin_catalog()["squad_v2"], tokenizer, LENGTHS, training=True)
+    assert row.target == (0, 0)
+    for name, empty in (("squad_v2", True), ("xquad", False)):
+        task = builtin_catalog()[name]
+        reduced = span.reduce([row], outputs_at([row], [(0, 0)]), task)
+        assert (span.assemble([example], [row], reduced, task) == [""]) is empty
+
+
+def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(tokenizer: Any) -> None:
+    task = builtin_catalog()["xquad"]
+    example = SpanExample("1", " ".join(f"w{i}" for i in range(20)), "A question of some words?", ())
+    (row,) = span.make_rows([example], task, tokenizer, Lengths(128, 16, 24), training=False)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        outputs = SimpleNamespace(
+            start_logits=torch.randn(1, row.length, generator=generator) * 5,
+            end_logits=torch.randn(1, row.length, generator=generator) * 5,
+        )
+        ((score, start, end, _),) = span.reduce([row], outputs, task)
+        window = row.window
+        allowed = [
+            (float(outputs.start_logits[0, i] + outputs.end_logits[0, j]), i, j)
+            for i in range(window.first, window.last + 1)
+            for j in range(i, min(i + span.MAX_ANSWER_TOKENS, window.last + 1))
+        ]
+        best, first, last = max(allowed)
+        assert score == pytest.approx(best)
+        assert (start, end) == (window.offsets[first - window.first][0], window.offsets[last - window.first][1])
+
+
+def test_long_questions_are_cut_and_leave_room_for_the_passage(tokenizer: Any) -> None:
+    example = SpanExample("1", "Short passage here.", "why " * 200, (Answer("passage", 6),))
+    (row,) = span.make_rows([example], builtin_catalog()["xquad"], tokenizer, LENGTHS, training=True)
+    assert text_of(example, row) == "passage"
+
+
+TOKENS = ["a", "Donaudampfschifffahrt", "東京", "\u200c", "naïve", "x" * 300]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), min_size=1, max_size=90))
+def test_tagging_gives_as_many_tags_as_tokens_however_long_the_sentence(tokens: list[str]) -> None:
+    tokenizer = load_tokenizer(Encoder("bundled/e5-small"))
+    task = builtin_catalog()["udpos"]
+    tags = tuple(task.labels[i % len(task.labels)] for i in range(len(tokens)))
+    example = TaggingExample("1", tuple(tokens), tags)
+    rows = tagging.make_rows([example], task, tokenizer, Lengths(32, 8, 8), training=False)
+    assert all(row.length <= 32 for row in rows)
+    logits = torch.zeros(len(rows), 32, len(task.labels))
+    for i, row in enumerate(rows):
+        for position, target in zip(row.window[1], row.target, strict=True):
+            logits[i, position, target] = 1.0
+    reduced = tagging.reduce(rows, SimpleNamespace(logits=logits), task)
+    assert tagging.assemble([example], rows, reduced, task) == [" ".join(tags)]
+
+
+def test_tagging_scores_only_the_first_piece(tokenizer: Any) -> None:
+    task = builtin_catalog()["udpos"]
+    example = TaggingExample("1", ("Donaudampfschifffahrt", "is", "long"), ("NOUN", "AUX", "ADJ"))
+    (row,) = tagging.make_rows([example], task, tokenizer, LENGTHS, training=True)
+    labels = tagging.targets([row], row.length)["labels"][0]
+    assert (labels != tagging.IGNORED).sum() == 3
+    assert row.length > 5
+
+
+def test_an_overlong_prompt_is_cut_at_its_start(tokenizer: Any) -> None:
+    task = builtin_catalog()["mini-choice"]
+    example = MultipleChoiceExample("1", "start " * 100 + "the end", ("one choice", "another"), 1)
+    (row,) = multiple_choice.make_rows([example], task, tokenizer, LENGTHS, training=True)
+    text = tokenizer.decode(row.sequences[1])
+    assert len(row.sequences) == 2 and row.length == 64
+    assert "the end" in text and "another" in text
+    assert tokenizer.truncation_side == "right"  # left as it was found
+    assert pad([row], 1)["input_ids"].shape == (1, 2, 64)
+
+
+def test_labels_go_by_name_and_rows_without_gold_are_not_trained_on(tokenizer: Any) -> None:
+    task = builtin_catalog()["mini-nli"]
+    examples = [e for e in mini.generate("nli", "test", "de")][:12]
+    rows = classification.make_rows(examples, task, tokenizer, LENGTHS, training=True)
+    assert [task.labels[row.target] for row in rows] == [example.label for example in examples]
+    from dataclasses import replace
+
+    blank = [replace(example, label=None) for example in examples]
+    assert classification.make_rows(blank, task, tokenizer, LENGTHS, training=True) == []
+    assert len(classification.make_rows(blank, task, tokenizer, LENGTHS, training=False)) == 12
+
+
+def test_retrieval_asks_each_english_sentence_for_its_foreign_one() -> None:
+    """XTREME's direction: were it the other way round, the first pair would count as wrong."""
+    task = builtin_catalog()["tatoeba"]
+    examples = [RetrievalExample("0", "eins", "one"), RetrievalExample("1", "zwei", "two")]
+    vectors = {"source": [[1.0, 0.0], [0.8, 0.6]], "target": [[1.0, 0.1], [0.9, 0.1]]}
+    rows = [formats.Row(i, [[0]], window=side) for side in ("source", "target") for i in (0, 1)]
+    reduced = [torch.nn.functional.normalize(torch.tensor(vectors[r.window][r.example]), dim=-1).numpy() for r in rows]
+    assert retrieval.assemble(examples, rows, reduced, task) == ["0", "0"]
+    assert retrieval.score(examples, ["0", "0"], task) == {"accuracy": [(1.0, 1.0), (0.0, 1.0)]}
+
+
+def test_mean_pooling_counts_special_tokens_and_no_padding() -> None:
+    hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [100.0, 100.0]]])
+    (vector,) = retrieval.reduce([], (hidden, torch.tensor([[1, 1, 0]])), builtin_catalog()["tatoeba"])
+    assert vector.tolist() == pytest.approx([0.6, 0.8])

@@ -1,0 +1,141 @@
+"""The plan: what is shared, what decides a key, and that training sees English alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from xstilts.errors import UserError
+from xstilts.plan import Plan, Predict, Train, make_plan
+from xstilts.store import Store
+from xstilts.study import make_study
+
+STUDY: dict[str, Any] = {
+    "name": "small",
+    "encoders": ["bundled/e5-small@1", "bundled/e5-small@2"],
+    "recipes": ["none", "mini-nli"],
+    "targets": [{"task": "mini-span", "max_examples": 5}, {"task": "mini-retrieval", "max_examples": 5}],
+    "seeds": [1, 2],
+    "training": {"max_train_examples": 20, "max_dev_examples": 5},
+}
+
+
+def plan(**changes: Any) -> Plan:
+    return make_plan(make_study({**STUDY, **changes}))
+
+
+def trainings(planned: Plan) -> list[Train]:
+    return [stage.spec for stage in planned.stages.values() if isinstance(stage.spec, Train)]
+
+
+def test_an_intermediate_stage_is_trained_once_per_encoder_recipe_and_seed_and_serves_every_target() -> None:
+    planned = plan()
+    specs = trainings(planned)
+    assert len([spec for spec in specs if spec.start is None and spec.task.name == "mini-nli"]) == 2 * 2
+    assert len([spec for spec in specs if spec.task.name == "mini-span"]) == 2 * 2 * 2
+    retrieval = [s.spec for s in planned.stages.values() if isinstance(s.spec, Predict) and s.spec.hidden_layer is not None]
+    assert len(retrieval) == 2 * (1 + 2)  # `none` trains nothing, so both seeds share one prediction
+    assert len(planned.cells) == 2 * 2 * 2 * 2
+
+
+def test_training_and_selection_are_given_english_data_only() -> None:
+    specs = trainings(plan())
+    assert specs
+    assert {ref.language for spec in specs for ref in (spec.train, spec.dev)} == {"en"}
+    assert {spec.dev.split for spec in specs} == {"dev"}
+
+
+def test_every_stage_stands_behind_its_inputs() -> None:
+    seen: set[str] = set()
+    for stage in plan().stages.values():
+        assert set(stage.inputs) <= seen
+        seen.add(stage.key)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"encoders": ["bundled/e5-small@2", "bundled/e5-small@3"]},
+        {"seeds": [1, 3]},
+        {"training": {"max_train_examples": 21, "max_dev_examples": 5}},
+        {"training": {"max_train_examples": 20, "max_dev_examples": 5, "learning_rate": 2e-4}},
+        {"targets": [{"task": "mini-span", "max_examples": 6}]},
+        {"targets": [{"task": "mini-span", "max_examples": 5, "languages": ["de"]}]},
+        {"targets": [{"task": "mini-retrieval", "max_examples": 5, "hidden_layer": "last"}]},
+    ],
+)
+def test_what_decides_an_output_decides_the_key(change: dict[str, Any]) -> None:
+    assert set(plan(**change).stages) - set(plan().stages)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other", "description": "words"},
+        {"encoders": STUDY["encoders"][::-1], "recipes": STUDY["recipes"][::-1], "seeds": [2, 1]},
+        {"data": "/somewhere/else"},
+        {"on_overlap": "drop"},
+    ],
+)
+def test_what_does_not_decide_an_output_leaves_the_keys(change: dict[str, Any]) -> None:
+    assert set(plan(**change).stages) == set(plan().stages)
+
+
+def test_only_what_is_needed_is_missing(tmp_path: Path) -> None:
+    planned = plan(encoders=["bundled/e5-small@1"], seeds=[1])
+    store = Store(tmp_path)
+    assert planned.missing(store) == list(planned.stages.values())
+    scores = [stage for stage in planned.stages.values() if stage.kind == "score"]
+    for stage in scores[1:]:
+        with store.publish(stage.key) as (folder, _):
+            (folder / "outcomes.parquet").write_bytes(b"")
+    left = planned.missing(store)
+    assert left[-1] == scores[0] and {stage.kind for stage in left[:-1]} <= {"train", "predict"}
+    assert set(left[-1].inputs) <= {stage.key for stage in left}
+
+
+def test_an_unlabelled_or_absent_data_set_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"XSTILTS_DATA"):
+        make_plan(make_study({**STUDY, "targets": ["xquad"], "data": None}))
+    with pytest.raises(UserError, match=r"xquad"):
+        make_plan(make_study({**STUDY, "targets": ["xquad"], "data": str(tmp_path)}))
+
+
+def squad_dev_study(tmp_path: Path, real_data: Path, on_overlap: str) -> dict[str, Any]:
+    """A study that trains on SQuAD's dev set, which holds all of XQuAD's questions."""
+    entry = {
+        "name": "squad-dev", "format": "span", "description": "SQuAD v1.1 dev", "languages": ["en"], "metric": "f1",
+        "files": {"reader": "squad", "train": "squad_v1.1/dev-v1.1*.json"}, "licence": "CC BY-SA 4.0", "citation": "-",
+    }  # fmt: skip
+    (tmp_path / "squad-dev.yaml").write_text(yaml.safe_dump(entry))
+    return {
+        **STUDY,
+        "data": str(real_data),
+        "tasks": [str(tmp_path / "squad-dev.yaml")],
+        "recipes": ["none", "squad-dev"],
+        "targets": [{"task": "xquad", "languages": ["de", "zh"]}],
+        "training": {"max_train_examples": 500, "max_dev_examples": 50},
+        "on_overlap": on_overlap,
+    }
+
+
+@pytest.mark.realdata
+def test_training_on_squad_dev_is_refused_since_it_holds_xquad(tmp_path: Path, real_data: Path) -> None:
+    with pytest.raises(UserError, match=r"contamination: squad-dev train and xquad \(de\).*on_overlap: drop"):
+        make_plan(make_study(squad_dev_study(tmp_path, real_data, "error")))
+
+
+@pytest.mark.realdata
+def test_dropping_the_overlap_leaves_none_of_xquads_questions(tmp_path: Path, real_data: Path) -> None:
+    planned = make_plan(make_study(squad_dev_study(tmp_path, real_data, "drop")))
+    from xstilts.plan import examples
+
+    evaluated = {example.id for stage in planned.stages.values() if isinstance(stage.spec, Predict)
+                 for ref in stage.spec.sets for example in examples(ref)}  # fmt: skip
+    trained = {example.id for spec in trainings(planned) for ref in (spec.train, spec.dev) for example in examples(ref)}
+    assert len(evaluated) == 1190 and len(trained) > 500
+    assert not evaluated & trained
+    assert any("were dropped" in note for note in planned.notes)
