@@ -36,7 +36,8 @@ def test_an_intermediate_stage_is_trained_once_per_encoder_recipe_and_seed_and_s
     specs = trainings(planned)
     assert len([spec for spec in specs if spec.start is None and spec.task.name == "mini-nli"]) == 2 * 2
     assert len([spec for spec in specs if spec.task.name == "mini-span"]) == 2 * 2 * 2
-    retrieval = [s.spec for s in planned.stages.values() if isinstance(s.spec, Predict) and s.spec.hidden_layer is not None]
+    predictions = [stage.spec for stage in planned.stages.values() if isinstance(stage.spec, Predict)]
+    retrieval = [spec for spec in predictions if spec.hidden_layer is not None]
     assert len(retrieval) == 2 * (1 + 2)  # `none` trains nothing, so both seeds share one prediction
     assert len(planned.cells) == 2 * 2 * 2 * 2
 

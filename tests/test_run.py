@@ -87,6 +87,10 @@ def test_a_second_run_computes_nothing_and_gives_the_same_scores(finished: Path)
 def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     file = write(tmp_path)
     computed: list[str] = []
+
+    def label(line: str) -> str:
+        return line.split("] ", 1)[1].rsplit(" (", 1)[0]
+
     for stages in (1, 2, 2):  # kill when so many more stages are done
         process = subprocess.Popen(
             [*XSTILTS, "run", str(file)], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -94,7 +98,7 @@ def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(fi
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("["):
-                computed.append(line.split("] ", 1)[1].rsplit(" (", 1)[0])
+                computed.append(label(line))
                 stages -= 1
             if stages == 0:
                 break
@@ -104,7 +108,7 @@ def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(fi
         process.stderr.close()
     ended = command(tmp_path, "run", str(file))
     assert ended.returncode == 0, ended.stderr
-    computed += [line.split("] ", 1)[1].rsplit(" (", 1)[0] for line in ended.stderr.splitlines() if line.startswith("[")]
+    computed += [label(line) for line in ended.stderr.splitlines() if line.startswith("[")]
     assert len(computed) == len(set(computed))  # nothing that was reported done is computed twice
     assert scores_in(tmp_path).equals(scores_in(finished))
 
@@ -219,9 +223,8 @@ def test_an_exported_model_opens_in_transformers_and_answers(finished: Path, tmp
     again = command(finished, "export", "tiny.yaml", "--out", str(out))
     assert again.returncode == 2 and "choose a new folder" in again.stderr
 
-    asked = command(
-        finished, "predict", str(out), "--task", "span", "--question", "Wo wohnt sie?", "--context", "Sie wohnt in Bonn."
-    )
+    question = ("--question", "Wo wohnt sie?", "--context", "Sie wohnt in Bonn.")
+    asked = command(finished, "predict", str(out), "--task", "span", *question)
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.strip() and asked.stdout.strip() in "Sie wohnt in Bonn."
     records = tmp_path / "records.jsonl"
