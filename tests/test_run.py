@@ -151,14 +151,11 @@ class Recorder:
 
 
 def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
-    study = make_study(
-        {**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"learning_rate": 0.9, "epochs": 9}}]}
-    )
+    # With an epsilon that rounds to 0, AdamW divides 0 by 0 for embeddings that a batch does not use: the next loss is not a number.
+    study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
     plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
     outcome = execute(plan, store, recorder, workers=1)
     failed = [label for label, reason in recorder.reasons.items() if reason != local.SKIPPED]
-    if not failed:
-        pytest.fail("a learning rate of 0.9 was meant to make the loss infinite")
     assert failed == ["bundled/e5-small@1 seed 1: train mini-nli"]
     assert "loss is" in recorder.reasons[failed[0]] and "nli-train-" in recorder.reasons[failed[0]]
     assert {label for label, reason in recorder.reasons.items() if reason == local.SKIPPED} == {

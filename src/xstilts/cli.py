@@ -18,7 +18,7 @@ from xstilts.data import available
 from xstilts.data.check import check as check_data
 from xstilts.display import Display, duration
 from xstilts.encoders.families import known_encoders
-from xstilts.errors import UserError
+from xstilts.errors import UserError, did_you_mean
 from xstilts.plan import ASSUMED_FLOPS_PER_SECOND, Plan, make_plan
 from xstilts.results import Results
 from xstilts.run import execute, gather, open_store
@@ -60,12 +60,6 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; what was finished is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def _version(wanted: bool) -> None:
@@ -109,8 +103,12 @@ def run(
         f"{len(missing)} to compute",
         highlight=False,
     )
-    with Display(missing, console) as display:
-        outcome = execute(plan, place, display, workers)
+    try:
+        with Display(missing, console) as display:
+            outcome = execute(plan, place, display, workers)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
+        raise typer.Exit(130) from None
     results = gather(plan, place, outcome.failures)
     if not results.scores.is_empty():
         _report(results, out or Path("runs") / plan.study.name)
@@ -275,7 +273,11 @@ def predict(
     """Use a trained model: one question on the command line, or a JSON lines file in and out."""
     from xstilts import predict as predicting
 
-    format_name = task if task in predicting.FIELDS else builtin_catalog()[task].format
+    tasks_known = {entry.name: entry.format for entry in builtin_catalog()}
+    format_name = task if task in predicting.FIELDS else tasks_known.get(task, "")
+    if not format_name:
+        known = {*predicting.FIELDS, *tasks_known}
+        raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
     if format_name not in predicting.FIELDS:
         raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
     if input is not None:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count as count_from
 from multiprocessing.connection import Connection, wait
@@ -81,7 +81,7 @@ def execute(stages: Sequence[Stage], store: Store, listener: Listener, workers: 
                 assert stage is not None
                 try:
                     kind, *content = worker.pipe.recv()
-                except EOFError:
+                except (EOFError, ConnectionResetError):
                     worker.process.join()
                     code = worker.process.exitcode
                     hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
@@ -113,7 +113,8 @@ def _assign(
             del waiting[key]
             worker.stage = stage
             listener.started(stage)
-            worker.pipe.send(stage)
+            with suppress(BrokenPipeError):  # a dead worker: its pipe's end, which we wait on, says so too
+                worker.pipe.send(stage)
             return
 
 
