@@ -19,6 +19,7 @@ from xstilts.data.check import check as check_data
 from xstilts.display import Display, duration
 from xstilts.encoders.families import known_encoders
 from xstilts.errors import UserError, did_you_mean
+from xstilts.executors.local import cores
 from xstilts.plan import ASSUMED_FLOPS_PER_SECOND, Plan, make_plan
 from xstilts.results import Results
 from xstilts.run import execute, gather, open_store
@@ -127,9 +128,8 @@ def plan(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fals
     planned = _plan(study)
     todo = {stage.key for stage in planned.missing(place)}
     rate = _measured_rate(planned, place)
-    seconds = sum(stage.flops for stage in planned.stages.values() if stage.key in todo) / (
-        rate or ASSUMED_FLOPS_PER_SECOND
-    )
+    work = sum(stage.flops for stage in planned.stages.values() if stage.key in todo)
+    seconds = work / (rate or ASSUMED_FLOPS_PER_SECOND) / cores()
     rows: list[dict[str, Any]] = [
         {
             "key": stage.key,
@@ -150,6 +150,7 @@ def plan(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fals
     console = Console()
     console.print(table)
     basis = "at the speed of the stages that are done" if rate else "a guess until a first stage has been timed"
+    basis += f", a stage on each of {cores()} cores"
     console.print(
         f"{len(rows)} stages, {len(todo)} to do, about {duration(seconds)} ({basis})", highlight=False, soft_wrap=True
     )
@@ -348,10 +349,10 @@ def _report(results: Results, out: Path) -> None:
 
 
 def _measured_rate(plan: Plan, store: Store) -> float | None:
-    """Operations a second of the training stages that are done; None if none is."""
-    artifacts = [store.peek(stage.key) for stage in plan.stages.values() if stage.kind == "train"]
-    done = [artifact.meta for artifact in artifacts if artifact]
-    return sum(meta["flops"] for meta in done) / sum(meta["seconds"] for meta in done) if done else None
+    """Operations a second, as the plan counts them, of a training stage, by those that are done; None if none is."""
+    pairs = [(stage, store.peek(stage.key)) for stage in plan.stages.values() if stage.kind == "train"]
+    done = [(stage.flops, artifact.meta["seconds"]) for stage, artifact in pairs if artifact]
+    return sum(flops for flops, _ in done) / sum(seconds for _, seconds in done) if done else None
 
 
 def _table(first: str, *others: str) -> Table:

@@ -207,24 +207,27 @@ def build_model(
 
     With ``head`` the artifact's head is taken over too; else the head is new, drawn from ``seed``.
     """
-    model = load_architecture(encoder, task, seed, hyper)
     saved = load_file(start / WEIGHTS) if start else {}
     used = [np.fromiter(chain.from_iterable(chain.from_iterable(row.sequences for row in rows)), np.int64)]
     if start:
         used.append(saved[IDS].numpy())
-    ids = torch.from_numpy(trim.used_vocabulary(used, load_tokenizer(encoder)))
+    vocabulary = trim.used_vocabulary(used, load_tokenizer(encoder))
+    model = load_architecture(encoder, task, seed, hyper, vocabulary)
+    ids = torch.from_numpy(vocabulary)
     mapping = trim.trim_vocabulary(model, ids)
     if start:
         load_weights(model, saved, mapping, head=head)
     return Trimmed(model, ids, mapping)
 
 
-def load_architecture(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters) -> PreTrainedModel:
+def load_architecture(
+    encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, vocabulary: np.ndarray | None = None
+) -> PreTrainedModel:
     fmt = formats.get(task.format)
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
     if hyper.dropout == "none":
         options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, **options)
+    return load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
 
 
 def load_weights(

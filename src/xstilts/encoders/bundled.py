@@ -123,14 +123,18 @@ def digest() -> str:
     return hashlib.sha256(_read(path()).data).hexdigest()
 
 
-def state_dict(layers: int) -> Iterator[tuple[str, np.ndarray]]:
+def state_dict(layers: int, vocabulary: np.ndarray | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The weights of BertModel, embeddings and the lowest ``layers``, dequantised to float32.
 
-    Every call gives arrays of its own, so that a caller may train them in place.
+    Every call gives arrays of its own, so that a caller may train them in place. Of the word embeddings, only the rows
+    of the ids ``vocabulary`` are read if it is given; the others are 0, and take no memory until they are touched.
     """
     file = _read(path())
     hidden = file.config["hidden_size"]
     for ours, theirs in _EMBEDDINGS.items():
+        if ours == "emb.word" and vocabulary is not None:
+            yield theirs, _some_rows(file, ours, hidden, vocabulary)
+            continue
         array = _tensor(file, ours)
         yield theirs, array if "LayerNorm" in theirs else array.reshape(-1, hidden)
     for layer in range(layers):
@@ -260,7 +264,20 @@ def _tensor(file: _File, name: str) -> np.ndarray:
     entry = file.tensors[name]
     if entry.dtype == _F32:
         return np.frombuffer(file.data, "<f4", entry.elements, entry.offset).astype(np.float32)
-    blocks = np.frombuffer(file.data, _BLOCK, entry.elements // 32, entry.offset)
+    return _dequantised(np.frombuffer(file.data, _BLOCK, entry.elements // 32, entry.offset)).reshape(-1)
+
+
+def _some_rows(file: _File, name: str, width: int, rows: np.ndarray) -> np.ndarray:
+    """A Q4_0 tensor as float32 [rows of the tensor, width], 0 but for ``rows``."""
+    entry = file.tensors[name]
+    blocks = np.frombuffer(file.data, _BLOCK, entry.elements // 32, entry.offset).reshape(-1, width // 32)
+    weights = np.zeros((len(blocks), width), np.float32)
+    weights[rows] = _dequantised(blocks[rows].reshape(-1)).reshape(-1, width)
+    return weights
+
+
+def _dequantised(blocks: np.ndarray) -> np.ndarray:
+    """The weights [blocks, 32] of Q4_0 blocks."""
     weights = np.empty((len(blocks), 32), np.float32)
     for start in range(0, len(blocks), step := 1 << 14):  # slices that stay in the cache, and no large temporaries
         part, out = blocks[start : start + step], weights[start : start + step]
@@ -269,4 +286,4 @@ def _tensor(file: _File, name: str) -> np.ndarray:
         out[:, 16:] = nibbles >> 4
         out -= 8
         out *= part["scale"].astype(np.float32)[:, None]
-    return weights.reshape(-1)
+    return weights

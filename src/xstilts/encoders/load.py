@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import (
     CONFIG_MAPPING,
@@ -78,13 +79,16 @@ def load_tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(encoder: Encoder, auto_class: Any, *, seed: int, **overrides: Any) -> PreTrainedModel:
+def load_model(
+    encoder: Encoder, auto_class: Any, *, seed: int, vocabulary: np.ndarray | None = None, **overrides: Any
+) -> PreTrainedModel:
     """A model of the class that ``auto_class`` (AutoModelForQuestionAnswering, ...) gives, in float32, in eval mode.
 
     The encoder has its pretrained weights, or with ``init`` random ones of the configuration's initialiser; the
     head is always initialised afresh, except a language-modelling head, which is kept where the source has one.
     What is random depends on ``seed`` alone; the caller's random state is untouched. ``overrides`` go to the
-    configuration; ``attn_implementation`` to the model. Every call gives weights of its own.
+    configuration; ``attn_implementation`` to the model. Every call gives weights of its own. Who will read no other
+    ids than ``vocabulary`` says so, which spares the bundled encoder 384 MB of word embeddings: the others are 0.
 
     Raises UserError when the source cannot be had, or its architecture has no such head.
     """
@@ -108,7 +112,7 @@ def load_model(encoder: Encoder, auto_class: Any, *, seed: int, **overrides: Any
         if source.folder is not None and auto_class is AutoModelForMaskedLM:
             model = model_class.from_pretrained(sources.with_weights(source), config=config, **_LOCAL, **options)
             return model
-        state = _encoder_state(source, config)
+        state = _encoder_state(source, config, vocabulary)
         if auto_class is not AutoModel:
             prefix = model_class.base_model_prefix
             state = {f"{prefix}.{name}": tensor for name, tensor in state.items()}
@@ -130,10 +134,13 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _encoder_state(source: sources.Source, config: PreTrainedConfig) -> dict[str, torch.Tensor]:
+def _encoder_state(
+    source: sources.Source, config: PreTrainedConfig, vocabulary: np.ndarray | None
+) -> dict[str, torch.Tensor]:
     """The weights of the bare encoder, by the names of its class."""
     if source.folder is None:
-        return {name: torch.from_numpy(array) for name, array in bundled.state_dict(config.num_hidden_layers)}
+        arrays = bundled.state_dict(config.num_hidden_layers, vocabulary)
+        return {name: torch.from_numpy(array) for name, array in arrays}
     folder = sources.with_weights(source)
     model, info = AutoModel.from_pretrained(
         folder, config=config, dtype=torch.float32, output_loading_info=True, **_LOCAL

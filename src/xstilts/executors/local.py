@@ -6,9 +6,12 @@ a stage's result does not depend on how busy the machine is.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -118,14 +121,18 @@ def _assign(
             return
 
 
+def cores() -> int:
+    """How many cores this process may use: as many stages run at the same time where there is no GPU."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Worker], Callable[[], Worker]]]:
     import torch  # here, so that a plan with nothing to do starts without it
 
     gpus = torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(workers or gpus or cores, stages)
-    threads = max(1, cores // count)
+    count = min(workers or gpus or cores(), stages)
+    threads = max(1, cores() // count)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     numbers = count_from(0)
     context = multiprocessing.get_context("spawn")  # forking a process with threads is not safe
@@ -192,6 +199,7 @@ def _work(pipe: Connection, url: str, threads: int) -> None:
             pipe.send(("failed", _reason(error)))
         else:
             pipe.send(("finished", last[0]))
+        _give_back_memory()
 
 
 def _end_with(parent: int) -> None:
@@ -199,6 +207,13 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
+
+
+def _give_back_memory() -> None:
+    """Return what a stage has freed to the system: glibc keeps free pages between pages in use, up to gigabytes."""
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _reason(error: BaseException) -> str:
