@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import yaml
 
+from xstilts.encoders import bundled
 from xstilts.executors import local
 from xstilts.executors.local import Listener
 from xstilts.plan import Plan, Stage, Train, make_plan
@@ -194,7 +195,13 @@ def _data(plan: Plan) -> pl.DataFrame:
 
 
 def _notes(plan: Plan) -> list[str]:
-    return list(plan.notes)
+    notes = list(plan.notes)
+    if any(cell.encoder.source == bundled.NAME and cell.encoder.init == "pretrained" for cell in plan.cells):
+        notes.append(
+            f"{bundled.NAME} was tuned contrastively on pairs that include NLI, SQuAD and translations: it is no "
+            "neutral starting point for intermediate training, and its retrieval scores are flattered."
+        )
+    return notes
 
 
 def _as_yaml(study: Study) -> str:
