@@ -151,7 +151,7 @@ class Recorder:
 
 
 def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
-    # With an epsilon that rounds to 0, AdamW divides 0 by 0 for embeddings that a batch does not use: the next loss is not a number.
+    # With an epsilon that rounds to 0, AdamW divides 0 by 0 for the embeddings that a batch does not use.
     study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
     plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
     outcome = execute(plan, store, recorder, workers=1)
