@@ -16,7 +16,7 @@ from xstilts.errors import UserError
 from xstilts.report import write
 from xstilts.report.model_card import model_card
 from xstilts.report.tables import gains_tables, latex, markdown, scores_tables, sizes_table, tex
-from xstilts.report.write import duration, write_report
+from xstilts.report.write import write_report
 from xstilts.results import SCORES_SCHEMA, Results
 
 EVIL = "<script>alert(1)</script>"
@@ -216,16 +216,6 @@ def test_tex_escapes_special_characters():
     assert (
         tex("a_b & 50% #1 {x} ~^ \\") == r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{}"
     )
-
-
-def test_durations_are_for_people():
-    assert [duration(s) for s in (None, 0.2, 59.7, 250, 10920)] == [
-        "",
-        "0.2 s",
-        "1 min 00 s",
-        "4 min 10 s",
-        "3 h 02 min",
-    ]
 
 
 def test_model_card():

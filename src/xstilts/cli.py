@@ -16,7 +16,7 @@ from rich.table import Table
 from xstilts import __version__
 from xstilts.data import available
 from xstilts.data.check import check as check_data
-from xstilts.display import Display, duration
+from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
 from xstilts.errors import UserError, did_you_mean
 from xstilts.executors.local import cores
@@ -26,6 +26,7 @@ from xstilts.run import execute, gather, open_store
 from xstilts.store import Store
 from xstilts.study import load_study
 from xstilts.tasks import builtin_catalog
+from xstilts.units import duration
 
 app = typer.Typer(
     name="xstilts",

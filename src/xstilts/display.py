@@ -12,16 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from xstilts.plan import Stage
-
-
-def duration(seconds: float) -> str:
-    """``4 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+from xstilts.units import duration
 
 
 @dataclass

@@ -169,11 +169,7 @@ class Store:
 
 
 def _sha256(stream: Any) -> str:
-    return hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(stream)
-
-
-def _digest(stream: Any) -> str:  # Python 3.10 has no hashlib.file_digest
-    digest = hashlib.sha256()
+    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
     while block := stream.read(1 << 20):
         digest.update(block)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Stages on this machine: worker processes that live through a run, so that encoders and features stay in memory.
 
-One thread a worker and a worker a core trains small encoders about twice as fast as one process with all cores, and
-a stage's result does not depend on how busy the machine is.
+A worker a core and one thread a worker: the threads of one small encoder mostly wait for each other, and with a single
+one a stage's result is the same bit for bit however busy the machine is.
 """
 
 from __future__ import annotations

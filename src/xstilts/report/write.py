@@ -20,6 +20,7 @@ from xstilts.errors import UserError
 from xstilts.report.charts import Chart, all_charts
 from xstilts.report.tables import Number, gains_tables, latex, markdown, scores_tables, sizes_table
 from xstilts.results import Results
+from xstilts.units import duration, memory
 
 #: Stages listed in the page; all of them stand in tables/stages.csv.
 _STAGES_LISTED = 200
@@ -78,27 +79,6 @@ def page(results: Results, analysis: Analysis, charts: list[Chart]) -> str:
         data=results.data.to_dicts(),
         counted=counted,
     )
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds for people: 0.2 s, 8 s, 4 min 10 s, 3 h 02 min."""
-    if seconds is None:
-        return ""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def memory(size: int | None) -> str:
-    """Bytes for people, in powers of 1000."""
-    if size is None:
-        return ""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def _count(number: float | None) -> str:
