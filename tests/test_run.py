@@ -216,7 +216,7 @@ def test_an_exported_model_opens_in_transformers_and_answers(finished: Path, tmp
     assert inputs["input_ids"][0].tolist()[0] == 0
     assert torch.isfinite(model(**inputs).start_logits).all()
     card = (out / "README.md").read_text()
-    assert "AutoModelForQuestionAnswering" in card and "mini-span" in card
+    assert "AutoModelForQuestionAnswering" in card and "| mini-span | train | en | train | 24 |" in card
     again = command(finished, "export", "tiny.yaml", "--out", str(out))
     assert again.returncode == 2 and "choose a new folder" in again.stderr
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xstilts.encoders.load import load_tokenizer
 from xstilts.errors import UserError, did_you_mean
-from xstilts.plan import Cell, Plan, Train
+from xstilts.plan import Cell, Plan, Train, examples
 from xstilts.report.model_card import model_card
 from xstilts.run import gather
 from xstilts.stages import load_trained
@@ -79,11 +79,11 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         & (results.scores["target"] == cell.target.task)
         & (results.scores["seed"] == cell.seed)
     )
-    used = [spec.train, spec.dev]
+    used = [("train", spec.train), ("selection", spec.dev)]
     if cell.intermediate:
         first = plan.stages[cell.intermediate].spec
         assert isinstance(first, Train)
-        used = [first.train, first.dev, *used]
+        used = [("train", first.train), ("selection", first.dev), *used]
     card = model_card(
         encoder=cell.encoder.label,
         recipe=cell.recipe,
@@ -92,8 +92,15 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         seed=cell.seed,
         hyperparameters=spec.hyper.model_dump(),
         data=[
-            {"task": ref.task.name, "split": ref.split, "language": ref.language, "fingerprint": ref.fingerprint}
-            for ref in used
+            {
+                "task": ref.task.name,
+                "split": ref.split,
+                "language": ref.language,
+                "use": use,
+                "examples": len(examples(ref)),
+                "fingerprint": ref.fingerprint,
+            }
+            for use, ref in used
         ],
         scores=scores,
         auto_class=fmt.AUTO_CLASS,
