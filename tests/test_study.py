@@ -52,6 +52,7 @@ def test_a_good_study_is_read_as_written() -> None:
         ({"training": {"learning_rat": 1e-4}}, "did you mean 'learning_rate'?"),
         ({"training": {"learning_rate": "fast"}}, "learning_rate"),
         ({"training": {"epochs": 0}}, "epochs"),
+        ({"training": {"max_length": 128}}, "max_length 128 leaves no room for a passage"),
         ({"preset": "xtrem"}, "did you mean 'xtreme'?"),
         ({"encoders": []}, "encoders"),
         ({"encoders": ["bundled/e5-small@0"]}, "bundled/e5-small@6"),

@@ -22,6 +22,10 @@ PRESETS = Path(__file__).parent / "tasks" / "presets.yaml"
 RETRIEVAL_DEPTH = 14 / 24
 
 
+#: At most so many special tokens stand in a model input: ``<s> A </s></s> B </s>``.
+SPECIAL_TOKENS = 4
+
+
 class Part(BaseModel):
     """A piece of a study file: frozen, and closed to unknown keys."""
 
@@ -55,13 +59,6 @@ class Hyperparameters(Part):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     max_train_examples: int | None = Field(None, gt=0)
     max_dev_examples: int | None = Field(None, gt=0)
-
-    @model_validator(mode="after")
-    def _windows_advance(self) -> Hyperparameters:
-        if self.doc_stride + self.max_query_length + 4 >= self.max_length and self.max_length > 192:
-            raise ValueError("doc_stride + max_query_length must leave room in max_length")
-        return self
-
 
     @property
     def lengths(self) -> Lengths:
@@ -186,9 +183,15 @@ class Study(Part):
         for layer in (preset["default"], preset.get(task.format), preset.get(task.name), self.training, overrides):
             values.update(layer or {})
         try:
-            return Hyperparameters.model_validate(values)
+            hyper = Hyperparameters.model_validate(values)
         except ValidationError as error:
-            raise UserError(f"study {self.name}: training of {task.name}: {_first_problem(error)}") from None
+            raise UserError(f"training of {task.name}: {_first_problem(error)}") from None
+        if task.format == "span" and hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS >= hyper.max_length:
+            raise UserError(
+                f"training of {task.name}: max_length {hyper.max_length} leaves no room for a passage beside "
+                f"doc_stride {hyper.doc_stride} and max_query_length {hyper.max_query_length}; raise it or lower these"
+            )
+        return hyper
 
 
 def load_study(path: Path) -> Study:
