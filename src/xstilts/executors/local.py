@@ -131,8 +131,9 @@ def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Wor
     import torch  # here, so that a plan with nothing to do starts without it
 
     gpus = torch.cuda.device_count()
-    count = min(workers or gpus or cores(), stages)
-    threads = max(1, cores() // count)
+    slots = workers or gpus or cores()
+    threads = max(1, cores() // slots)  # of the slots, not of the stages left: a resumed run must compute the same bits
+    count = min(slots, stages)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     numbers = count_from(0)
     context = multiprocessing.get_context("spawn")  # forking a process with threads is not safe
