@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count as count_from
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Protocol
 
 from xstilts.plan import Stage
@@ -128,7 +130,8 @@ def cores() -> int:
 
 @contextmanager
 def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Worker], Callable[[], Worker]]]:
-    import torch  # here, so that a plan with nothing to do starts without it
+    with _interrupt_held():
+        import torch  # here, so that a plan with nothing to do starts without it
 
     gpus = torch.cuda.device_count()
     slots = workers or gpus or cores()
@@ -142,7 +145,7 @@ def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Wor
         ours, theirs = context.Pipe()
         device = visible[next(numbers) % gpus] if gpus else None
         process = context.Process(target=_work, args=(theirs, url, threads), daemon=True)
-        with _environment(threads, device):
+        with _environment(threads, device), _deaf_to_interrupts():
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
         return Worker(process, ours)
@@ -155,6 +158,33 @@ def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Wor
             worker.process.terminate()
         for worker in pool:
             worker.process.join()
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Let a ^C take effect at the end: amid an import it can get lost in C code, or change the exit status."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held and callable(before):
+            before(*held[0])
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes in here that never take a ^C: it reaches them too, but the parent is to end them."""
+    resource_tracker.ensure_running()  # if started by multiprocessing, it would lift the block that we set
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager
@@ -178,7 +208,6 @@ def _environment(threads: int, device: str | None) -> Iterator[None]:
 
 def _work(pipe: Connection, url: str, threads: int) -> None:
     """A worker's life: stages in, word of their progress and end out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the parent's to handle; it ends us
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import torch
 
