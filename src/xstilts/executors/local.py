@@ -211,25 +211,30 @@ def _work(pipe: Connection, url: str, threads: int) -> None:
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import torch
 
-    from xstilts.stages import run_stage
-
     torch.set_num_threads(threads)
     store = Store(url)
-    while True:
-        stage: Stage = pipe.recv()
-        last = ["done"]
+    with suppress(EOFError, BrokenPipeError):  # the parent is gone, and with it who waits for our stages
+        while True:
+            _work_on(pipe.recv(), store, pipe)
+            _give_back_memory()
 
-        def progress(done: int, steps: int, text: str, last: list[str] = last) -> None:
-            last[0] = text
-            pipe.send(("progress", done, steps, text))
 
-        try:
-            run_stage(stage, store, progress)
-        except Exception as error:  # whatever goes wrong in one stage, the others go on; it is reported, exit 1
-            pipe.send(("failed", _reason(error)))
-        else:
-            pipe.send(("finished", last[0]))
-        _give_back_memory()
+def _work_on(stage: Stage, store: Store, pipe: Connection) -> None:
+    last = "done"
+
+    def progress(done: int, steps: int, text: str) -> None:
+        nonlocal last
+        last = text
+        pipe.send(("progress", done, steps, text))
+
+    from xstilts.stages import run_stage  # here, so that a plan with nothing to do starts without torch
+
+    try:
+        run_stage(stage, store, progress)
+    except Exception as error:  # whatever goes wrong in one stage, the others go on; it is reported, exit 1
+        pipe.send(("failed", _reason(error)))
+    else:
+        pipe.send(("finished", last))
 
 
 def _end_with(parent: int) -> None:
