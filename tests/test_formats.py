@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 
 from xstilts.data import mini
 from xstilts.data.examples import Answer, MultipleChoiceExample, RetrievalExample, SpanExample, TaggingExample
 from xstilts.encoders import Encoder
-from xstilts.encoders.load import load_tokenizer
+from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.study import Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
@@ -79,6 +81,68 @@ def test_a_long_passage_becomes_windows_and_the_best_one_answers(tokenizer: Any)
     spans = [row.target if row is marked[-1] else (0, 0) for row in rows]
     reduced = span.reduce(rows, outputs_at(rows, spans), task)
     assert span.assemble([example], rows, reduced, task) == ["number 37"]
+
+
+def bert_tokenizer() -> Any:
+    """A tokenizer of BERT's kind, with token types, of a vocabulary of characters."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(c for c in map(chr, range(33, 127)))]
+    core = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"\S"), "isolated")
+    core.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["bundled", "bert"])
+@pytest.mark.parametrize("lengths", [LENGTHS, Lengths(48, 8, 24), Lengths(384, 128, 64)])
+def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: Lengths) -> None:
+    """Passages are read once and cut by us; Transformers reads one with each question and cuts it itself."""
+    chosen = tokenizer if kind == "bundled" else bert_tokenizer()
+    task = builtin_catalog()["mini-span"]
+    examples: list[SpanExample] = []
+    for language in mini.LANGUAGES:
+        own = [example for example in mini.generate("span", "test", language) if isinstance(example, SpanExample)][:8]
+        passage = "".join(example.context for example in own)  # a long one, for all of them
+        examples += [SpanExample(example.id, passage, example.question[:20], ()) for example in own]
+    rows = span.make_rows(examples, task, chosen, lengths, training=False)
+    expected = chosen(
+        [example.question for example in examples],
+        [example.context for example in examples],
+        truncation="only_second",
+        max_length=lengths.max_length,
+        stride=lengths.doc_stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    assert [row.example for row in rows] == expected["overflow_to_sample_mapping"]
+    assert [row.sequences[0].tolist() for row in rows] == expected["input_ids"]
+    for i, row in enumerate(rows):
+        assert expected.sequence_ids(i)[row.window.first : row.window.last + 1] == [1] * len(row.window.offsets)
+        offsets = expected["offset_mapping"][i][row.window.first : row.window.last + 1]
+        assert row.window.offsets.tolist() == [list(pair) for pair in offsets]
+        assert row.type_ids is None or row.type_ids[0].tolist() == expected["token_type_ids"][i]
+
+
+def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> None:
+    task, encoder = builtin_catalog()["mini-span"], Encoder("bundled/e5-small", layers=1)
+    examples = mini.generate("span", "train", "en")[:3]
+    rows = span.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=True)
+    model = load_model(encoder, AutoModelForQuestionAnswering, seed=1)
+    model.qa_outputs.weight.data *= 50  # so that the loss is not that of guessing
+
+    def inputs(chosen: list[formats.Row]) -> dict[str, torch.Tensor]:
+        padded = pad(chosen, 1)
+        return padded | span.targets(chosen, padded["input_ids"].shape[1])
+
+    alone = [span.loss(model, inputs([row])) for row in rows]
+    for row, loss in zip(rows, alone, strict=True):
+        bare = {name: tensor[:, : row.length] for name, tensor in pad([row], 1).items()} | span.targets([row], 0)
+        torch.testing.assert_close(loss, model(**bare).loss)
+    assert len({row.length for row in rows}) > 1
+    torch.testing.assert_close(span.loss(model, inputs(rows)), sum(alone) / 3)
 
 
 def test_no_answer_only_where_the_task_knows_unanswerable_questions(tokenizer: Any) -> None:

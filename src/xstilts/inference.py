@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -61,8 +62,8 @@ def predict(
 
 def _first_of_its_like(rows: Sequence[Row]) -> list[int]:
     """For each row the index of the first one with the same token ids."""
-    seen: dict[tuple[int, ...], int] = {}
-    return [seen.setdefault(tuple(row.sequences[0]), i) for i, row in enumerate(rows)]
+    seen: dict[bytes, int] = {}
+    return [seen.setdefault(np.asarray(row.sequences[0]).tobytes(), i) for i, row in enumerate(rows)]
 
 
 def score(examples: Sequence[Any], predictions: Sequence[str], fmt: Format, task: Task) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +27,8 @@ from xstilts.store import Store
 from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import Task, formats
 from xstilts.tasks.formats import Row
-from xstilts.training import device, loop
+from xstilts.training import device, loop, memory
+from xstilts.training.dropout import replace_dropout
 
 WEIGHTS = "model.safetensors"
 ROWS, IDS = "embedding.rows", "embedding.ids"  # the trained part of the word embeddings, and the ids of its rows
@@ -41,6 +40,7 @@ Progress = Callable[[int, int, str], None]
 def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
     """Compute one stage and publish its artifact. Raises StageError or whatever went wrong."""
     began = time.perf_counter()
+    memory.reset_peak()
     with store.publish(stage.key) as (folder, meta):
         match stage.spec:
             case Train() as spec:
@@ -53,7 +53,7 @@ def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
             "kind": stage.kind,
             "label": stage.label,
             "seconds": time.perf_counter() - began,
-            "peak_memory": _peak_memory(),
+            "peak_memory": memory.peak(),
         }
 
 
@@ -189,8 +189,8 @@ class Trimmed:
 
     def rows(self, rows: Sequence[Row]) -> list[Row]:
         """``rows`` in the trimmed vocabulary's ids."""
-        mapping = self.mapping.tolist()
-        return [replace(row, sequences=[[mapping[i] for i in ids] for ids in row.sequences]) for row in rows]
+        mapping = self.mapping.numpy()
+        return [replace(row, sequences=[mapping[ids] for ids in row.sequences]) for row in rows]
 
 
 def build_model(
@@ -208,7 +208,7 @@ def build_model(
     With ``head`` the artifact's head is taken over too; else the head is new, drawn from ``seed``.
     """
     saved = load_file(start / WEIGHTS) if start else {}
-    used = [np.fromiter(chain.from_iterable(chain.from_iterable(row.sequences for row in rows)), np.int64)]
+    used = [np.concatenate([ids for row in rows for ids in row.sequences])]
     if start:
         used.append(saved[IDS].numpy())
     vocabulary = trim.used_vocabulary(used, load_tokenizer(encoder))
@@ -227,12 +227,13 @@ def load_architecture(
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
     if hyper.dropout == "none":
         options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
+    model = load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
+    if device.on_cpu():
+        replace_dropout(model)
+    return model
 
 
-def load_weights(
-    model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping: torch.Tensor, *, head: bool
-) -> None:
+def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping: torch.Tensor, *, head: bool) -> None:
     """Fill ``model`` from an artifact's tensors: the encoder, its pooler where both have one, and on demand the head.
 
     ``mapping`` gives the row of the word embeddings for each id. Raises StageError where another part is missing or
@@ -283,8 +284,3 @@ def _word_embeddings(model: PreTrainedModel) -> torch.Tensor:
     assert isinstance(weight, torch.Tensor)
     return weight
 
-
-def _peak_memory() -> int:
-    """Bytes: the most that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -15,6 +15,7 @@ from xstilts import encoders
 from xstilts.encoders import Encoder
 from xstilts.errors import UserError, did_you_mean
 from xstilts.tasks import Catalog, Split, Task, builtin_catalog
+from xstilts.units import parse_memory
 
 PRESETS = Path(__file__).parent / "tasks" / "presets.yaml"
 
@@ -56,9 +57,17 @@ class Hyperparameters(Part):
     adam_epsilon: float = Field(1e-8, gt=0)
     dropout: Literal["preset", "none"] = Field("preset", description="`preset`: as the encoder's configuration has it")
     freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    memory: str | None = Field(None, description="what training may take, as 8GB: batches are divided to fit")
     max_train_examples: int | None = Field(None, gt=0)
     max_dev_examples: int | None = Field(None, gt=0)
+
+    @field_validator("memory")
+    @classmethod
+    def _a_size(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_memory(value)
+        return value
 
     @property
     def lengths(self) -> Lengths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def duration(seconds: float | None) -> str:
     """Seconds for people: 0.2 s, 8 s, 4 min 10 s, 3 h 02 min."""
@@ -22,3 +24,12 @@ def memory(size: int | None) -> str:
     if size is None:
         return ""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of ``8GB``, ``512 MB`` or ``1.5 GiB``. Raises ValueError where the text is none of that kind."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MGT])(i?)B\s*", text, re.IGNORECASE)
+    if not found:
+        raise ValueError(f"{text!r} is no size of memory; write it as 8GB or 512MB")
+    number, prefix, binary = found.groups()
+    return round(float(number) * (1024 if binary else 1000) ** (2 + "MGT".index(prefix.upper())))

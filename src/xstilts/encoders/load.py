@@ -87,14 +87,13 @@ def load_model(
     The encoder has its pretrained weights, or with ``init`` random ones of the configuration's initialiser; the
     head is always initialised afresh, except a language-modelling head, which is kept where the source has one.
     What is random depends on ``seed`` alone; the caller's random state is untouched. ``overrides`` go to the
-    configuration; ``attn_implementation`` to the model. Every call gives weights of its own. Who will read no other
-    ids than ``vocabulary`` says so, which spares the bundled encoder 384 MB of word embeddings: the others are 0.
+    configuration; ``attn_implementation`` to the model, where its architecture has a choice. Every call gives weights
+    of its own. Who will read no other ids than ``vocabulary`` says so, which spares the bundled encoder 384 MB of
+    word embeddings: the others are 0.
 
     Raises UserError when the source cannot be had, or its architecture has no such head.
     """
-    options: dict[str, Any] = {"dtype": torch.float32}
-    if "attn_implementation" in overrides:
-        options["attn_implementation"] = overrides.pop("attn_implementation")
+    attention = overrides.pop("attn_implementation", None)
     config = load_config(encoder, **overrides)
     with _quiet(), torch.device("meta"):
         try:
@@ -103,6 +102,9 @@ def load_model(
             raise UserError(
                 f"encoder {encoder.source}: its type {config.model_type} has no {auto_class.__name__} in Transformers"
             ) from None
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if attention is not None:  # some architectures, as DeBERTa, have their own attention only
+        options["attn_implementation"] = attention if model_class._supports_attention_backend else "eager"
     with _quiet(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         if encoder.init == "random":

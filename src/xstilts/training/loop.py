@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,9 +12,11 @@ from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from xstilts.errors import StageError
 from xstilts.study import Hyperparameters
-from xstilts.tasks.formats import Format, Row, pad
+from xstilts.tasks.formats import IGNORED, Format, Row, pad, padded
+from xstilts.training import memory
 from xstilts.training.batches import training_batches
 from xstilts.training.device import accelerator, autocast
+from xstilts.units import parse_memory
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,22 @@ def train(
 
     ``dev_score`` evaluates the model as it is, in points; ``name_of`` names a row in error messages; ``progress`` is
     told (step, all steps, loss, tokens a second). AdamW without decay on biases and norms, linear schedule, gradient
-    clipping once a step. Raises StageError where the loss is not finite.
+    clipping once a step. A batch that does not fit ``hyper.memory`` goes through in parts, whose gradients add up to
+    the batch's. Raises StageError where the loss is not finite, or no division of the batches fits.
     """
     engine = accelerator()
+    division = memory.divide(model, rows, precision, parse_memory(hyper.memory) if hyper.memory else None)
+    if division.checkpointing:
+        # The new name is not in the last Transformers for Python 3.10, 5.20.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     lengths = [row.length for row in rows]
     all_steps = hyper.epochs * math.ceil(len(rows) / hyper.batch_size)
     warmup = round(hyper.warmup * all_steps) if hyper.warmup < 1 else int(hyper.warmup)
     groups = _parameter_groups(model, hyper)
     optimizer = torch.optim.AdamW(groups, hyper.learning_rate, eps=hyper.adam_epsilon, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, warmup, all_steps)
+    scaler = torch.amp.GradScaler(engine.device.type, enabled=precision == "fp16")
     model, optimizer = engine.prepare(model, optimizer)
     log, best = Log(), None
     every = max(1, all_steps // 50)
@@ -73,17 +82,19 @@ def train(
         model.train()
         for batch in training_batches(lengths, hyper.batch_size, seed, epoch):
             chosen = [rows[i] for i in batch]
-            inputs = pad(chosen, pad_id)  # [rows, (choices,) length]
-            inputs |= fmt.targets(chosen, inputs["input_ids"].shape[-1])
-            with autocast(precision):
-                loss = model(**{name: tensor.to(engine.device) for name, tensor in inputs.items()}).loss
-            value = loss.item()
-            if not math.isfinite(value):
-                names = ", ".join(name_of(row) for row in chosen)
-                raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
-            engine.backward(loss)
+            value = 0.0
+            for inputs, share in _parts(division.parts(chosen), fmt, pad_id):
+                with autocast(precision):
+                    loss = fmt.loss(model, {name: tensor.to(engine.device) for name, tensor in inputs.items()})
+                value += share * loss.item()
+                if not math.isfinite(value):
+                    names = ", ".join(name_of(row) for row in chosen)
+                    raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
+                engine.backward(scaler.scale(share * loss))
+            scaler.unscale_(optimizer)
             engine.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             schedule.step()
             optimizer.zero_grad()
             log.steps += 1
@@ -104,6 +115,16 @@ def train(
         model.load_state_dict(best)
     engine.free_memory()  # it holds on to what it prepared
     return log
+
+
+def _parts(
+    parts: Sequence[Sequence[Row]], fmt: Format, pad_id: int
+) -> Iterator[tuple[dict[str, torch.Tensor], float]]:
+    """The model's inputs for each part of a batch, and its share of the targets: the losses' weights."""
+    targets = [fmt.targets(part, padded(max(row.length for row in part))) for part in parts]
+    counts = [int((next(iter(of_part.values())) != IGNORED).sum()) for of_part in targets]
+    for part, of_part, count in zip(parts, targets, counts, strict=True):
+        yield pad(part, pad_id) | of_part, count / sum(counts)  # [rows, (choices,) length], and the targets
 
 
 def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:

@@ -12,10 +12,15 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from transformers import PreTrainedModel
 
 from xstilts.study import Lengths
 from xstilts.tasks import Task
+
+#: Token ids, or the type ids of tokens, one after the other.
+Ids = npt.NDArray[np.int32] | list[int]
 
 
 @dataclass(slots=True)
@@ -27,10 +32,15 @@ class Row:
     """
 
     example: int  # index of the example it was made of
-    sequences: list[list[int]]  # token ids, with special tokens
-    type_ids: list[list[int]] | None = None  # for encoders whose tokenizer gives them
+    sequences: Sequence[Ids]  # with special tokens
+    type_ids: Sequence[Ids] | None = None  # for encoders whose tokenizer gives them
     target: Any = None
     window: Any = None  # what the format needs to read the outputs back, e.g. the offsets of the tokens
+
+    def __post_init__(self) -> None:  # 4 bytes a token instead of a list's 36
+        self.sequences = [np.asarray(ids, np.int32) for ids in self.sequences]
+        if self.type_ids is not None:
+            self.type_ids = [np.asarray(ids, np.int32) for ids in self.type_ids]
 
     @property
     def length(self) -> int:
@@ -41,6 +51,9 @@ class Row:
     def tokens(self) -> int:
         return sum(len(sequence) for sequence in self.sequences)
 
+
+#: torch's cross entropy passes such a target over.
+IGNORED = -100
 
 #: metric → one (numerator, denominator) an example; the score is 100 · Σ numerator / Σ denominator.
 Outcomes = dict[str, list[tuple[float, float]]]
@@ -60,7 +73,10 @@ class Format(Protocol):
         """Model inputs of ``examples``; with ``training``, rows that cannot be learnt from are left out."""
 
     def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-        """The label tensors that the model's loss takes, for sequences padded to ``length``."""
+        """The label tensors that the loss takes, for sequences padded to ``length``."""
+
+    def loss(self, model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The mean loss over the targets of a batch. ``inputs`` are of `pad` and `targets`."""
 
     def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
         """A batch's outputs, reduced to what :meth:`assemble` needs of each row."""
@@ -106,6 +122,12 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     if rows[0].type_ids is not None:
         arrays = {**arrays, "token_type_ids": types}
     return {name: torch.from_numpy(array if choices > 1 else array[:, 0]) for name, array in arrays.items()}
+
+
+def model_loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What the model itself takes for its loss."""
+    value: torch.Tensor = model(**inputs).loss
+    return value
 
 
 def encode(tokenizer: Any, first: list[str], second: list[str] | None, **options: Any) -> list[list[list[int]]]:

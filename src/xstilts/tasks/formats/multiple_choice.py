@@ -10,7 +10,7 @@ import torch
 from xstilts.data.examples import MultipleChoiceExample
 from xstilts.study import Lengths
 from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row, encode
+from xstilts.tasks.formats import Outcomes, Row, encode, model_loss
 
 AUTO_CLASS = "AutoModelForMultipleChoice"
 
@@ -44,6 +44,9 @@ def make_rows(
 
 def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
     return {"labels": torch.tensor([row.target for row in rows])}
+
+
+loss = model_loss
 
 
 def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:

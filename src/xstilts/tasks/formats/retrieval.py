@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from xstilts.data.examples import RetrievalExample
 from xstilts.study import Lengths
@@ -34,6 +35,10 @@ def make_rows(
 
 
 def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+    raise TypeError("retrieval is not trained")
+
+
+def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     raise TypeError("retrieval is not trained")
 
 

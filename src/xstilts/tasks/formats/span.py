@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from xstilts.data.examples import SpanExample
 from xstilts.metrics import squad
@@ -40,42 +41,76 @@ def make_rows(
     The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
     not hold it whole; only the first answer is learnt, as in run_qa and jiant.
     """
-    questions = _cut([example.question.lstrip() for example in examples], tokenizer, lengths.max_query_length)
-    encoded = tokenizer(
-        questions,
-        [example.context for example in examples],
-        truncation="only_second",
-        max_length=lengths.max_length,
-        stride=lengths.doc_stride,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-    )
-    with_types = "token_type_ids" in tokenizer.model_input_names
+    frame = _frame(tokenizer)
+    questions = _tokens([example.question.lstrip() for example in examples], tokenizer)
+    passages = _tokens(list(dict.fromkeys(example.context for example in examples)), tokenizer)
     rows = []
-    for i, example_index in enumerate(encoded["overflow_to_sample_mapping"]):
-        example = examples[example_index]
+    for i, example in enumerate(examples):
         if training and not example.has_gold:
             continue
-        sequence_ids = encoded.sequence_ids(i)
-        if 1 not in sequence_ids:
-            continue  # an empty passage
-        first = sequence_ids.index(1)
-        last = len(sequence_ids) - 1 - sequence_ids[::-1].index(1)
-        offsets = np.asarray(encoded["offset_mapping"][i][first : last + 1], dtype=np.int32)
-        window = Window(first, last, offsets)
-        types = [encoded["token_type_ids"][i]] if with_types else None
-        rows.append(Row(example_index, [encoded["input_ids"][i]], types, _target(example, window), window))
+        question = questions[example.question.lstrip()].ids[: lengths.max_query_length]
+        passage = passages[example.context]
+        head = np.concatenate([frame.before, question, frame.between])
+        room = lengths.max_length - len(head) - len(frame.after)
+        for start, end in _windows(len(passage.ids), room, lengths.doc_stride):
+            ids = np.concatenate([head, passage.ids[start:end], frame.after])
+            window = Window(len(head), len(head) + end - start - 1, passage.offsets[start:end])
+            types = None
+            if frame.types:
+                counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
+                types = [np.repeat(frame.types, counts)]
+            rows.append(Row(i, [ids], types, _target(example, window), window))
     return rows
 
 
-def _cut(questions: list[str], tokenizer: Any, limit: int) -> list[str]:
-    """Questions of more than ``limit`` tokens, cut after that many."""
-    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False)
-    return [
-        question if len(offsets) <= limit else question[: offsets[limit - 1][1]]
-        for question, offsets in zip(questions, encoded["offset_mapping"], strict=True)
-    ]
+@dataclass(frozen=True)
+class _Tokens:
+    ids: np.ndarray  # [n]
+    offsets: np.ndarray  # [n, 2], characters
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The special tokens around and between question and passage, and the token types of the three parts."""
+
+    before: np.ndarray
+    between: np.ndarray
+    after: np.ndarray
+    types: list[int]  # of the question and what precedes it, of what is between, of the passage and what follows
+
+
+def _frame(tokenizer: Any) -> _Frame:
+    pair = tokenizer("a", "a")
+    parts = pair.sequence_ids()
+    question, passage = parts.index(0), parts.index(1)
+    middle, end = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
+    ids = np.asarray(pair["input_ids"], np.int32)
+    types = pair["token_type_ids"] if "token_type_ids" in tokenizer.model_input_names else None
+    return _Frame(
+        ids[:question], ids[middle:passage], ids[end:], [types[i] for i in (question, middle, passage)] if types else []
+    )
+
+
+def _tokens(texts: list[str], tokenizer: Any) -> dict[str, _Tokens]:
+    """The tokens of each text, without special ones. Every text is read once: many questions share a passage."""
+    encoded = tokenizer(
+        texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
+    )
+    return {
+        text: _Tokens(np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2))
+        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    }
+
+
+def _windows(tokens: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
+    """[start, end) of each window: ``room`` tokens, the last fewer, sharing ``stride`` with the one before."""
+    start = 0
+    while start < tokens:
+        end = min(start + room, tokens)
+        yield start, end
+        if end == tokens:
+            return
+        start += room - stride
 
 
 def _target(example: SpanExample, window: Window) -> tuple[int, int]:
@@ -96,6 +131,21 @@ def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
         "start_positions": torch.tensor([row.target[0] for row in rows]),
         "end_positions": torch.tensor([row.target[1] for row in rows]),
     }
+
+
+def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The mean of two cross entropies, of the first and of the last token, over all tokens of a row.
+
+    The model's own loss lets padding take part, so that it would depend on the other rows of a batch.
+    """
+    outputs = model(**{name: tensor for name, tensor in inputs.items() if not name.endswith("_positions")})
+    padding = inputs["attention_mask"] == 0
+    ends = ((outputs.start_logits, inputs["start_positions"]), (outputs.end_logits, inputs["end_positions"]))
+    losses = [
+        torch.nn.functional.cross_entropy(logits.float().masked_fill(padding, -torch.inf), positions)
+        for logits, positions in ends
+    ]
+    return (losses[0] + losses[1]) / 2
 
 
 def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:

@@ -11,10 +11,9 @@ from xstilts.data.examples import TaggingExample
 from xstilts.metrics import tagging as metrics
 from xstilts.study import Lengths
 from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row
+from xstilts.tasks.formats import IGNORED, Outcomes, Row, model_loss
 
 AUTO_CLASS = "AutoModelForTokenClassification"
-IGNORED = -100  # torch's cross entropy passes such a target over
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)
 
 
@@ -67,6 +66,9 @@ def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
     for i, row in enumerate(rows):
         labels[i, row.window[1]] = torch.tensor(row.target)
     return {"labels": labels}
+
+
+loss = model_loss
 
 
 def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:

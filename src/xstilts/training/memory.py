@@ -1,0 +1,118 @@
+"""How much memory training takes, and how batches are divided so that it stays within a budget."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from xstilts.errors import StageError
+from xstilts.tasks.formats import Row, padded
+from xstilts.training.device import accelerator
+from xstilts.units import memory
+
+#: Of the budget, what may be planned for: estimates are not exact, and allocators leave gaps.
+USABLE = 0.9
+
+_STATUS = Path("/proc/self/status")
+
+
+def reset_peak() -> None:
+    """Forget the peak so far, where the system can: a worker lives through many stages, and each has its own."""
+    if accelerator().device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """Bytes: the most that was held since `reset_peak`, of the GPU's memory if there is one, else of this process."""
+    if accelerator().device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    if _STATUS.exists():
+        return _status("VmHWM")
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def held() -> int:
+    """Bytes held now; where the system does not say, the peak."""
+    if accelerator().device.type == "cuda":
+        return torch.cuda.memory_allocated()
+    return _status("VmRSS") if _STATUS.exists() else peak()
+
+
+def _status(name: str) -> int:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a batch is worked through: ``tokens`` with padding at once, and whether activations are recomputed."""
+
+    tokens: int | None = None
+    checkpointing: bool = False
+
+    def parts(self, batch: Sequence[Row]) -> list[list[Row]]:
+        """``batch`` in pieces that keep its order, each within the limit or a single row."""
+        if self.tokens is None:
+            return [list(batch)]
+        parts: list[list[Row]] = [[]]
+        longest = 0
+        for row in batch:
+            longest = max(longest, _size(row))
+            if parts[-1] and longest * (len(parts[-1]) + 1) > self.tokens:
+                parts.append([])
+                longest = _size(row)
+            parts[-1].append(row)
+        return parts
+
+
+def divide(model: PreTrainedModel, rows: Sequence[Row], precision: str, budget: int | None) -> Division:
+    """How to train ``model`` on batches of ``rows`` within ``budget`` bytes.
+
+    Smaller pieces of a batch come first, since they cost nothing; activations are recomputed (Chen et al. 2016,
+    arXiv 1604.06174) only where not even the longest row fits without. Raises StageError where it does not with.
+    """
+    if budget is None:
+        return Division()
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    fixed = held() + 12 * trained  # gradients and AdamW's two moments, in 32 bits
+    room = USABLE * budget - fixed
+    longest = max(rows, key=_size)
+    for checkpointing in (False, True):
+        tokens = int(room / activation_bytes(model, longest.length, precision, checkpointing=checkpointing))
+        if tokens >= _size(longest):
+            return Division(tokens, checkpointing)
+    needed = fixed + _size(longest) * activation_bytes(model, longest.length, precision, checkpointing=True)
+    raise StageError(
+        f"memory {memory(budget)} is too little: about {memory(round(needed / USABLE))} are needed for one row of "
+        f"{longest.length} tokens; raise it or lower max_length"
+    )
+
+
+def activation_bytes(model: PreTrainedModel, length: int, precision: str, *, checkpointing: bool) -> float:
+    """What is kept of a token for the backward pass, in sequences of ``length``: a little more than BERT was seen to.
+
+    Per layer 24 values of the hidden size and 3 of the feed-forward size, and two rows of attention shares a head;
+    when recomputing, one value of the hidden size in 32 bits, and a layer's worth at a time, twice.
+    """
+    config = model.config
+    wide = 4 if precision == "fp32" else 2
+    layer = wide * (
+        24 * config.hidden_size
+        + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+        + 2 * config.num_attention_heads * length
+    )
+    layers = int(config.num_hidden_layers)
+    return layers * 4.0 * config.hidden_size + 2 * layer if checkpointing else float(layers * layer)
+
+
+def _size(row: Row) -> int:
+    return padded(row.length) * len(row.sequences)

@@ -1,0 +1,125 @@
+"""A batch in parts trains as the whole batch does, within the budget."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xstilts.data import mini
+from xstilts.encoders import Encoder
+from xstilts.encoders.load import load_tokenizer
+from xstilts.errors import StageError
+from xstilts.stages import Trimmed, build_model
+from xstilts.study import Hyperparameters, Lengths
+from xstilts.tasks import builtin_catalog, formats
+from xstilts.tasks.formats import Row
+from xstilts.training import loop, memory
+from xstilts.units import parse_memory
+
+ENCODER = Encoder("bundled/e5-small", layers=1)
+HYPER = Hyperparameters(
+    epochs=1, batch_size=12, learning_rate=1e-3, warmup=0, weight_decay=0.01, max_length=128, doc_stride=32,
+    max_query_length=32, precision="fp32", dropout="none",
+)  # fmt: skip
+
+
+def built(task_name: str, hyper: Hyperparameters = HYPER, count: int = 24) -> tuple[Trimmed, list[Row], formats.Format]:
+    task = builtin_catalog()[task_name]
+    fmt = formats.get(task.format)
+    examples = mini.generate(task_name.removeprefix("mini-"), "train", "en")[:count]
+    rows = fmt.make_rows(examples, task, load_tokenizer(ENCODER), Lengths(128, 32, 32), training=True)
+    trimmed = build_model(ENCODER, task, 1, hyper, None, rows, head=False)
+    return trimmed, trimmed.rows(rows), fmt
+
+
+def trained(task_name: str, hyper: Hyperparameters) -> tuple[loop.Log, dict[str, torch.Tensor]]:
+    trimmed, rows, fmt = built(task_name, hyper)
+    log = loop.train(
+        trimmed.model, rows, fmt, hyper, seed=1, precision=hyper.precision, pad_id=1, dev_score=lambda: 0.0,
+        name_of=lambda row: str(row.example), progress=lambda *_: None,
+    )  # fmt: skip
+    return log, trimmed.model.state_dict()
+
+
+@pytest.mark.parametrize("task", ["mini-span", "mini-nli", "mini-choice", "mini-pos"])
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With so large an epsilon AdamW's steps are gradients, instead of their signs where they are tiny.
+    hyper = HYPER.model_copy(update={"adam_epsilon": 1.0, "learning_rate": 0.01, "max_grad_norm": 1e9})
+    whole, expected = trained(task, hyper)
+    monkeypatch.setattr(memory, "divide", lambda *_: memory.Division(tokens=200))
+    parts, weights = trained(task, hyper)
+    assert [point.loss for point in parts.points[:-1]] == pytest.approx([point.loss for point in whole.points[:-1]])
+    assert (parts.steps, parts.tokens) == (whole.steps, whole.tokens)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=2e-5, msg=name)
+
+
+def test_recomputing_activations_changes_no_bit_dropout_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    hyper = HYPER.model_copy(update={"dropout": "preset"})
+    _, expected = trained("mini-span", hyper)
+    monkeypatch.setattr(memory, "divide", lambda *_: memory.Division(checkpointing=True))
+    _, weights = trained("mini-span", hyper)
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_fp16_trains_with_a_scaled_loss() -> None:
+    losses = {}
+    for precision in ("fp16", "fp32"):
+        log, _ = trained("mini-nli", HYPER.model_copy(update={"precision": precision}))
+        losses[precision] = [point.loss for point in log.points]
+    assert losses["fp16"][:-1] == pytest.approx(losses["fp32"][:-1], rel=2e-3)
+    assert losses["fp16"] != losses["fp32"]
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=30), limit=st.integers(1, 400))
+def test_parts_hold_each_row_once_in_order_within_the_limit(lengths: list[int], limit: int) -> None:
+    rows = [Row(i, [[5] * length]) for i, length in enumerate(lengths)]
+    parts = memory.Division(limit).parts(rows)
+    assert [row for part in parts for row in part] == rows
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(formats.padded(row.length) for row in part) <= limit
+
+
+def test_a_budget_divides_first_then_recomputes_then_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    trimmed, rows, _ = built("mini-span")
+    monkeypatch.setattr(memory, "held", lambda: 10**9)
+    fixed = 10**9 + 12 * sum(parameter.numel() for parameter in trimmed.model.parameters())
+    longest = max(rows, key=lambda row: row.length)
+    size = formats.padded(longest.length)
+
+    def budget(rows_that_fit: float, checkpointing: bool) -> int:
+        each = size * memory.activation_bytes(trimmed.model, longest.length, "fp32", checkpointing=checkpointing)
+        return round((fixed + rows_that_fit * each) / memory.USABLE) + 1
+
+    assert memory.divide(trimmed.model, rows, "fp32", None) == memory.Division()
+    division = memory.divide(trimmed.model, rows, "fp32", budget(3.0, False))
+    assert division.tokens == pytest.approx(3 * size, abs=1) and not division.checkpointing
+    deep = trimmed.model.config
+    monkeypatch.setattr(deep, "num_hidden_layers", 24)  # where recomputing saves most
+    assert memory.divide(trimmed.model, rows, "fp32", budget(1.5, True)).checkpointing
+    with pytest.raises(StageError, match=r"memory .* is too little: about .* are needed for one row of"):
+        memory.divide(trimmed.model, rows, "fp32", budget(0.5, True))
+
+
+def test_peak_is_of_what_came_after_the_reset() -> None:
+    big = torch.ones(60_000_000)
+    memory.reset_peak()
+    assert memory.peak() >= big.nbytes
+    del big
+    memory.reset_peak()
+    before = memory.peak()
+    again = torch.ones(60_000_000)
+    assert memory.peak() - before == pytest.approx(again.nbytes, rel=0.2)
+
+
+@pytest.mark.parametrize(("text", "size"), [("8GB", 8e9), ("512 mb", 512e6), ("1.5GiB", 1.5 * 2**30)])
+def test_sizes_of_memory(text: str, size: float) -> None:
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["8", "eight GB", "-1GB", "8 KB"])
+def test_what_is_no_size_of_memory_is_refused_with_the_study(text: str) -> None:
+    with pytest.raises(ValueError, match="is no size of memory; write it as 8GB"):
+        Hyperparameters.model_validate({**HYPER.model_dump(), "memory": text})
