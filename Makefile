@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := .venv/.bench
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test bench bench-quality lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo "  PYTHON=python3.12 make ... picks the interpreter (3.10 to 3.13)."
 
 demo: $(READY)  ## train and compare small encoders on the bundled data, write runs/quickstart/report.html
@@ -16,13 +17,19 @@ demo: $(READY)  ## train and compare small encoders on the bundled data, write r
 test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
 	@$(BIN)/python -m pytest
 
+bench: $(BENCH)  ## measure speed and memory against Transformers' Trainer (20 minutes)
+	@$(BIN)/python -m benchmarks
+
+bench-quality: $(BENCH)  ## compare scores after equal training with the Trainer's (an hour)
+	@$(BIN)/python -m benchmarks.quality
+
 lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
 clean:  ## remove .venv and caches; the store (.xstilts) and the reports (runs) stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
@@ -31,4 +38,8 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "could not create .venv; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	@echo "Installing xstilts and the pinned versions of constraints.txt into .venv (once; a few minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	@touch $@
+
+$(BENCH): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	@touch $@

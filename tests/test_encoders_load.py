@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from xstilts.encoders import Encoder, bundled, sources
+from xstilts.encoders import Encoder, bundled, load, sources
 from xstilts.encoders.load import load_config, load_model, load_tokenizer
 from xstilts.errors import UserError
 
@@ -243,7 +243,7 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     sources._hub_file.cache_clear()
-    load_tokenizer.cache_clear()
+    load._tokenizer.cache_clear()
     repo = tmp_path / "models--some--model"
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text(COMMIT)

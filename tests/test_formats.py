@@ -30,8 +30,9 @@ def tokenizer() -> Any:
 
 def text_of(example: SpanExample, row: formats.Row) -> str:
     """What the row's target marks in the passage."""
-    first, last = (position - row.window.first for position in row.target)
-    return example.context[row.window.offsets[first][0] : row.window.offsets[last][1]].strip()
+    window = span.Window.of(row)
+    first, last = (position - window.first for position in row.target.tolist())
+    return example.context[window.offsets[first][0] : window.offsets[last][1]].strip()
 
 
 def outputs_at(rows: list[formats.Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
@@ -76,7 +77,7 @@ def test_a_long_passage_becomes_windows_and_the_best_one_answers(tokenizer: Any)
     example = SpanExample("1", context, "Which number?", (Answer("number 37", context.index("number 37")),))
     rows = span.make_rows([example], task, tokenizer, LENGTHS, training=False)
     assert len(rows) > 3 and all(row.length <= 64 for row in rows)
-    marked = [row for row in rows if row.target != (0, 0)]
+    marked = [row for row in rows if row.target.tolist() != [0, 0]]
     assert marked and all(text_of(example, row) == "number 37" for row in marked)
     spans = [row.target if row is marked[-1] else (0, 0) for row in rows]
     reduced = span.reduce(rows, outputs_at(rows, spans), task)
@@ -120,9 +121,10 @@ def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: 
     assert [row.example for row in rows] == expected["overflow_to_sample_mapping"]
     assert [row.sequences[0].tolist() for row in rows] == expected["input_ids"]
     for i, row in enumerate(rows):
-        assert expected.sequence_ids(i)[row.window.first : row.window.last + 1] == [1] * len(row.window.offsets)
-        offsets = expected["offset_mapping"][i][row.window.first : row.window.last + 1]
-        assert row.window.offsets.tolist() == [list(pair) for pair in offsets]
+        window = span.Window.of(row)
+        assert expected.sequence_ids(i)[window.first : window.last + 1] == [1] * len(window.offsets)
+        offsets = expected["offset_mapping"][i][window.first : window.last + 1]
+        assert window.offsets.tolist() == [list(pair) for pair in offsets]
         assert row.type_ids is None or row.type_ids[0].tolist() == expected["token_type_ids"][i]
 
 
@@ -148,7 +150,7 @@ def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> No
 def test_no_answer_only_where_the_task_knows_unanswerable_questions(tokenizer: Any) -> None:
     example = SpanExample("1", "The sky is blue.", "Who sang?", ())
     (row,) = span.make_rows([example], builtin_catalog()["squad_v2"], tokenizer, LENGTHS, training=True)
-    assert row.target == (0, 0)
+    assert row.target.tolist() == [0, 0]
     for name, empty in (("squad_v2", True), ("xquad", False)):
         task = builtin_catalog()[name]
         reduced = span.reduce([row], outputs_at([row], [(0, 0)]), task)
@@ -166,7 +168,7 @@ def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(to
             end_logits=torch.randn(1, row.length, generator=generator) * 5,
         )
         ((score, start, end, _),) = span.reduce([row], outputs, task)
-        window = row.window
+        window = span.Window.of(row)
         allowed = [
             (float(outputs.start_logits[0, i] + outputs.end_logits[0, j]), i, j)
             for i in range(window.first, window.last + 1)
@@ -197,7 +199,7 @@ def test_tagging_gives_as_many_tags_as_tokens_however_long_the_sentence(tokens: 
     assert all(row.length <= 32 for row in rows)
     logits = torch.zeros(len(rows), 32, len(task.labels))
     for i, row in enumerate(rows):
-        for position, target in zip(row.window[1], row.target, strict=True):
+        for position, target in zip(row.window[1:], row.target, strict=True):
             logits[i, position, target] = 1.0
     reduced = tagging.reduce(rows, SimpleNamespace(logits=logits), task)
     assert tagging.assemble([example], rows, reduced, task) == [" ".join(tags)]
@@ -227,7 +229,7 @@ def test_labels_go_by_name_and_rows_without_gold_are_not_trained_on(tokenizer: A
     task = builtin_catalog()["mini-nli"]
     examples = [e for e in mini.generate("nli", "test", "de")][:12]
     rows = classification.make_rows(examples, task, tokenizer, LENGTHS, training=True)
-    assert [task.labels[row.target] for row in rows] == [example.label for example in examples]
+    assert [task.labels[row.target[0]] for row in rows] == [example.label for example in examples]
     from dataclasses import replace
 
     blank = [replace(example, label=None) for example in examples]
@@ -240,8 +242,11 @@ def test_retrieval_asks_each_english_sentence_for_its_foreign_one() -> None:
     task = builtin_catalog()["tatoeba"]
     examples = [RetrievalExample("0", "eins", "one"), RetrievalExample("1", "zwei", "two")]
     vectors = {"source": [[1.0, 0.0], [0.8, 0.6]], "target": [[1.0, 0.1], [0.9, 0.1]]}
-    rows = [formats.Row(i, [[0]], window=side) for side in ("source", "target") for i in (0, 1)]
-    reduced = [torch.nn.functional.normalize(torch.tensor(vectors[r.window][r.example]), dim=-1).numpy() for r in rows]
+    rows = [formats.Row(i, [[0]], window=[side]) for side in (0, 1) for i in (0, 1)]
+    reduced = [
+        torch.nn.functional.normalize(torch.tensor(vectors[retrieval.SIDES[r.window[0]]][r.example]), dim=-1).numpy()
+        for r in rows
+    ]
     assert retrieval.assemble(examples, rows, reduced, task) == ["0", "0"]
     assert retrieval.score(examples, ["0", "0"], task) == {"accuracy": [(1.0, 1.0), (0.0, 1.0)]}
 

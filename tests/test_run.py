@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,20 @@ def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(fi
     assert ended.returncode == 0, ended.stderr
     computed += [label(line) for line in ended.stderr.splitlines() if line.startswith("[")]
     assert len(computed) == len(set(computed))  # nothing that was reported done is computed twice
+    assert scores_in(tmp_path).equals(scores_in(finished))
+
+
+def test_with_a_single_stage_left_it_is_computed_as_it_would_have_been(finished: Path, tmp_path: Path) -> None:
+    """As many threads as with all stages to do: sums of floating-point numbers depend on that."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    plan, store = make_plan(make_study(STUDY)), Store(tmp_path / ".xstilts" / "store")
+    last = [stage for stage in plan.stages.values() if stage.kind == "train"][-1]
+    scores = [stage for stage in plan.stages.values() if stage.kind == "score"]
+    for stage in (last, *(stage for stage in plan.stages.values() if last.key in stage.inputs), *scores):
+        shutil.rmtree(store._folder(stage.key))
+    ended = command(tmp_path, "run", "tiny.yaml")
+    assert ended.returncode == 0 and f"{last.label} (" in ended.stderr
+    assert sum(": train " in line or "→ train " in line for line in ended.stderr.splitlines()) == 1
     assert scores_in(tmp_path).equals(scores_in(finished))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,14 +36,15 @@ def predict(
     """
     device = accelerator().device
     model.to(device).eval()
-    rows = [row for _, rows in sets for row in rows]
-    first = _first_of_its_like(rows) if hidden_layer is not None else list(range(len(rows)))
+    places = [(own, i) for _, own in sets for i in range(len(own))]
+    first = _first_of_its_like(own[i] for own, i in places) if hidden_layer is not None else list(range(len(places)))
     distinct = sorted(set(first))
+    sizes = [padded(row.length) * len(row.sequences) for row in (places[i][0][places[i][1]] for i in distinct)]
     reduced: dict[int, Any] = {}
-    batches = evaluation_batches([padded(rows[i].length) * len(rows[i].sequences) for i in distinct], MAX_TOKENS)
+    batches = evaluation_batches(sizes, MAX_TOKENS)
     for done, batch in enumerate(batches, 1):
         indices = [distinct[i] for i in batch]
-        chosen = [rows[i] for i in indices]
+        chosen = [own[i] for own, i in map(places.__getitem__, indices)]
         inputs = {name: tensor.to(device) for name, tensor in pad(chosen, pad_id).items()}
         with autocast(precision):
             outputs = model(**inputs, output_hidden_states=hidden_layer is not None)
@@ -60,7 +61,7 @@ def predict(
     return predictions
 
 
-def _first_of_its_like(rows: Sequence[Row]) -> list[int]:
+def _first_of_its_like(rows: Iterable[Row]) -> list[int]:
     """For each row the index of the first one with the same token ids."""
     seen: dict[bytes, int] = {}
     return [seen.setdefault(np.asarray(row.sequences[0]).tobytes(), i) for i, row in enumerate(rows)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +22,7 @@ from xstilts import cost, inference
 from xstilts.encoders import Encoder, describe, trim
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.errors import StageError
+from xstilts.features import Features, Renumbered
 from xstilts.plan import DataRef, Predict, Score, Stage, Train, examples
 from xstilts.store import Store
 from xstilts.study import Hyperparameters, Lengths
@@ -67,7 +68,7 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
         raise StageError(f"{spec.task.name}: no example is left to train on")
     with _weights(store, spec.start) as start:
         trimmed = build_model(
-            spec.encoder, spec.task, spec.seed, spec.hyper, start, [*train_rows, *dev_rows], head=False
+            spec.encoder, spec.task, spec.seed, spec.hyper, start, chain(train_rows, dev_rows), head=False
         )
     if spec.hyper.freeze_embeddings:
         _word_embeddings(trimmed.model).requires_grad_(False)
@@ -164,16 +165,27 @@ def _score(spec: Score, store: Store, folder: Path) -> None:
 # -- rows -----------------------------------------------------------------------------------------------------------
 
 
-def rows_of(ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training: bool) -> list[Row]:
-    """The model inputs of a data set; kept in memory, since a study reads the same set with many models."""
+#: Examples whose rows are in memory at once while they are made.
+CHUNK = 4096
+
+
+def rows_of(ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training: bool) -> Sequence[Row]:
+    """The model inputs of a data set; made once a process, since a study reads the same set with many models."""
     return _rows(ref, Encoder(encoder.source, revision=encoder.revision), hyper.lengths, training)
 
 
 @lru_cache(maxsize=64)
-def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool) -> list[Row]:
+def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool) -> Features:
     fmt = formats.get(ref.task.format)
-    tokenizer = load_tokenizer(encoder)
-    return fmt.make_rows(examples(ref), ref.task, tokenizer, lengths, training=training)
+    tokenizer, all_examples = load_tokenizer(encoder), examples(ref)
+
+    def rows() -> Iterator[Row]:
+        for at in range(0, len(all_examples), CHUNK):
+            part = all_examples[at : at + CHUNK]
+            for row in fmt.make_rows(part, ref.task, tokenizer, lengths, training=training):
+                yield replace(row, example=at + row.example)
+
+    return Features(rows())
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
@@ -187,10 +199,9 @@ class Trimmed:
     ids: torch.Tensor  # [kept]
     mapping: torch.Tensor  # [vocabulary] → row, or -1
 
-    def rows(self, rows: Sequence[Row]) -> list[Row]:
+    def rows(self, rows: Sequence[Row]) -> Sequence[Row]:
         """``rows`` in the trimmed vocabulary's ids."""
-        mapping = self.mapping.numpy()
-        return [replace(row, sequences=[mapping[ids] for ids in row.sequences]) for row in rows]
+        return Renumbered(rows, self.mapping.numpy())
 
 
 def build_model(

@@ -60,9 +60,13 @@ def load_config(encoder: Encoder, **overrides: Any) -> PreTrainedConfig:
     return config
 
 
-@cache
 def load_tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     """The encoder's fast tokenizer, one per process: do not change it. Raises UserError where there is no fast one."""
+    return _tokenizer(Encoder(encoder.source, revision=encoder.revision))  # the same at any depth
+
+
+@cache
+def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     source = sources.resolve(encoder.source, encoder.revision)
     if source.folder is None:
         return bundled.tokenizer()

@@ -30,15 +30,20 @@ from xstilts.store import Store
 #: Why a stage was not even tried.
 SKIPPED = "skipped: a stage that it needs failed"
 
-#: What a worker's libraries read when they load; the user's own settings win.
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: spinning ones take the core that they wait for
-    "TOKENIZERS_PARALLELISM": "false",
-    # glibc: keep buffers of up to 32 MB for the next step instead of asking for fresh pages, and give the rest back.
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-}
+
+def environment(threads: int) -> dict[str, str]:
+    """What the libraries of a process with so many threads read when they load. The user's own settings win."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: spinning ones take the core that they wait for
+        "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
+        "RAYON_NUM_THREADS": str(threads),
+        # glibc: keep buffers of up to 32 MB for the next step instead of asking for fresh pages, give the rest back.
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    }
+
 
 
 class Listener(Protocol):
@@ -190,8 +195,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 @contextmanager
 def _environment(threads: int, device: str | None) -> Iterator[None]:
     """The environment that a worker starts with."""
-    wanted = {**ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-    own = {name: value for name, value in wanted.items() if name not in os.environ}
+    own = {name: value for name, value in environment(threads).items() if name not in os.environ}
     if device is not None:
         own["CUDA_VISIBLE_DEVICES"] = device
     before = {name: os.environ.get(name) for name in own}

@@ -20,7 +20,7 @@ from xstilts.study import Lengths
 from xstilts.tasks import Task
 
 #: Token ids, or the type ids of tokens, one after the other.
-Ids = npt.NDArray[np.int32] | list[int]
+Ids = npt.NDArray[np.int32] | Sequence[int]
 
 
 @dataclass(slots=True)
@@ -28,19 +28,24 @@ class Row:
     """One model input made of an example: one sequence of token ids, or one a choice.
 
     A long example gives several rows (windows). ``target`` is what the loss compares with: a class id, a pair of
-    token positions, or one tag id a token; None where the example has no gold.
+    token positions, or one tag id a token; None where the example has no gold. ``window`` is what the format needs to
+    read the outputs back, such as the offsets of the tokens. All are kept as arrays [n] of 32 bits.
     """
 
     example: int  # index of the example it was made of
     sequences: Sequence[Ids]  # with special tokens
     type_ids: Sequence[Ids] | None = None  # for encoders whose tokenizer gives them
     target: Any = None
-    window: Any = None  # what the format needs to read the outputs back, e.g. the offsets of the tokens
+    window: Any = None
 
-    def __post_init__(self) -> None:  # 4 bytes a token instead of a list's 36
+    def __post_init__(self) -> None:
         self.sequences = [np.asarray(ids, np.int32) for ids in self.sequences]
         if self.type_ids is not None:
             self.type_ids = [np.asarray(ids, np.int32) for ids in self.type_ids]
+        if self.target is not None:
+            self.target = np.asarray(self.target, np.int32).reshape(-1)
+        if self.window is not None:
+            self.window = np.asarray(self.window, np.int32).reshape(-1)
 
     @property
     def length(self) -> int:

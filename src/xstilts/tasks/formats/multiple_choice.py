@@ -43,7 +43,7 @@ def make_rows(
 
 
 def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    return {"labels": torch.tensor([row.target for row in rows])}
+    return {"labels": torch.tensor([int(row.target[0]) for row in rows])}
 
 
 loss = model_loss

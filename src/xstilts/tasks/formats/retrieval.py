@@ -15,6 +15,7 @@ from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row, encode
 
 AUTO_CLASS = "AutoModel"
+SIDES = ("source", "target")  # foreign, English
 CHUNK = 4096  # queries compared at a time, which bounds the memory of the similarities
 
 
@@ -25,10 +26,10 @@ def model_options(task: Task) -> dict[str, Any]:
 def make_rows(
     examples: Sequence[RetrievalExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
 ) -> list[Row]:
-    """Two rows an example: ``window`` says which side it is, ``source`` (foreign) or ``target`` (English)."""
+    """Two rows an example: ``window`` says which of `SIDES` it is."""
     rows = []
-    for side in ("source", "target"):
-        texts = [getattr(example, side) for example in examples]
+    for side, name in enumerate(SIDES):
+        texts = [getattr(example, name) for example in examples]
         encoded = encode(tokenizer, texts, None, truncation=True, max_length=lengths.max_length)
         rows += [Row(i, [ids], [types] if types else None, window=side) for i, (ids, types) in enumerate(encoded)]
     return rows
@@ -57,12 +58,12 @@ def assemble(
     examples: Sequence[RetrievalExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
 ) -> list[str]:
     """For each English sentence the id of the nearest foreign one: XTREME's direction (utils_retrieve.py:331-339)."""
-    sides = {side: np.empty((len(examples), len(reduced[0])), np.float32) for side in ("source", "target")}
+    source, target = sides = np.empty((len(SIDES), len(examples), len(reduced[0])), np.float32)
     for row, vector in zip(rows, reduced, strict=True):
-        sides[row.window][row.example] = vector
+        sides[row.window[0], row.example] = vector
     nearest = np.concatenate(
         [
-            (sides["target"][at : at + CHUNK] @ sides["source"].T).argmax(1)  # cosine, as both sides are normalised
+            (target[at : at + CHUNK] @ source.T).argmax(1)  # cosine, as both sides are normalised
             for at in range(0, len(examples), CHUNK)
         ]
     )

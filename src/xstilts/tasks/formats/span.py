@@ -28,6 +28,14 @@ class Window:
     last: int
     offsets: np.ndarray
 
+    def packed(self) -> np.ndarray:
+        return np.concatenate([[self.first, self.last], self.offsets.reshape(-1)])
+
+    @classmethod
+    def of(cls, row: Row) -> Window:
+        first, last = row.window[:2].tolist()
+        return cls(first, last, row.window[2:].reshape(-1, 2))
+
 
 def model_options(task: Task) -> dict[str, Any]:
     return {}
@@ -59,7 +67,7 @@ def make_rows(
             if frame.types:
                 counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
                 types = [np.repeat(frame.types, counts)]
-            rows.append(Row(i, [ids], types, _target(example, window), window))
+            rows.append(Row(i, [ids], types, _target(example, window), window.packed()))
     return rows
 
 
@@ -128,8 +136,8 @@ def _target(example: SpanExample, window: Window) -> tuple[int, int]:
 
 def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
     return {
-        "start_positions": torch.tensor([row.target[0] for row in rows]),
-        "end_positions": torch.tensor([row.target[1] for row in rows]),
+        "start_positions": torch.tensor([int(row.target[0]) for row in rows]),
+        "end_positions": torch.tensor([int(row.target[1]) for row in rows]),
     }
 
 
@@ -156,8 +164,9 @@ def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
     start, end = outputs.start_logits.float(), outputs.end_logits.float()  # [rows, length]
     rows_count, length = start.shape
     inside = torch.zeros((rows_count, length), dtype=torch.bool)
-    for i, row in enumerate(rows):
-        inside[i, row.window.first : row.window.last + 1] = True
+    windows = [Window.of(row) for row in rows]
+    for i, window in enumerate(windows):
+        inside[i, window.first : window.last + 1] = True
     inside = inside.to(start.device)
     floor = torch.finfo(start.dtype).min / 4
     null = start[:, 0] + end[:, 0]
@@ -169,7 +178,7 @@ def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
     best, flat = scores.reshape(rows_count, -1).max(-1)
     reduced = []
     for i, (score, at, nothing) in enumerate(zip(best.tolist(), flat.tolist(), null.tolist(), strict=True)):
-        window = rows[i].window
+        window = windows[i]
         first = at // reach
         last = first + at % reach
         reduced.append(

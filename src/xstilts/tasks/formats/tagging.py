@@ -25,7 +25,7 @@ def model_options(task: Task) -> dict[str, Any]:
 def make_rows(
     examples: Sequence[TaggingExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
 ) -> list[Row]:
-    """Rows of at most ``max_length`` pieces; ``window`` is (first token, positions of the tokens' first pieces)."""
+    """Rows of at most ``max_length`` pieces; ``window`` is the first token, then positions of first pieces."""
     tag_id = {tag: i for i, tag in enumerate(task.labels)}
     encoded = tokenizer(
         [list(example.tokens) for example in examples],
@@ -56,7 +56,7 @@ def make_rows(
             target = None
             if example.tags is not None:
                 target = [tag_id[tag] for tag in example.tags[first : first + len(positions)]]
-            rows.append(Row(i, [ids], [[0] * len(ids)] if with_types else None, target, (first, positions)))
+            rows.append(Row(i, [ids], [[0] * len(ids)] if with_types else None, target, [first, *positions]))
             first += len(positions)
     return rows
 
@@ -64,7 +64,7 @@ def make_rows(
 def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
     labels = torch.full((len(rows), length), IGNORED)
     for i, row in enumerate(rows):
-        labels[i, row.window[1]] = torch.tensor(row.target)
+        labels[i, row.window[1:]] = torch.from_numpy(row.target).long()
     return {"labels": labels}
 
 
@@ -73,7 +73,7 @@ loss = model_loss
 
 def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
     best = outputs.logits.argmax(-1).tolist()
-    return [[task.labels[best[i][position]] for position in row.window[1]] for i, row in enumerate(rows)]
+    return [[task.labels[best[i][position]] for position in row.window[1:]] for i, row in enumerate(rows)]
 
 
 def assemble(examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:

@@ -1,0 +1,57 @@
+"""What both sides read: the same examples, the same spread of lengths, the same lengths of windows."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import ROOT
+from xstilts.data import fingerprint
+from xstilts.errors import UserError
+from xstilts.plan import DataRef
+from xstilts.study import Hyperparameters, presets
+from xstilts.tasks import Split, Task, builtin_catalog
+
+ENCODER = "bundled/e5-small"
+LANGUAGES = ["ar", "de", "en", "es", "hi", "ru", "zh"]  # of XQuAD, where there are texts of every length and script
+
+#: English data to measure training on, by task.
+TRAINING: dict[str, Split] = {"xquad": "test", "mnli": "train", "squad": "train"}
+
+
+def set_folder() -> None:
+    """Let XSTILTS_DATA name the data folder, for the processes of the measurements too. Raises UserError."""
+    if "XSTILTS_DATA" not in os.environ:
+        beside = ROOT.parent / "shared" / "data"
+        if not beside.is_dir():
+            raise UserError("no data folder; set XSTILTS_DATA to the folder with the files that docs/data.md lists")
+        os.environ["XSTILTS_DATA"] = str(beside)
+    for task, language in [*((task, "en") for task in TRAINING), *(("xquad", language) for language in LANGUAGES)]:
+        source(task, language)  # complains now of what is missing
+
+
+def source(task_name: str, language: str = "en", count: int | None = None) -> DataRef:
+    """The data of a task, or ``count`` examples of it; the same for every caller, as in a study."""
+    task, split, folder = builtin_catalog()[task_name], TRAINING[task_name], Path(os.environ["XSTILTS_DATA"])
+    return DataRef(task, split, language, folder, fingerprint(task, split, language, folder), count)
+
+
+def hyperparameters(task: Task, **changes: Any) -> Hyperparameters:
+    """Those of the preset `quick`, which a study has by default."""
+    preset = presets()["quick"]
+    values = {**preset["default"], **preset.get(task.format, {}), **preset.get(task.name, {}), **changes}
+    return Hyperparameters.model_validate(values)
+
+
+def spread(lengths: Sequence[int], count: int, seed: int) -> list[int]:
+    """Indices of ``count`` items, shuffled: evenly spaced among all in the order of their lengths.
+
+    A few steps then read what a whole epoch reads on average; a plain sample of so few rows would not.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    chosen = [order[int((place + 0.5) * len(order) / count)] for place in range(count)]
+    random.Random(seed).shuffle(chosen)
+    return chosen

@@ -1,0 +1,175 @@
+"""xstilts' side: what a stage of a study calls, in a worker's environment, timed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks import data, jobs
+from xstilts import cost, inference
+from xstilts.encoders import Encoder, describe
+from xstilts.encoders.load import load_tokenizer
+from xstilts.plan import DataRef, examples
+from xstilts.stages import Trimmed, build_model, rows_of
+from xstilts.study import Hyperparameters
+from xstilts.tasks import Task, formats
+from xstilts.tasks.formats import Row
+from xstilts.training import device, loop
+from xstilts.training.batches import training_batches
+
+
+def train(task: str, layers: int, dropout: str, batch_size: int, steps: int, seed: int) -> dict[str, Any]:
+    """Real tokens a second, and what share of the machine's peak they take, of training after its first step."""
+    encoder, source = Encoder(data.ENCODER, layers=layers), data.source(task)
+    hyper = data.hyperparameters(source.task, batch_size=batch_size, dropout=dropout)
+    rows = rows_of(source, encoder, hyper, training=True)
+    sample = [rows[i] for i in data.spread([row.length for row in rows], steps * batch_size, seed)]
+    peak = _matrix_product_peak(hyper)
+    trimmed, tokens, seconds = _trained(encoder, source.task, hyper, rows, sample, seed)
+    peak = max(peak, _matrix_product_peak(hyper))
+    length = tokens / ((steps - 1) * batch_size)
+    flops = cost.flops(describe(encoder), tokens, length, training=True)
+    return {
+        "speed": tokens / seconds,
+        "peak_fraction": flops / seconds / peak,
+        "settings": f"{_settings(trimmed, hyper)}, batches of {batch_size} by length, {len(rows)} rows' vocabulary, "
+        f"mean length {length:.0f}, peak {peak / 1e9:.0f} GFLOP/s",
+    }
+
+
+def _trained(
+    encoder: Encoder, task: Task, hyper: Hyperparameters, of_vocabulary: Iterable[Row], rows: Sequence[Row], seed: int
+) -> tuple[Trimmed, int, float]:
+    """The model after training on ``rows``; the tokens of all steps but the first, and the seconds that they took."""
+    trimmed = build_model(encoder, task, seed, hyper, None, of_vocabulary, head=False)
+    rows = trimmed.rows(rows)
+    clock: dict[int, float] = {}
+
+    def progress(step: int, *_: Any) -> None:
+        clock[step] = time.perf_counter()
+
+    log = loop.train(
+        trimmed.model, rows, formats.get(task.format), hyper,
+        seed=seed, precision=device.precision(hyper.precision), pad_id=load_tokenizer(encoder).pad_token_id,
+        dev_score=iter(range(hyper.epochs)).__next__,  # the last epoch is the best, as it is with the Trainer
+        name_of=lambda row: str(row.example), progress=progress,
+    )  # fmt: skip
+    first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]
+    began = clock.get(1, math.nan)  # in a training of 100 steps or more, not every one is reported
+    return trimmed, log.tokens - sum(rows[i].tokens for i in first), clock[log.steps] - began
+
+
+def _matrix_product_peak(hyper: Hyperparameters) -> float:
+    """FLOP/s of the best of several products of 2048 × 2048 matrices, in the precision of the training."""
+    dtype = torch.bfloat16 if device.precision(hyper.precision) == "bf16" else torch.float32
+    a, b = torch.randn(2, 2048, 2048, device=device.accelerator().device).to(dtype)
+    best = float("inf")
+    for _ in range(20):
+        began = time.perf_counter()
+        (a @ b)[0, 0].item()
+        best = min(best, time.perf_counter() - began)
+    return 2 * 2048**3 / best
+
+
+def _settings(trimmed: Trimmed, hyper: Hyperparameters) -> str:
+    return jobs.settings(trimmed.model.config, device.precision(hyper.precision))
+
+
+def evaluate(layers: int, count: int, seed: int) -> dict[str, Any]:
+    """Questions a second from examples to answers in all languages, without building the model."""
+    encoder, sources = Encoder(data.ENCODER, layers=layers), [data.source("xquad", at, count) for at in data.LANGUAGES]
+    task = sources[0].task
+    hyper = data.hyperparameters(task)
+    questions = sum(len(examples(source)) for source in sources)
+    load_tokenizer(Encoder(data.ENCODER))  # which `rows_of` takes, whatever the layers
+    began = time.perf_counter()
+    rows = [rows_of(source, encoder, hyper, training=False) for source in sources]
+    seconds = time.perf_counter() - began
+    trimmed = build_model(encoder, task, seed, hyper, None, chain.from_iterable(rows), head=False)
+    began = time.perf_counter()
+    _predict(trimmed, sources, rows, hyper)
+    seconds += time.perf_counter() - began
+    return {
+        "speed": questions / seconds,
+        "settings": f"{_settings(trimmed, hyper)}, {questions} questions, "
+        f"batches of at most {inference.MAX_TOKENS} tokens",
+    }
+
+
+def _predict(
+    trimmed: Trimmed, sources: Sequence[DataRef], rows: Sequence[Sequence[Row]], hyper: Hyperparameters
+) -> list[list[str]]:
+    task = sources[0].task
+    return inference.predict(
+        trimmed.model,
+        [(examples(source), trimmed.rows(own)) for source, own in zip(sources, rows, strict=True)],
+        formats.get(task.format), task,
+        pad_id=load_tokenizer(Encoder(data.ENCODER)).pad_token_id, precision=device.precision(hyper.precision),
+    )  # fmt: skip
+
+
+def features(repeats: int, seed: int) -> dict[str, Any]:
+    """Questions a second from examples to training rows; the median of some repeats."""
+    encoder, whole = Encoder(data.ENCODER), data.source("xquad")
+    hyper, questions = data.hyperparameters(whole.task), len(examples(whole))
+    load_tokenizer(encoder)
+    seconds = []
+    for i in range(repeats):
+        source = replace(whole, max_examples=questions + i)  # the same, but `rows_of` would remember
+        began = time.perf_counter()
+        rows = rows_of(source, encoder, hyper, training=True)
+        seconds.append(time.perf_counter() - began)
+    return {
+        "speed": questions / median(seconds),
+        "settings": f"rows_of in one process, {questions} questions, {len(rows)} windows",
+    }
+
+
+def scaling(layers: int, batch_size: int, steps: int, seed: int) -> dict[str, Any]:
+    """How much faster time grows than FLOPs do, from a quarter of the layers to all and from 64 to 384 tokens."""
+    source = data.source("xquad")
+    hyper = data.hyperparameters(source.task, batch_size=batch_size)
+    real = rows_of(source, Encoder(data.ENCODER), hyper, training=True)
+    text = [piece for row in real for piece in row.sequences[0][1:-1]]
+
+    def time_over_flops(depth: int, length: int) -> float:
+        encoder = Encoder(data.ENCODER, layers=depth)
+        starts = range(0, steps * batch_size * length, length)
+        rows = [Row(0, [text[at : at + length]], target=(1, 1)) for at in starts]
+        _, tokens, seconds = _trained(encoder, source.task, hyper, real, rows, seed)
+        return seconds / cost.flops(describe(encoder), tokens, length, training=True)
+
+    shallow = max(1, layers // 4)
+    depth = time_over_flops(layers, 192) / time_over_flops(shallow, 192)
+    length = time_over_flops(layers, 384) / time_over_flops(layers, 64)
+    return {
+        "larger": max(depth, length),
+        "depth": depth,
+        "length": length,
+        "settings": f"rows of exactly 192 tokens, {shallow} to {layers} layers; rows of 64 to 384, {layers} layers; "
+        f"batches of {batch_size}, {jobs.threads()} threads",
+    }
+
+
+def quality(dropout: str, layers: int, questions: int, epochs: int, count: int, seed: int) -> dict[str, Any]:
+    """The answers in all languages of a model trained on English, whose last epoch counts as the best."""
+    encoder, source = Encoder(data.ENCODER, layers=layers), data.source("squad", count=questions)
+    hyper = data.hyperparameters(source.task, epochs=epochs, dropout=dropout)
+    sources = [data.source("xquad", language, count) for language in data.LANGUAGES]
+    rows = rows_of(source, encoder, hyper, training=True)
+    rows_by_set = [rows_of(each, encoder, hyper, training=False) for each in sources]
+    trimmed, *_ = _trained(encoder, source.task, hyper, chain(rows, *rows_by_set), rows, seed)
+    answers = _predict(trimmed, sources, rows_by_set, hyper)
+    return {"answers": dict(zip(data.LANGUAGES, answers, strict=True)), "settings": _settings(trimmed, hyper)}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(jobs.threads())
+    jobs.answer({each.__name__: each for each in (train, evaluate, features, scaling, quality)})
