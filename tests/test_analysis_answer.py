@@ -87,6 +87,12 @@ def test_missing_cells_are_named(cell: dict[str, object], expected: str):
     assert expected in " ".join(of(without(make_results(examples=20), **cell)).missing)
 
 
+def test_what_the_study_did_not_plan_is_not_missing():
+    results = without(make_results(examples=20), recipe="mini-mnli", target="mini-qa")
+    planned = frozenset(results.scores.select("encoder", "recipe", "target").unique().iter_rows())
+    assert of(Results(**{**vars(results), "planned": planned})).missing == ()
+
+
 def test_no_baseline_and_no_scores_are_said_plainly():
     assert "recipe `none` has no scores" in of(without(make_results(examples=10), recipe="none")).text()
     assert "`none` is the only recipe" in of(make_results(recipes=("none",), examples=10)).text()

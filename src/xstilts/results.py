@@ -94,4 +94,5 @@ class Results:
     data: pl.DataFrame
     versions: dict[str, str] = field(default_factory=dict)  # library → version, and machine facts
     failures: list[str] = field(default_factory=list)  # one line a failed or skipped stage
+    planned: frozenset[tuple[str, str, str]] | None = None  # (encoder, recipe, target) of the study; None: all pairs
     notes: list[str] = field(default_factory=list)  # caveats to print, e.g. that the mini suite is not XTREME

@@ -133,6 +133,7 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
+        planned=frozenset((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells),
         notes=_notes(plan),
     )
 

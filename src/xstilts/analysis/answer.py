@@ -65,7 +65,7 @@ class Answer:
 def answer(results: Results, of: Axes, resamples: Resamples, gains: pl.DataFrame, sizes: pl.DataFrame) -> Answer:
     """The answer that the gains (GAINS_SCHEMA) and sizes (SIZES_SCHEMA) give."""
     means = gains.filter(pl.col("language") == ZERO_SHOT)
-    missing = (*_missing(of, resamples), *results.failures)
+    missing = (*_missing(results, of, resamples), *results.failures)
     if not means.height:
         return Answer((_why_no_gains(of),), "", (), _basis(results, of), "", missing, tuple(results.notes))
     pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
@@ -217,13 +217,15 @@ def _zero_shot(of: Axes, resamples: Resamples, encoder: str, recipe: str, target
     return resamples.mean(encoder, recipe, target, languages, seeds).value if seeds else None
 
 
-def _missing(of: Axes, resamples: Resamples) -> tuple[str, ...]:
-    """Cells of the study's grid without scores, or with fewer languages or seeds than the others."""
+def _missing(results: Results, of: Axes, resamples: Resamples) -> tuple[str, ...]:
+    """Cells of the study without scores, or with fewer languages or seeds than the others."""
     found = []
     for encoder in of.encoders:
         for recipe in of.recipes:
             for target in of.targets:
                 cell, name = (encoder.label, recipe, target), f"{encoder.label}, {recipe}, {target}"
+                if results.planned is not None and cell not in results.planned:
+                    continue
                 languages = resamples.languages(*cell, of.languages[target])
                 if not languages:
                     found.append(f"{name}: no scores")
