@@ -19,6 +19,17 @@ def test_an_epoch_holds_each_row_once_in_full_batches(rows: list[int], size: int
     assert batches == training_batches(rows, size, seed, epoch)
 
 
+@given(lengths, st.integers(1, 2000), st.integers(0, 5))
+def test_with_a_token_budget_an_epoch_is_exact_too(rows: list[int], budget: int, seed: int) -> None:
+    batches = training_batches(rows, 8, seed, 0, budget)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(rows)))
+    assert all(len(batch) == 1 or max(rows[i] for i in batch) * len(batch) <= budget for batch in batches)
+
+
+def test_a_token_budget_is_filled_up() -> None:
+    assert sorted(map(len, training_batches([10] * 100, 8, 1, 0, 256))) == [25] * 4
+
+
 def test_seed_and_epoch_change_the_order() -> None:
     rows = list(range(100))
     orders = [training_batches(rows, 4, seed, epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0))]

@@ -47,6 +47,7 @@ class Hyperparameters(Part):
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0, description="examples (windows, for spans) an optimiser step")
+    batch_tokens: int | None = Field(None, gt=0, description="tokens with padding a step, instead of batch_size")
     learning_rate: float = Field(gt=0, lt=1)
     warmup: float = Field(ge=0, description="linear warm-up: a share of all steps if below 1, else a number of steps")
     weight_decay: float = Field(ge=0, description="on all but biases and layer norms")

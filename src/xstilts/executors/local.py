@@ -35,13 +35,13 @@ def environment(threads: int) -> dict[str, str]:
     """What the libraries of a process with so many threads read when they load. The user's own settings win."""
     return {
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads sleep: spinning ones take the core that they wait for
         "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
         "RAYON_NUM_THREADS": str(threads),
-        # glibc: keep buffers of up to 32 MB for the next step instead of asking for fresh pages, give the rest back.
+        # glibc: keep what a step has freed for the next one, instead of asking for fresh pages (buffers above 32 MB
+        # always are); after a stage it goes back.
         "MALLOC_ARENA_MAX": "1",
         "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-        "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     }
 
 

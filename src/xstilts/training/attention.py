@@ -19,8 +19,8 @@ from xstilts.training.dropout import actual_rate, signed
 #: Its name among Transformers' attention implementations.
 NAME = "xstilts_blocked"
 
-#: Scores handled at once. In 16 bits they and what is made of them fit the second-level cache of a core.
-BLOCK = 1 << 18
+#: Scores handled at once. In 16 bits they fit the caches; fewer leave too little work for several threads.
+BLOCK = 1 << 20
 
 
 class _Attention(torch.autograd.Function):

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 POOL = 64  # batches whose rows are sorted by length together: long enough to pad little, short enough to stay random
 
 
-def training_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def training_batches(
+    lengths: Sequence[int], batch_size: int, seed: int, epoch: int, max_tokens: int | None = None
+) -> list[list[int]]:
     """One exact epoch: every row index once, ``batch_size`` a batch (the last may be smaller), like lengths together.
 
-    ``lengths`` are tokens a row. Same arguments, same order, on every machine.
+    With ``max_tokens`` a batch holds as many rows as fit into it when all are as long as the longest, at least one.
+    ``lengths`` are tokens a row. Same arguments, same order, on every machine: a place in it is (epoch, batch).
     """
     order = random.Random(f"{seed}/{epoch}")
     rows = list(range(len(lengths)))
@@ -19,8 +22,21 @@ def training_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: 
     batches = []
     for at in range(0, len(rows), POOL * batch_size):
         pool = sorted(rows[at : at + POOL * batch_size], key=lambda row: lengths[row])
-        batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        if max_tokens is None:
+            batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
+        else:
+            batches += _filled(pool, lengths, max_tokens)
     order.shuffle(batches)
+    return batches
+
+
+def _filled(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """``rows``, sorted by length, in batches of at most ``max_tokens`` with padding, or a single row."""
+    batches: list[list[int]] = []
+    for row in rows:
+        if not batches or lengths[row] * (len(batches[-1]) + 1) > max_tokens:
+            batches.append([])
+        batches[-1].append(row)
     return batches
 
 

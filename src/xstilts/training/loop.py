@@ -65,8 +65,11 @@ def train(
         # The new name is not in the last Transformers for Python 3.10, 5.20.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
-    lengths = [row.length for row in rows]
-    all_steps = hyper.epochs * math.ceil(len(rows) / hyper.batch_size)
+    lengths = [row.length * len(row.sequences) for row in rows]
+    epochs = [
+        training_batches(lengths, hyper.batch_size, seed, epoch, hyper.batch_tokens) for epoch in range(hyper.epochs)
+    ]
+    all_steps = sum(map(len, epochs))
     warmup = round(hyper.warmup * all_steps) if hyper.warmup < 1 else int(hyper.warmup)
     groups = _parameter_groups(model, hyper)
     optimizer = torch.optim.AdamW(groups, hyper.learning_rate, eps=hyper.adam_epsilon, fused=True)
@@ -78,9 +81,9 @@ def train(
     losses: list[float] = []
     began = time.perf_counter()
     torch.manual_seed(seed)  # dropout
-    for epoch in range(hyper.epochs):
+    for epoch, batches in enumerate(epochs):
         model.train()
-        for batch in training_batches(lengths, hyper.batch_size, seed, epoch):
+        for batch in batches:
             chosen = [rows[i] for i in batch]
             value = 0.0
             for inputs, share in _parts(division.parts(chosen), fmt, pad_id):
