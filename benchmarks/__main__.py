@@ -64,7 +64,7 @@ def main() -> None:
     names = [figure.name for figure in FIGURES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", default=names, help=", ".join(names))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny, and its figures mean nothing")
     arguments = parser.parse_args()
     for name in arguments.only:
