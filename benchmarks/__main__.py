@@ -166,9 +166,4 @@ def write(file: Any, entries: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"benchmarks: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    jobs.command(main)

@@ -77,3 +77,13 @@ def answer(functions: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         sys.exit(str(error))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("\n" + json.dumps({**result, "memory": peak if sys.platform == "darwin" else peak * 1024}))
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a command: what is wrong with its input or its set-up is one line."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"benchmarks: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

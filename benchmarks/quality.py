@@ -86,9 +86,4 @@ def compare(scores: dict[str, list[dict[str, float]]], what: str) -> list[dict[s
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"benchmarks: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    jobs.command(main)

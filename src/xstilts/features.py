@@ -41,7 +41,23 @@ class Ragged:
         return self._flat[self._ends[i] : self._ends[i + 1]]
 
 
-class Features(Sequence[Row]):
+class Rows(Sequence[Row]):
+    """A sequence whose rows are made when they are asked for, by `row`."""
+
+    def row(self, i: int) -> Row:
+        """Row ``i``, from 0 to the length less 1."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, i: int) -> Row: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Row]: ...
+    def __getitem__(self, i: int | slice) -> Row | list[Row]:
+        chosen = range(len(self))[i]  # a negative one counts from the end
+        return self.row(chosen) if isinstance(chosen, int) else [self.row(j) for j in chosen]
+
+
+class Features(Rows):
     """Rows in files. Each access gives a new row, of whose arrays only those that are looked at are read."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -64,14 +80,7 @@ class Features(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._examples)
 
-    @overload
-    def __getitem__(self, i: int) -> Row: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[Row]: ...
-    def __getitem__(self, i: int | slice) -> Row | list[Row]:
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
-        i = range(len(self))[i]  # a negative one counts from the end
+    def row(self, i: int) -> Row:
         own = range(self._first[i], self._first[i + 1])
         target, window = self._targets[i], self._windows[i]
         return Row(
@@ -84,7 +93,7 @@ class Features(Sequence[Row]):
 
 
 @dataclass(frozen=True)
-class Renumbered(Sequence[Row]):
+class Renumbered(Rows):
     """Rows with the token ids ``mapping[id]``, for a model that knows only some of the vocabulary."""
 
     rows: Sequence[Row]
@@ -93,12 +102,6 @@ class Renumbered(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @overload
-    def __getitem__(self, i: int) -> Row: ...
-    @overload
-    def __getitem__(self, i: slice) -> list[Row]: ...
-    def __getitem__(self, i: int | slice) -> Row | list[Row]:
-        if isinstance(i, slice):
-            return [self[j] for j in range(*i.indices(len(self)))]
+    def row(self, i: int) -> Row:
         row = self.rows[i]
         return replace(row, sequences=[np.asarray(self.mapping[ids], np.int32) for ids in row.sequences])
