@@ -118,3 +118,10 @@ def test_the_real_files_are_sound(real_data: Path) -> None:
     assert report.problems == ()
     counts = {one.what: one.examples for one in report.checked}
     assert counts["squad train en"] == 11877 and counts["xquad test zh"] == 1190 and counts["tatoeba test tr"] == 1000
+
+
+def test_a_folder_in_which_nothing_is_recognised_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "xquad.en.json").write_text("{}")
+    report = check(tmp_path)
+    assert not report.ok and report.not_recognised
+    assert report.problems[0].startswith(f"{tmp_path}: nothing here that a run could read")

@@ -77,7 +77,10 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     if path.is_file() and rest and (guess := _by_layout(path, problems)) is not None:
         checked.append(_checked(guess, f"layout {guess.layout.reader}", read(guess, problems)))
         rest = []
-    return Report(tuple(checked), tuple(problems.lines()), tuple(rest))
+    found = problems.lines()
+    if not checked and not found:
+        found = [f"{path}: nothing here that a run could read; docs/data.md says how the files are named"]
+    return Report(tuple(checked), tuple(found), tuple(rest))
 
 
 def _checked(source: Source, what: str, examples: list[Example]) -> Checked:
