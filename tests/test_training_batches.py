@@ -30,6 +30,12 @@ def test_a_token_budget_is_filled_up() -> None:
     assert sorted(map(len, training_batches([10] * 100, 8, 1, 0, 256))) == [25] * 4
 
 
+def test_the_largest_batch_comes_first_and_each_of_the_others_still_follows() -> None:
+    rows = [20 + (37 * i) % 300 for i in range(3000)]
+    sizes = [max(rows[i] for i in batch) * len(batch) for batch in training_batches(rows, 16, 0, 0)]
+    assert sizes[0] == max(sizes) and sizes[1:] != sorted(sizes[1:], reverse=True)
+
+
 def test_seed_and_epoch_change_the_order() -> None:
     rows = list(range(100))
     orders = [training_batches(rows, 4, seed, epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -58,10 +60,41 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(task: str, monkeypatc
 
 def test_recomputing_activations_changes_no_bit_dropout_included(monkeypatch: pytest.MonkeyPatch) -> None:
     hyper = HYPER.model_copy(update={"dropout": "preset"})
+    monkeypatch.setattr(memory, "divide", lambda *_: memory.Division())
     _, expected = trained("mini-span", hyper)
     monkeypatch.setattr(memory, "divide", lambda *_: memory.Division(checkpointing=True))
     _, weights = trained("mini-span", hyper)
     assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_halves_side_by_side_compute_the_bits_that_they_do_one_after_the_other(
+    precision: str, threads: Callable[[int], None]
+) -> None:
+    hyper = HYPER.model_copy(update={"dropout": "preset", "precision": precision})
+    threads(1)
+    one, expected = trained("mini-span", hyper)
+    threads(2)
+    two, weights = trained("mini-span", hyper)
+    assert one == two and torch.get_num_threads() == 2
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_model_with_dropout_of_its_own_stays_reproducible(
+    monkeypatch: pytest.MonkeyPatch, threads: Callable[[int], None]
+) -> None:
+    monkeypatch.setattr("xstilts.stages.replace_dropout", lambda model: None)
+    hyper = HYPER.model_copy(update={"dropout": "preset"})
+    threads(2)
+    (_, once), (_, again) = trained("mini-span", hyper), trained("mini-span", hyper)
+    assert all(torch.equal(again[name], tensor) for name, tensor in once.items())
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 def test_fp16_trains_with_a_scaled_loss() -> None:
@@ -93,7 +126,7 @@ def test_a_budget_divides_first_then_recomputes_then_refuses(monkeypatch: pytest
         each = size * memory.activation_bytes(trimmed.model, longest.length, "fp32", checkpointing=checkpointing)
         return round((fixed + rows_that_fit * each) / memory.USABLE) + 1
 
-    assert memory.divide(trimmed.model, rows, "fp32", None) == memory.Division()
+    assert memory.divide(trimmed.model, rows, "fp32", None) == memory.Division(halves=True)
     division = memory.divide(trimmed.model, rows, "fp32", budget(3.0, False))
     assert division.tokens == pytest.approx(3 * size, abs=1) and not division.checkpointing
     deep = trimmed.model.config

@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 from xstilts.tasks import Task
 from xstilts.tasks.formats import Format, Row, pad, padded
 from xstilts.training.batches import evaluation_batches
-from xstilts.training.device import accelerator, autocast
+from xstilts.training.device import accelerator, autocast, on_cpu
+from xstilts.training.threads import side_by_side
 
 MAX_TOKENS = 4096  # of a batch, with padding
 
 
-@torch.no_grad()
 def predict(
     model: PreTrainedModel,
     sets: Sequence[tuple[Sequence[Any], Sequence[Row]]],
@@ -42,21 +42,26 @@ def predict(
     sizes = [padded(row.length) * len(row.sequences) for row in (places[i][0][places[i][1]] for i in distinct)]
     reduced: dict[int, Any] = {}
     batches = evaluation_batches(sizes, MAX_TOKENS)
-    for done, batch in enumerate(batches, 1):
+
+    def outputs_of(batch: Sequence[int]) -> dict[int, Any]:
         indices = [distinct[i] for i in batch]
         chosen = [own[i] for own, i in map(places.__getitem__, indices)]
         inputs = {name: tensor.to(device) for name, tensor in pad(chosen, pad_id).items()}
-        with autocast(precision):
+        with torch.inference_mode(), autocast(precision):
             outputs = model(**inputs, output_hidden_states=hidden_layer is not None)
         if hidden_layer is not None:
             outputs = outputs.hidden_states[hidden_layer], inputs["attention_mask"]
-        reduced.update(zip(indices, fmt.reduce(chosen, outputs, task), strict=True))
-        if progress:
-            progress(done, len(batches))
+        return dict(zip(indices, fmt.reduce(chosen, outputs, task), strict=True))
+
+    with side_by_side(len(batches) if on_cpu() else 1) as at_once:
+        for done, results in enumerate(at_once(outputs_of, batches), 1):
+            reduced.update(results)
+            if progress:
+                progress(done, len(batches))
     predictions, at = [], 0
     for examples, own in sets:
-        results = [reduced[first[i]] for i in range(at, at + len(own))]
-        predictions.append(fmt.assemble(examples, own, results, task))
+        outcomes = [reduced[first[i]] for i in range(at, at + len(own))]
+        predictions.append(fmt.assemble(examples, own, outcomes, task))
         at += len(own)
     return predictions
 

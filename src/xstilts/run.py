@@ -157,14 +157,16 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
             spec = plan.stages[key].spec
             assert isinstance(spec, Train)
             frames.append(
-                pl.read_parquet(table).with_columns(
+                pl.read_parquet(table)
+                .with_columns(
                     key=pl.lit(key),
                     encoder=pl.lit(cell.encoder.label),
                     recipe=pl.lit(cell.recipe),
                     phase=pl.lit(phase),
                     task=pl.lit(spec.task.name),
                     seed=pl.lit(cell.seed, pl.Int64),
-                ).select(list(CURVES_SCHEMA))
+                )
+                .select(list(CURVES_SCHEMA))
             )
     return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
 

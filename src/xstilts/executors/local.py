@@ -45,7 +45,6 @@ def environment(threads: int) -> dict[str, str]:
     }
 
 
-
 class Listener(Protocol):
     """Is told how a run goes; the command line shows it, a test records it."""
 

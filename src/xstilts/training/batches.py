@@ -14,7 +14,8 @@ def training_batches(
     """One exact epoch: every row index once, ``batch_size`` a batch (the last may be smaller), like lengths together.
 
     With ``max_tokens`` a batch holds as many rows as fit into it when all are as long as the longest, at least one.
-    ``lengths`` are tokens a row. Same arguments, same order, on every machine: a place in it is (epoch, batch).
+    The largest batch comes first, so that a want of memory shows at once. ``lengths`` are tokens a row.
+    Same arguments, same order, on every machine: a place in it is (epoch, batch).
     """
     order = random.Random(f"{seed}/{epoch}")
     rows = list(range(len(lengths)))
@@ -27,7 +28,10 @@ def training_batches(
         else:
             batches += _filled(pool, lengths, max_tokens)
     order.shuffle(batches)
-    return batches
+    largest = max(
+        range(len(batches)), key=lambda i: len(batches[i]) * max(lengths[row] for row in batches[i]), default=0
+    )
+    return batches[largest : largest + 1] + batches[:largest] + batches[largest + 1 :]
 
 
 def _filled(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

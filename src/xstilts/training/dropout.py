@@ -7,6 +7,9 @@ fall below a threshold. Rates are multiples of 2⁻¹⁵ (0.1 becomes 0.100006),
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -19,10 +22,34 @@ def actual_rate(p: float) -> float:
     return round(p * STEPS) / STEPS
 
 
+class _Own(threading.local):
+    generator: torch.Generator = torch.default_generator
+
+
+_own = _Own()
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Dropout in this thread draws from ``generator``, so that threads do not take each other's numbers."""
+    before, _own.generator = _own.generator, generator
+    try:
+        yield
+    finally:
+        _own.generator = before
+
+
+def redrawing() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For `torch.utils.checkpoint`: what a layer runs in, and then its recomputation, which is to drop the same."""
+    replay = torch.Generator()
+    replay.set_state(_own.generator.get_state())
+    return nullcontext(), drawing_from(replay)
+
+
 def draw(shape: torch.Size, p: float) -> torch.Tensor:
     """Independent int16 numbers of ``shape``, negative with probability ``actual_rate(p)``."""
     count = math.prod(shape)
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_().view(torch.int16)[:count]
+    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(generator=_own.generator).view(torch.int16)[:count]
     words &= STEPS - 1  # the top bit of 63 random ones is not
     words -= round(p * STEPS)
     return words.view(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from xstilts.tasks.formats import IGNORED, Format, Row, pad, padded
 from xstilts.training import memory
 from xstilts.training.batches import training_batches
 from xstilts.training.device import accelerator, autocast
+from xstilts.training.dropout import drawing_from, redrawing
+from xstilts.training.threads import side_by_side
 from xstilts.units import parse_memory
 
 
@@ -64,7 +67,7 @@ def train(
     if division.checkpointing:
         # The new name is not in the last Transformers for Python 3.10, 5.20.
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        enable({"use_reentrant": False, "context_fn": redrawing})
     lengths = [row.length * len(row.sequences) for row in rows]
     epochs = [
         training_batches(lengths, hyper.batch_size, seed, epoch, hyper.batch_tokens) for epoch in range(hyper.epochs)
@@ -80,54 +83,73 @@ def train(
     every = max(1, all_steps // 50)
     losses: list[float] = []
     began = time.perf_counter()
-    torch.manual_seed(seed)  # dropout
-    for epoch, batches in enumerate(epochs):
-        model.train()
-        for batch in batches:
-            chosen = [rows[i] for i in batch]
-            value = 0.0
-            for inputs, share in _parts(division.parts(chosen), fmt, pad_id):
-                with autocast(precision):
-                    loss = fmt.loss(model, {name: tensor.to(engine.device) for name, tensor in inputs.items()})
-                value += share * loss.item()
+    torch.manual_seed(seed)
+    state = torch.get_rng_state()  # if a model draws from it in the first step, its parts cannot go side by side
+
+    def gradients(part: _Part) -> float:
+        """Add the part's to the model's; gives its loss, times its share."""
+        inputs = {name: tensor.to(engine.device) for name, tensor in part.inputs.items()}
+        with drawing_from(part.generator):
+            with autocast(precision):
+                loss = part.share * fmt.loss(model, inputs)
+            engine.backward(scaler.scale(loss))
+        return loss.item()
+
+    with side_by_side(2 if division.halves else 1) as at_once:
+        for epoch, batches in enumerate(epochs):
+            model.train()
+            for batch in batches:
+                chosen = [rows[i] for i in batch]
+                parts = list(_parts(division.parts(chosen), fmt, pad_id, f"{seed}/{log.steps}"))
+                if log.steps and torch.equal(torch.get_rng_state(), state):
+                    value = sum(at_once(gradients, parts))
+                else:
+                    value = sum(next(iter(at_once(gradients, [part]))) for part in parts)
                 if not math.isfinite(value):
                     names = ", ".join(name_of(row) for row in chosen)
                     raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
-                engine.backward(scaler.scale(share * loss))
-            scaler.unscale_(optimizer)
-            engine.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            schedule.step()
-            optimizer.zero_grad()
-            log.steps += 1
-            log.tokens += sum(row.tokens for row in chosen)
-            losses.append(value)
-            if log.steps % every == 0 or log.steps == all_steps:
-                mean = sum(losses) / len(losses)
-                log.points.append(Point(log.steps, loss=mean))
-                progress(log.steps, all_steps, mean, log.tokens / (time.perf_counter() - began))
-                losses = []
-        dev = dev_score()
-        log.points.append(Point(log.steps, dev=dev))
-        if dev > log.best_dev:
-            log.best_dev, log.best_step = dev, log.steps
-            last = epoch == hyper.epochs - 1
-            best = None if last else {name: tensor.clone() for name, tensor in model.state_dict().items()}
+                scaler.unscale_(optimizer)
+                engine.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
+                scaler.step(optimizer)
+                scaler.update()
+                schedule.step()
+                optimizer.zero_grad()
+                log.steps += 1
+                log.tokens += sum(row.tokens for row in chosen)
+                losses.append(value)
+                if log.steps % every == 0 or log.steps == all_steps:
+                    mean = sum(losses) / len(losses)
+                    log.points.append(Point(log.steps, loss=mean))
+                    progress(log.steps, all_steps, mean, log.tokens / (time.perf_counter() - began))
+                    losses = []
+            dev = dev_score()
+            log.points.append(Point(log.steps, dev=dev))
+            if dev > log.best_dev:
+                log.best_dev, log.best_step = dev, log.steps
+                last = epoch == hyper.epochs - 1
+                best = None if last else {name: tensor.clone() for name, tensor in model.state_dict().items()}
     if best is not None:
         model.load_state_dict(best)
     engine.free_memory()  # it holds on to what it prepared
     return log
 
 
-def _parts(
-    parts: Sequence[Sequence[Row]], fmt: Format, pad_id: int
-) -> Iterator[tuple[dict[str, torch.Tensor], float]]:
-    """The model's inputs for each part of a batch, and its share of the targets: the losses' weights."""
+@dataclass(frozen=True)
+class _Part:
+    """What goes through the model at once of a batch."""
+
+    inputs: dict[str, torch.Tensor]  # [rows, (choices,) length], and the targets
+    share: float  # of the batch's targets: the weight of its loss
+    generator: torch.Generator  # of its dropout
+
+
+def _parts(parts: Sequence[Sequence[Row]], fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
     targets = [fmt.targets(part, padded(max(row.length for row in part))) for part in parts]
     counts = [int((next(iter(of_part.values())) != IGNORED).sum()) for of_part in targets]
+    seeds = random.Random(seed)
     for part, of_part, count in zip(parts, targets, counts, strict=True):
-        yield pad(part, pad_id) | of_part, count / sum(counts)  # [rows, (choices,) length], and the targets
+        generator = torch.Generator().manual_seed(seeds.getrandbits(63))
+        yield _Part(pad(part, pad_id) | of_part, count / sum(counts), generator)
 
 
 def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from xstilts.errors import StageError
 from xstilts.tasks.formats import Row, padded
-from xstilts.training.device import accelerator
+from xstilts.training.device import accelerator, on_cpu
 from xstilts.units import memory
 
 #: Of the budget, what may be planned for: estimates are not exact, and allocators leave gaps.
@@ -54,15 +54,19 @@ def _status(name: str) -> int:
 
 @dataclass(frozen=True)
 class Division:
-    """How a batch is worked through: ``tokens`` with padding at once, and whether activations are recomputed."""
+    """How a batch is worked through: as a whole, in two halves at the same time, or ``tokens`` with padding at once.
+
+    With ``checkpointing`` activations are recomputed.
+    """
 
     tokens: int | None = None
     checkpointing: bool = False
+    halves: bool = False
 
     def parts(self, batch: Sequence[Row]) -> list[list[Row]]:
-        """``batch`` in pieces that keep its order, each within the limit or a single row."""
+        """``batch`` in halves that take as long, or in pieces in its order, each within the limit or a single row."""
         if self.tokens is None:
-            return [list(batch)]
+            return [list(part) for part in (batch[::2], batch[1::2]) if part] if self.halves else [list(batch)]
         parts: list[list[Row]] = [[]]
         longest = 0
         for row in batch:
@@ -81,7 +85,7 @@ def divide(model: PreTrainedModel, rows: Sequence[Row], precision: str, budget: 
     arXiv 1604.06174) only where not even the longest row fits without. Raises StageError where it does not with.
     """
     if budget is None:
-        return Division()
+        return Division(halves=on_cpu() and accelerator().num_processes == 1)
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     fixed = held() + 12 * trained  # gradients and AdamW's two moments, in 32 bits
     room = USABLE * budget - fixed

@@ -140,5 +140,3 @@ def encode(tokenizer: Any, first: list[str], second: list[str] | None, **options
     encoded = tokenizer(first, second, return_attention_mask=False, **options)
     types = encoded.get("token_type_ids") if "token_type_ids" in tokenizer.model_input_names else None
     return [[ids, types[i] if types else []] for i, ids in enumerate(encoded["input_ids"])]
-
-
