@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -244,14 +245,28 @@ def test_retrieval_asks_each_english_sentence_for_its_foreign_one() -> None:
     vectors = {"source": [[1.0, 0.0], [0.8, 0.6]], "target": [[1.0, 0.1], [0.9, 0.1]]}
     rows = [formats.Row(i, [[0]], window=[side]) for side in (0, 1) for i in (0, 1)]
     reduced = [
-        torch.nn.functional.normalize(torch.tensor(vectors[retrieval.SIDES[r.window[0]]][r.example]), dim=-1).numpy()
+        torch.nn.functional.normalize(torch.tensor([vectors[retrieval.SIDES[r.window[0]]][r.example]]), dim=-1).numpy()
         for r in rows
     ]
     assert retrieval.assemble(examples, rows, reduced, task) == ["0", "0"]
-    assert retrieval.score(examples, ["0", "0"], task) == {"accuracy": [(1.0, 1.0), (0.0, 1.0)]}
+
+
+def test_retrieval_scores_the_chosen_block_and_every_block() -> None:
+    task = builtin_catalog()["tatoeba"]
+    examples = [RetrievalExample("0", "eins", "one"), RetrievalExample("1", "zwei", "two")]
+    right, wrong = [[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]  # of block 0, and of the chosen block 1
+    rows = [formats.Row(i, [[0]], window=[side]) for side in (0, 1) for i in (0, 1)]
+    reduced = [np.array([(right, wrong)[row.window[0]][row.example], right[row.example], row.window.repeat(2)])
+               for row in rows]  # fmt: skip
+    predictions = retrieval.assemble(examples, rows, [vectors[[0, 1, 0]] for vectors in reduced], task)
+    assert predictions == ["1 0 1", "0 1 0"]
+    hit, miss = (1.0, 1.0), (0.0, 1.0)
+    assert retrieval.score(examples, predictions, task) == {
+        "accuracy": [miss, miss], "accuracy@0": [hit, hit], "accuracy@1": [miss, miss],
+    }  # fmt: skip
 
 
 def test_mean_pooling_counts_special_tokens_and_no_padding() -> None:
     hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [100.0, 100.0]]])
-    (vector,) = retrieval.reduce([], (hidden, torch.tensor([[1, 1, 0]])), builtin_catalog()["tatoeba"])
-    assert vector.tolist() == pytest.approx([0.6, 0.8])
+    (vectors,) = retrieval.reduce([], ([hidden, -hidden], torch.tensor([[1, 1, 0]])), builtin_catalog()["tatoeba"])
+    assert vectors.tolist() == [pytest.approx([0.6, 0.8], rel=1e-3), pytest.approx([-0.6, -0.8], rel=1e-3)]

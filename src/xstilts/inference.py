@@ -31,8 +31,9 @@ def predict(
 ) -> list[list[str]]:
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length.
 
-    ``hidden_layer`` (retrieval): the block whose output is pooled, 0 = embeddings. A sentence that stands in several
-    sets, as the English side of a parallel corpus does, is read once.
+    ``hidden_layer`` (retrieval): the block whose output the predictions are made of, 0 = embeddings; those of all
+    others are in them too. A sentence that stands in several sets, as the English side of a parallel corpus does, is
+    read once.
     """
     device = accelerator().device
     model.to(device).eval()
@@ -50,7 +51,8 @@ def predict(
         with torch.inference_mode(), autocast(precision):
             outputs = model(**inputs, output_hidden_states=hidden_layer is not None)
         if hidden_layer is not None:
-            outputs = outputs.hidden_states[hidden_layer], inputs["attention_mask"]
+            states = outputs.hidden_states
+            outputs = (states[hidden_layer], *states), inputs["attention_mask"]
         return dict(zip(indices, fmt.reduce(chosen, outputs, task), strict=True))
 
     with side_by_side(len(batches) if on_cpu() else 1) as at_once:

@@ -20,7 +20,7 @@ from xstilts.study import RETRIEVAL_DEPTH, Hyperparameters, RecipeEntry, Study, 
 from xstilts.tasks import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
-REVISIONS = {"train": 3, "predict": 2, "score": 1}
+REVISIONS = {"train": 3, "predict": 3, "score": 2}
 
 #: A core of which nothing is known yet is taken to do this many operations a second.
 ASSUMED_FLOPS_PER_SECOND = 1e11
@@ -255,7 +255,7 @@ class _Planner:
         self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str
     ) -> str:
         train, dev, hyper = self._training(task, overrides)
-        tokens = cost.estimate_tokens(examples(train), hyper.max_length)
+        tokens = _tokens(train, hyper.max_length)
         length = min(hyper.max_length, tokens / max(1, len(examples(train))))
         flops = hyper.epochs * cost.flops(self.facts[encoder], tokens, length, training=True)
         return self._add(
@@ -284,7 +284,7 @@ class _Planner:
         hyper = self.study.hyperparameters(self.catalog[task.training_task or task.name], target.training)
         layer = self._hidden_layer(encoder, target) if task.format == "retrieval" else None
         random_seed = seed if encoder.init == "random" else 0
-        tokens = sum(cost.estimate_tokens(examples(ref), hyper.max_length) for ref in sets)
+        tokens = sum(_tokens(ref, hyper.max_length) for ref in sets)
         length = min(hyper.max_length, tokens / max(1, sum(len(examples(ref)) for ref in sets)))
         reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
         predictions = self._add(
@@ -326,6 +326,11 @@ def examples(ref: DataRef) -> list[Example]:
     loaded = data.load(ref.task, ref.split, ref.language, ref.folder)
     kept = [example for example in loaded if example.id not in ref.excluded]
     return kept if ref.max_examples is None else data.cap(kept, ref.max_examples)
+
+
+@lru_cache(maxsize=256)
+def _tokens(ref: DataRef, max_length: int) -> int:
+    return cost.estimate_tokens(examples(ref), max_length)
 
 
 def _without_gold(example: Example) -> bool:

@@ -116,7 +116,10 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
                 split=pl.lit(cell.target.split),
                 preset=pl.lit(plan.study.preset),
                 precision=pl.lit(meta.get("precision"), pl.String),
-                hidden_layer=pl.lit(meta.get("hidden_layer"), pl.Int64),
+                hidden_layer=pl.coalesce(
+                    pl.col("metric").str.extract(r"@(\d+)$").cast(pl.Int64),  # retrieval reports every block
+                    pl.lit(meta.get("hidden_layer"), pl.Int64),
+                ),
                 key=pl.lit(cell.score),
             ).select(list(SCORES_SCHEMA))
         )

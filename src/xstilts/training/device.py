@@ -7,11 +7,13 @@ from functools import cache
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 
 
 @cache
 def accelerator() -> Accelerator:
-    return Accelerator()
+    # Poolers and the embeddings of unused positions have no gradient.
+    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
 
 
 def precision(wanted: str) -> str:

@@ -92,7 +92,7 @@ def train(
         with drawing_from(part.generator):
             with autocast(precision):
                 loss = part.share * fmt.loss(model, inputs)
-            engine.backward(scaler.scale(loss))
+            engine.backward(scaler.scale(engine.num_processes * loss))  # their gradients are averaged
         return loss.item()
 
     with side_by_side(2 if division.halves else 1) as at_once:
@@ -100,11 +100,13 @@ def train(
             model.train()
             for batch in batches:
                 chosen = [rows[i] for i in batch]
-                parts = list(_parts(division.parts(chosen), fmt, pad_id, f"{seed}/{log.steps}"))
+                parts = list(_parts(chosen, division, fmt, pad_id, f"{seed}/{log.steps}"))
                 if log.steps and torch.equal(torch.get_rng_state(), state):
                     value = sum(at_once(gradients, parts))
                 else:
                     value = sum(next(iter(at_once(gradients, [part]))) for part in parts)
+                if engine.num_processes > 1:
+                    value = engine.reduce(torch.tensor(value, device=engine.device)).item()
                 if not math.isfinite(value):
                     names = ", ".join(name_of(row) for row in chosen)
                     raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
@@ -143,13 +145,24 @@ class _Part:
     generator: torch.Generator  # of its dropout
 
 
-def _parts(parts: Sequence[Sequence[Row]], fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
-    targets = [fmt.targets(part, padded(max(row.length for row in part))) for part in parts]
-    counts = [int((next(iter(of_part.values())) != IGNORED).sum()) for of_part in targets]
-    seeds = random.Random(seed)
-    for part, of_part, count in zip(parts, targets, counts, strict=True):
-        generator = torch.Generator().manual_seed(seeds.getrandbits(63))
-        yield _Part(pad(part, pad_id) | of_part, count / sum(counts), generator)
+def _parts(batch: Sequence[Row], division: memory.Division, fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
+    """This process's parts of a batch: every process has as many, since they add up gradients part by part."""
+    engine = accelerator()
+    rows_by_process = [batch[i :: engine.num_processes] for i in range(engine.num_processes)]
+    divided = [division.parts(rows) if rows else [] for rows in rows_by_process]
+    total = sum(_count(part, fmt) for parts in divided for part in parts)
+    own = divided[engine.process_index]
+    seeds = random.Random(f"{seed}/{engine.process_index}")
+    for i in range(max(map(len, divided))):
+        part, share = (own[i], _count(own[i], fmt) / total) if i < len(own) else (batch[:1], 0.0)
+        inputs = pad(part, pad_id) | fmt.targets(part, padded(max(row.length for row in part)))
+        yield _Part(inputs, share, torch.Generator().manual_seed(seeds.getrandbits(63)))
+
+
+def _count(rows: Sequence[Row], fmt: Format) -> int:
+    """Targets that the loss is a mean over."""
+    targets = fmt.targets(rows, padded(max(row.length for row in rows)))
+    return int((next(iter(targets.values())) != IGNORED).sum())
 
 
 def _parameter_groups(model: PreTrainedModel, hyper: Hyperparameters) -> list[dict[str, object]]:

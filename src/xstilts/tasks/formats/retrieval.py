@@ -46,33 +46,42 @@ def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tenso
 def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
     """The L2-normalised mean of each sentence's token vectors, special tokens included (jiant taskmodels.py:335).
 
-    ``outputs`` is (hidden states of the chosen block [rows, length, hidden], attention mask [rows, length]).
+    ``outputs`` is (hidden states [rows, length, hidden] of several blocks, attention mask [rows, length]); a row gives
+    [blocks, hidden] in 16 bits, since all sentences are held until both sides of all languages are there.
     """
-    hidden, mask = outputs
+    blocks, mask = outputs
     weights = mask.unsqueeze(-1).to(torch.float32)
-    mean = (hidden.float() * weights).sum(1) / weights.sum(1)
-    return list(torch.nn.functional.normalize(mean, dim=-1).cpu().numpy())
+    means = torch.stack([(hidden.float() * weights).sum(1) / weights.sum(1) for hidden in blocks], 1)
+    return list(torch.nn.functional.normalize(means, dim=-1).half().cpu().numpy())
 
 
 def assemble(
     examples: Sequence[RetrievalExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
 ) -> list[str]:
-    """For each English sentence the id of the nearest foreign one: XTREME's direction (utils_retrieve.py:331-339)."""
-    source, target = sides = np.empty((len(SIDES), len(examples), len(reduced[0])), np.float32)
-    for row, vector in zip(rows, reduced, strict=True):
+    """For each English sentence the id of the nearest foreign one: XTREME's direction (utils_retrieve.py:331-339).
+
+    By the chosen block, then by each from the embeddings to the last, with spaces between.
+    """
+    nearest = [_nearest([vectors[block] for vectors in reduced], examples, rows) for block in range(len(reduced[0]))]
+    return [" ".join(examples[i].id for i in by_block) for by_block in zip(*nearest, strict=True)]
+
+
+def _nearest(vectors: Sequence[Any], examples: Sequence[RetrievalExample], rows: Sequence[Row]) -> list[int]:
+    source, target = sides = np.empty((len(SIDES), len(examples), len(vectors[0])), np.float32)
+    for row, vector in zip(rows, vectors, strict=True):
         sides[row.window[0], row.example] = vector
-    nearest = np.concatenate(
-        [
-            (target[at : at + CHUNK] @ source.T).argmax(1)  # cosine, as both sides are normalised
-            for at in range(0, len(examples), CHUNK)
-        ]
-    )
-    return [examples[i].id for i in nearest.tolist()]
+    best = [
+        (target[at : at + CHUNK] @ source.T).argmax(1)  # cosine, as both sides are normalised
+        for at in range(0, len(examples), CHUNK)
+    ]
+    return np.concatenate(best).tolist()
 
 
 def score(examples: Sequence[RetrievalExample], predictions: Sequence[str], task: Task) -> Outcomes:
-    return {
-        "accuracy": [
-            (float(prediction == example.id), 1.0) for example, prediction in zip(examples, predictions, strict=True)
-        ]
-    }
+    """Whether the translation was found: ``accuracy`` with the chosen block, ``accuracy@n`` with block n."""
+    found = [
+        [(float(name == example.id), 1.0) for name in prediction.split(" ")]
+        for example, prediction in zip(examples, predictions, strict=True)
+    ]
+    chosen, *blocks = map(list, zip(*found, strict=True))
+    return {"accuracy": chosen} | {f"accuracy@{n}": outcomes for n, outcomes in enumerate(blocks)}
