@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from xstilts import encoders
+from xstilts import encoders, fast_yaml
 from xstilts.encoders import Encoder
 from xstilts.errors import UserError, did_you_mean
 from xstilts.tasks import Catalog, Split, Task, builtin_catalog
@@ -303,5 +303,5 @@ def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
 @cache
 def presets() -> dict[str, dict[str, dict[str, Any]]]:
     """All named presets: preset → `default`, format or task → values."""
-    content: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(PRESETS.read_text(encoding="utf-8"))
+    content: dict[str, dict[str, dict[str, Any]]] = fast_yaml.load(PRESETS.read_text(encoding="utf-8"))
     return content

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from xstilts import fast_yaml
 from xstilts.encoders import bundled, sizes, sources
 
 FAMILIES = Path(__file__).parent / "families.yaml"
@@ -37,7 +36,7 @@ class KnownEncoder:
 def known_encoders() -> list[KnownEncoder]:
     """The list, in the file's order, smallest first within a family."""
     known = []
-    for entry in yaml.safe_load(FAMILIES.read_text(encoding="utf-8")):
+    for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8")):
         name = entry["name"]
         shape = sizes.shape(entry["config"], name)
         tables, rest = shape.parameters(shape.layers)

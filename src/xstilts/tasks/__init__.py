@@ -10,6 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from xstilts import fast_yaml
 from xstilts.errors import UserError, did_you_mean
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -110,7 +111,7 @@ class Catalog:
 def read_entry(path: Path) -> Task:
     """Read one catalog entry. Raises UserError with file, field and remedy where it is wrong."""
     try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entry = fast_yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `tasks` in a study lists catalog entries beside the study") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

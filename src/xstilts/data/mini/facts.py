@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from xstilts.data.mini import cldr, invented
 
@@ -73,6 +74,7 @@ class Fact:
     value: Value
 
 
+@lru_cache(maxsize=1 << 16)
 def write(value: Value, language: str) -> str:
     """``value`` as it is written in ``language``, in citation form."""
     match value.kind, value.code:
@@ -97,6 +99,11 @@ def french_article(value: Value) -> str:
     return "la " if value.code in FRENCH_FEMININE else "le "
 
 
+@cache
+def _codes(kind: str) -> list[str]:
+    return sorted(cldr.names()[kind])
+
+
 class Draw:
     """Draws entities, values and facts for one data set and split; the names are the split's own."""
 
@@ -119,7 +126,7 @@ class Draw:
             return [Value(kind, (1950 + n // 324, n // 27 % 12 + 1, n % 27 + 2)) for n in days]
         if kind == "number":
             return [Value(kind, number) for number in rng.sample(range(5, 10), count)]
-        return [Value(kind, code) for code in rng.sample(sorted(cldr.names()[kind]), count)]
+        return [Value(kind, code) for code in rng.sample(_codes(kind), count)]
 
     def subjects(self, kind: str, count: int) -> list[Value]:
         return self.values(NAMED_AS[kind], count, women=self.random.random() < 0.5)

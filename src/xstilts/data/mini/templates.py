@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from xstilts import fast_yaml
 from xstilts.data.mini.facts import Fact, Value, french_article, write
 from xstilts.data.mini.settings import SPACELESS
 
@@ -30,27 +29,36 @@ class Piece:
 @cache
 def load(language: str) -> dict[str, Any]:
     """The templates of ``language``: relations, events, stories, pos."""
-    loaded: dict[str, Any] = yaml.safe_load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = fast_yaml.load((FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+@cache
+def _parsed(template: str) -> tuple[Piece | re.Match[str], ...]:
+    """The template's own words, and its slots in between."""
+    parts: list[Piece | re.Match[str]] = []
+    end = 0
+    for match in MARKUP.finditer(template):
+        parts += [Piece(template[end : match.start()]), match]
+        end = match.end()
+    return (*parts, Piece(template[end:]))
 
 
 def render(template: str, language: str, fills: Mapping[str, Value]) -> list[Piece]:
     """Fill the slots of a template. ``[a|b]`` takes the gender of the people in it, who are all alike."""
     woman = any(value.is_woman for value in fills.values())
-    pieces, end = [], 0
-    for match in MARKUP.finditer(template):
-        pieces.append(Piece(template[end : match.start()]))
-        end = match.end()
-        slot = match["slot"]
-        if slot is None:
-            pieces.append(Piece(match["woman"] if woman else match["man"]))
+    pieces = []
+    for part in _parsed(template):
+        if isinstance(part, Piece):
+            pieces.append(part)
+        elif (slot := part["slot"]) is None:
+            pieces.append(Piece(part["woman"] if woman else part["man"]))
         elif slot == "le":
             pieces.append(Piece(french_article(fills["value"])))
         elif slot.startswith("le_"):
             pieces.append(Piece(french_article(fills[slot[3:]])))
         else:
             pieces.append(Piece(write(fills[slot], language), fills[slot]))
-    pieces.append(Piece(template[end:]))
     return [piece for piece in pieces if piece.text]
 
 
