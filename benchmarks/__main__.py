@@ -41,7 +41,7 @@ class Figure:
     parts: tuple[str, ...] = ()  # other keys to show with it
 
 
-SCALING = job("ours", "scaling", layers=12, batch_size=16, steps=4)
+SCALING = job("ours", "scaling", layers=12, batch_size=16, steps=8)
 FIGURES = (
     Figure("train_span_12", "tokens/s", ours(), trainer(), 9),
     Figure("train_span_6", "tokens/s", ours(6), trainer(6), 9),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from statistics import median
 from typing import Any
 
@@ -30,9 +29,12 @@ def train(task: str, layers: int, dropout: str, batch_size: int, steps: int, see
     encoder, source = Encoder(data.ENCODER, layers=layers), data.source(task)
     hyper = data.hyperparameters(source.task, batch_size=batch_size, dropout=dropout)
     rows = rows_of(source, encoder, hyper, training=True)
-    sample = [rows[i] for i in data.spread([row.length for row in rows], steps * batch_size, seed)]
+    lengths = [row.length for row in rows]
+    longest = sorted(range(len(rows)), key=lambda i: lengths[i])[-batch_size:]  # the first batch, which warms up
+    sample = [rows[i] for i in (*longest, *data.spread(lengths, (steps - 1) * batch_size, seed))]
     peak = _matrix_product_peak(hyper)
-    trimmed, tokens, seconds = _trained(encoder, source.task, hyper, rows, sample, seed)
+    trimmed, tokens, ends = _trained(encoder, source.task, hyper, rows, sample, seed)
+    seconds = ends[-1] - ends[0]
     peak = max(peak, _matrix_product_peak(hyper))
     length = tokens / ((steps - 1) * batch_size)
     flops = cost.flops(describe(encoder), tokens, length, training=True)
@@ -46,14 +48,14 @@ def train(task: str, layers: int, dropout: str, batch_size: int, steps: int, see
 
 def _trained(
     encoder: Encoder, task: Task, hyper: Hyperparameters, of_vocabulary: Iterable[Row], rows: Sequence[Row], seed: int
-) -> tuple[Trimmed, int, float]:
-    """The model after training on ``rows``; the tokens of all steps but the first, and the seconds that they took."""
+) -> tuple[Trimmed, int, list[float]]:
+    """The model after training on ``rows``; the tokens of all steps but the first, and when each step ended."""
     trimmed = build_model(encoder, task, seed, hyper, None, of_vocabulary, head=False)
     rows = trimmed.rows(rows)
-    clock: dict[int, float] = {}
+    ends: list[float] = []
 
     def progress(step: int, *_: Any) -> None:
-        clock[step] = time.perf_counter()
+        ends.append(time.perf_counter())  # in a training of 100 steps or more, not every one is reported
 
     log = loop.train(
         trimmed.model, rows, formats.get(task.format), hyper,
@@ -62,8 +64,7 @@ def _trained(
         name_of=lambda row: str(row.example), progress=progress,
     )  # fmt: skip
     first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]
-    began = clock.get(1, math.nan)  # in a training of 100 steps or more, not every one is reported
-    return trimmed, log.tokens - sum(rows[i].tokens for i in first), clock[log.steps] - began
+    return trimmed, log.tokens - sum(rows[i].tokens for i in first), ends
 
 
 def _matrix_product_peak(hyper: Hyperparameters) -> float:
@@ -143,7 +144,8 @@ def scaling(layers: int, batch_size: int, steps: int, seed: int) -> dict[str, An
         encoder = Encoder(data.ENCODER, layers=depth)
         starts = range(0, steps * batch_size * length, length)
         rows = [Row(0, [text[at : at + length]], target=(1, 1)) for at in starts]
-        _, tokens, seconds = _trained(encoder, source.task, hyper, real, rows, seed)
+        _, tokens, ends = _trained(encoder, source.task, hyper, real, rows, seed)
+        seconds = median(end - start for start, end in pairwise(ends)) * (steps - 1)
         return seconds / cost.flops(describe(encoder), tokens, length, training=True)
 
     shallow = max(1, layers // 4)
