@@ -2,7 +2,7 @@
 
 Sources: evaluate-v1.1.py (Rajpurkar et al. 2016) and evaluate-v2.0.py (Rajpurkar et al. 2018). XTREME scores XQuAD
 and TyDiQA with the v1.1 rules in every language, English articles included (google-research/xtreme,
-third_party/evaluate_squad.py). MLQA has rules of its own.
+third_party/evaluate_squad.py). MLQA has rules of its own: :mod:`xstilts.metrics.mlqa`.
 """
 
 from __future__ import annotations
@@ -40,17 +40,11 @@ def f1(prediction: str, golds: Sequence[str], *, unanswerable: bool = False) -> 
     """
     words = normalize_answer(prediction).split()
     both_empty = 1.0 if unanswerable or not golds else 0.0
-    return max(_bag_f1(words, gold.split(), both_empty) for gold in _normalized(golds, unanswerable))
+    return max(bag_f1(words, gold.split(), both_empty) for gold in _normalized(golds, unanswerable))
 
 
-def _normalized(golds: Sequence[str], unanswerable: bool) -> list[str]:
-    normalized = [normalize_answer(gold) for gold in golds]
-    if unanswerable:
-        normalized = [gold for gold in normalized if gold]
-    return normalized or [""]
-
-
-def _bag_f1(predicted: Sequence[str], gold: Sequence[str], both_empty: float) -> float:
+def bag_f1(predicted: Sequence[str], gold: Sequence[str], both_empty: float = 0.0) -> float:
+    """F1, 0 to 1, between two bags of words; ``both_empty`` where neither holds any."""
     if not predicted and not gold:
         return both_empty
     common = (Counter(predicted) & Counter(gold)).total()
@@ -59,3 +53,10 @@ def _bag_f1(predicted: Sequence[str], gold: Sequence[str], both_empty: float) ->
     precision = common / len(predicted)
     recall = common / len(gold)
     return 2 * precision * recall / (precision + recall)
+
+
+def _normalized(golds: Sequence[str], unanswerable: bool) -> list[str]:
+    normalized = [normalize_answer(gold) for gold in golds]
+    if unanswerable:
+        normalized = [gold for gold in normalized if gold]
+    return normalized or [""]
