@@ -7,10 +7,14 @@ third_party/evaluate_squad.py). MLQA has rules of its own: :mod:`xstilts.metrics
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -53,6 +57,36 @@ def bag_f1(predicted: Sequence[str], gold: Sequence[str], both_empty: float = 0.
     precision = common / len(predicted)
     recall = common / len(gold)
     return 2 * precision * recall / (precision + recall)
+
+
+class Threshold(NamedTuple):
+    """Answers are given where the null odds are at most ``value``; ``score`` is the mean, 0 to 1, that comes of it."""
+
+    value: float
+    score: float
+
+
+def best_threshold(null_odds: Sequence[float], scores: Sequence[float], answerable: Sequence[bool]) -> Threshold:
+    """The threshold that makes the mean score of a set with unanswerable questions largest; of several, the least.
+
+    For each question: ``null_odds``, the score of "no answer" minus that of the best answer; ``scores``, exact match
+    or F1 of that answer, 0 to 1; ``answerable``, whether the question has one. Called with exact match it gives
+    best_exact and best_exact_thresh of evaluate-v2.0.py (find_best_thresh), with F1 best_f1 and best_f1_thresh.
+
+    It differs from the script where that reports what no threshold reaches: between questions of equal odds there is
+    none, and where no answer at all is best the script says 0.0, here -inf. Raises ValueError for an empty set and
+    when the lengths differ.
+    """
+    questions = sorted(zip(null_odds, scores, answerable, strict=True))
+    if not questions:
+        raise ValueError("a threshold needs at least one question")
+    total = best = float(sum(not has_answer for _, _, has_answer in questions))  # when nothing is answered
+    value = -math.inf
+    for odds, equal in groupby(questions, key=itemgetter(0)):
+        total += sum(score if has_answer else score - 1.0 for _, score, has_answer in equal)
+        if total > best:
+            value, best = odds, total
+    return Threshold(value, best / len(questions))
 
 
 def _normalized(golds: Sequence[str], unanswerable: bool) -> list[str]:
