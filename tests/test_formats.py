@@ -215,6 +215,20 @@ def test_tagging_scores_only_the_first_piece(tokenizer: Any) -> None:
     assert row.length > 5
 
 
+def test_parts_of_speech_are_scored_by_xtremes_f1_too() -> None:
+    """What XTREME calls accuracy is this F1; the catalog's metric stays the accuracy over tokens."""
+    tags = ("DET", "NOUN", "NOUN", "CCONJ", "DET", "NOUN", "VERB")
+    examples = [TaggingExample("1", tags, tags)]
+    for name in ("udpos", "pud", "mini-pos"):
+        task = builtin_catalog()[name]
+        outcomes = tagging.score(examples, ["DET NOUN PROPN CCONJ DET NOUN VERB"], task)
+        assert outcomes == {"accuracy": [(6.0, 7.0)], "chunk_f1": [(10.0, 13.0)]}
+        assert task.metric == "accuracy"
+    entities = [TaggingExample("1", ("a", "b"), ("B-PER", "O"))]
+    for name in ("panx", "mini-entities"):
+        assert set(tagging.score(entities, ["B-PER O"], builtin_catalog()[name])) == {"accuracy", "f1"}
+
+
 def test_an_overlong_prompt_is_cut_at_its_start(tokenizer: Any) -> None:
     task = builtin_catalog()["mini-choice"]
     example = MultipleChoiceExample("1", "start " * 100 + "the end", ("one choice", "another"), 1)

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import string
 from fractions import Fraction
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.metrics.squad import exact_match, f1, normalize_answer
+from xstilts.metrics.squad import best_threshold, exact_match, f1, normalize_answer
 
 GOLDEN = [
     json.loads(line) for line in (Path(__file__).parent / "golden" / "squad.jsonl").read_text("utf-8").splitlines()
@@ -150,3 +151,68 @@ def test_equals_a_slow_reference(prediction, golds, unanswerable):
 def test_word_characters_of_the_reference(char):
     """The scan above and `re` agree on what a word character is, so that the reference tests articles rightly."""
     assert bool(re.match(r"\w", char)) == (char.isalnum() or char == "_")
+
+
+# -- the threshold of "no answer" -----------------------------------------------------------------------------------
+
+# (null odds, score, answerable); eighths, so that sums are exact, and few odds, so that some are equal.
+QUESTION = st.tuples(
+    st.one_of(st.integers(-3, 3).map(float), st.floats(-10, 10)),
+    st.integers(0, 8).map(lambda eighths: eighths / 8),
+    st.booleans(),
+)
+QUESTIONS = st.lists(QUESTION, min_size=1, max_size=12)
+
+
+def mean_at(questions, threshold):
+    """The mean score of answering where the odds are at most ``threshold``."""
+    answered = [score if odds <= threshold else float(not answerable) for odds, score, answerable in questions]
+    return sum(answered) / len(answered)
+
+
+@given(QUESTIONS)
+def test_the_best_threshold_is_the_best_of_all(questions):
+    thresholds = sorted({-math.inf, math.inf, *(odds for odds, _, _ in questions)})
+    best = max(mean_at(questions, threshold) for threshold in thresholds)
+    found = best_threshold(*zip(*questions, strict=True))
+    assert found.score == mean_at(questions, found.value) == best
+    assert found.value == min(threshold for threshold in thresholds if mean_at(questions, threshold) == best)
+
+
+@given(QUESTIONS)
+def test_the_best_threshold_is_the_official_one_where_odds_differ(questions):
+    """The script's walk from the least odds up; an answer to an unanswerable question scores 0 there."""
+    unique = {odds: (score if answerable else 0.0, answerable) for odds, score, answerable in questions}
+    current = best = sum(not answerable for _, answerable in unique.values())
+    threshold = 0.0
+    for odds in sorted(unique):
+        score, answerable = unique[odds]
+        current += score if answerable else -1
+        if current > best:
+            best, threshold = current, odds
+    found = best_threshold(list(unique), *zip(*unique.values(), strict=True))
+    assert found.score == best / len(unique)
+    assert found.value == (threshold if best > sum(not a for _, a in unique.values()) else -math.inf)
+
+
+def test_no_threshold_parts_equal_odds():
+    """The script, given the answerable question first, reports 1.0 at 0.5, at which both are answered."""
+    assert best_threshold([0.5, 0.5], [1.0, 0.0], [True, False]) == (-math.inf, 0.5)
+
+
+def test_where_no_answer_is_best_the_threshold_lets_none_through():
+    """The script says 0.0, which would let through what the model is sure of."""
+    assert best_threshold([-5.0, -4.0], [0.0, 0.0], [False, False]) == (-math.inf, 1.0)
+
+
+def test_exact_match_and_f1_have_thresholds_of_their_own():
+    odds, answerable = [-2.0, -1.0, 0.0, 1.0], [True, False, True, True]
+    assert best_threshold(odds, [1.0, 0.0, 0.0, 0.0], answerable) == (-2.0, 0.5)
+    assert best_threshold(odds, [1.0, 0.0, 0.75, 0.75], answerable) == (1.0, 0.625)
+
+
+def test_a_threshold_needs_questions_of_equal_number():
+    with pytest.raises(ValueError, match="at least one question"):
+        best_threshold([], [], [])
+    with pytest.raises(ValueError):
+        best_threshold([1.0], [1.0], [True, False])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.metrics.tagging import Entity, accuracy, entities, entity_f1
+from xstilts.metrics.tagging import Entity, accuracy, chunk_f1, chunks, entities, entity_f1
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "seqeval.json").read_text("utf-8"))
 SENTENCES = [(row["gold"].split(), row["predicted"].split(), row) for row in GOLDEN["sentences"]]
@@ -109,3 +109,91 @@ def test_written_back_the_entities_are_the_same(tags):
             entity.end - entity.start - 1
         )
     assert entities(rewritten) == entities(tags)
+
+
+# -- parts of speech ------------------------------------------------------------------------------------------------
+
+POS_GOLDEN = json.loads((Path(__file__).parent / "golden" / "seqeval_pos.json").read_text("utf-8"))
+POS_SENTENCES = [(row["gold"].split(), row["predicted"].split(), row) for row in POS_GOLDEN["sentences"]]
+# Of universal parts of speech those whose first letter seqeval takes for a prefix, some others, and what is no UPOS.
+POS = st.sampled_from(["NOUN", "CCONJ", "SCONJ", "SYM", "INTJ", "X", "B", "BE", "E", "EX", "I", "O", "OX", ".", "S"])
+POS_PAIRS = st.lists(st.tuples(POS, POS), max_size=10).map(lambda pairs: ([g for g, _ in pairs], [p for _, p in pairs]))
+
+
+def test_a_coordinating_conjunction_is_no_subordinating_one():
+    """seqeval 1.2.2 cuts both to CONJ and gives 1.0."""
+    gold = ["DET", "NOUN", "NOUN", "CCONJ", "DET", "NOUN", "VERB"]
+    predicted = ["DET", "NOUN", "NOUN", "SCONJ", "DET", "NOUN", "VERB"]
+    assert value(chunk_f1([gold], [predicted])) == pytest.approx(0.8333, abs=5e-5)
+    assert value(accuracy([gold], [predicted])) == pytest.approx(0.8571, abs=5e-5)
+
+
+def test_equal_neighbours_are_one_chunk():
+    """So an error inside costs the whole run, and F1 is below accuracy."""
+    gold = ["DET", "NOUN", "NOUN", "CCONJ", "DET", "NOUN", "VERB"]
+    predicted = ["DET", "NOUN", "PROPN", "CCONJ", "DET", "NOUN", "VERB"]
+    assert chunk_f1([gold], [predicted]) == [(10.0, 13.0)]
+    assert value(chunk_f1([gold], [predicted])) == pytest.approx(0.7692, abs=5e-5)
+    assert value(accuracy([gold], [predicted])) == pytest.approx(0.8571, abs=5e-5)
+
+
+def test_tags_whose_first_letter_seqeval_takes_for_a_prefix():
+    assert chunks(["SYM", "SYM", "SCONJ"]) == [Entity("SYM", 0, 1), Entity("SYM", 1, 2), Entity("SCONJ", 2, 3)]
+    assert chunks(["BE", "BE", "EX", "EX"]) == [Entity(tag, i, i + 1) for i, tag in enumerate(["BE", "BE", "EX", "EX"])]
+    assert chunks(["INTJ", "INTJ"]) == [Entity("INTJ", 0, 2)]
+    assert chunks(["O", "OX", ".", "X", "X", "O"]) == [Entity("X", 3, 5)]
+    assert chunks([]) == []
+
+
+def test_chunks_end_with_their_sentence():
+    assert chunk_f1([["NOUN"], ["NOUN"]], [["NOUN"], ["VERB"]]) == [(2.0, 2.0), (0.0, 2.0)]
+
+
+@pytest.mark.parametrize("tag", ["", "B-PER", "-LRB-"])
+def test_chunks_refuse_a_tag_with_a_prefix(tag):
+    with pytest.raises(ValueError, match="is empty or has a prefix"):
+        chunks(["NOUN", tag])
+
+
+def test_chunk_lengths_must_agree():
+    with pytest.raises(ValueError, match="2 predicted tags for 1 tokens"):
+        chunk_f1([["X"]], [["X", "X"]])
+    with pytest.raises(ValueError):
+        chunk_f1([["X"]], [["X"], ["X"]])
+
+
+def test_equals_seqeval_0_0_12_sentence_by_sentence():
+    assert len(POS_SENTENCES) > 200
+    for gold, predicted, row in POS_SENTENCES:
+        assert [list(chunk) for chunk in chunks(predicted)] == row["chunks"], row
+        assert value(chunk_f1([gold], [predicted])) == pytest.approx(row["f1"], abs=1e-12), row
+
+
+def test_equals_seqeval_0_0_12_over_all_sentences():
+    gold, predicted = [row[0] for row in POS_SENTENCES], [row[1] for row in POS_SENTENCES]
+    assert value(chunk_f1(gold, predicted)) == pytest.approx(POS_GOLDEN["f1"], abs=1e-12)
+
+
+def prefix_machine(sentences):
+    """Chunks as (type, first, last) over all sentences in a row, an O behind each: prefix against prefix."""
+    found, begin, before, type_before = set(), 0, "O", ""
+    for i, tag in enumerate([tag for sentence in sentences for tag in [*sentence, "O"]]):
+        prefix, type_ = tag[0], tag.split("-")[-1]
+        changed = type_ != type_before
+        if before in "ES" or (before in "BI" and prefix in "BSO") or (before not in "O." and changed):
+            found.add((type_before, begin, i - 1))
+        if prefix in "BS" or (before in "ESO" and prefix in "EI") or (prefix not in "O." and changed):
+            begin = i
+        before, type_before = prefix, type_
+    return found
+
+
+@given(st.lists(POS_PAIRS, max_size=4))
+def test_equals_the_rules_of_prefixes(pairs):
+    gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]
+    there, found = prefix_machine(gold), prefix_machine(predicted)
+    outcomes = chunk_f1(gold, predicted)
+    assert sum(n for n, _ in outcomes) == 2 * len(there & found)
+    assert sum(d for _, d in outcomes) == len(there) + len(found)
+    for sentence in predicted:
+        assert {(c.type, c.start, c.end - 1) for c in chunks(sentence)} == prefix_machine([sentence])

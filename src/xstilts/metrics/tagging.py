@@ -1,13 +1,17 @@
-"""Accuracy over tokens and F1 over entities, one outcome a sentence.
+"""Accuracy over tokens and F1 over entities or chunks, one outcome a sentence.
 
 Entities follow conlleval (CoNLL-2000), which seqeval's default mode ports and XTREME uses for PAN-X: a lenient
-reading of IOB2, where an I- without a matching tag before it begins an entity. Not for part-of-speech tags:
-seqeval 1.2.2 takes their first letter for a prefix, so that CCONJ and SCONJ count as equal.
+reading of IOB2, where an I- without a matching tag before it begins an entity.
+
+XTREME scores parts of speech by the same function, though their tags have no prefixes: what seqeval 0.0.12 makes of
+them are :func:`chunks`, and its F1 is what the XTREME paper calls accuracy (google-research/xtreme, issue 56). Later
+versions of seqeval take a tag's first letter for a prefix and cut it off, so that CCONJ and SCONJ count as equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 Tags = Sequence[Sequence[str]]  # of sentences
@@ -34,11 +38,23 @@ def entity_f1(gold: Tags, predicted: Tags) -> list[tuple[float, float]]:
 
     Raises ValueError when the lengths differ, and for tags as :func:`entities` does.
     """
+    return _f1(gold, predicted, entities)
+
+
+def chunk_f1(gold: Tags, predicted: Tags) -> list[tuple[float, float]]:
+    """2·correct over predicted + gold chunks, for each sentence; correct: same tag, start and end.
+
+    Raises ValueError when the lengths differ, and for tags as :func:`chunks` does.
+    """
+    return _f1(gold, predicted, chunks)
+
+
+def _f1(gold: Tags, predicted: Tags, spans: Callable[[Sequence[str]], list[Entity]]) -> list[tuple[float, float]]:
     outcomes = []
     for sentence, guess in zip(gold, predicted, strict=True):
         if len(sentence) != len(guess):
             raise ValueError(f"{len(guess)} predicted tags for {len(sentence)} tokens")
-        there, found = entities(sentence), entities(guess)
+        there, found = spans(sentence), spans(guess)
         outcomes.append((2.0 * len(set(there) & set(found)), float(len(there) + len(found))))
     return outcomes
 
@@ -58,4 +74,25 @@ def entities(tags: Sequence[str]) -> list[Entity]:
             open_type = ""
         if type_ and not open_type:
             start, open_type = position, type_
+    return found
+
+
+def chunks(tags: Sequence[str]) -> list[Entity]:
+    """The chunks of one sentence of tags without prefixes; raises ValueError for an empty tag and one with a dash.
+
+    Equal neighbours are one chunk, except for tags that begin with B, E or S (SCONJ, SYM), each of which is one; tags
+    that begin with O or a full stop are in none. So it is in seqeval 0.0.12 (metrics/sequence_labeling.py:
+    get_entities, start_of_chunk, end_of_chunk), which takes a tag's first letter for its prefix and, in a tag without
+    a dash, all of it for its type. It puts an O behind each sentence: no chunk goes on into the next one.
+    """
+    found: list[Entity] = []
+    start = 0
+    for tag, run in groupby(tags):
+        if not tag or "-" in tag:
+            raise ValueError(f"tag {tag!r} is empty or has a prefix")
+        end = start + len(list(run))
+        step = 1 if tag[0] in "BES" else end - start
+        if tag[0] not in "O.":
+            found += [Entity(tag, at, at + step) for at in range(start, end, step)]
+        start = end
     return found

@@ -87,9 +87,12 @@ def assemble(examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: S
 
 
 def score(examples: Sequence[TaggingExample], predictions: Sequence[str], task: Task) -> Outcomes:
+    """Accuracy; with it F1 over entities where that is the metric, and over chunks where tags have no prefixes."""
     gold = [list(example.tags or ()) for example in examples]
     predicted = [prediction.split(" ") for prediction in predictions]
     outcomes = {"accuracy": metrics.accuracy(gold, predicted)}
     if task.metric == "f1":
         outcomes["f1"] = metrics.entity_f1(gold, predicted)
+    elif not any("-" in label for label in task.labels):
+        outcomes["chunk_f1"] = metrics.chunk_f1(gold, predicted)
     return outcomes
