@@ -18,7 +18,7 @@ from xstilts.data.examples import Answer, MultipleChoiceExample, RetrievalExampl
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.study import Lengths
-from xstilts.tasks import builtin_catalog, formats
+from xstilts.tasks import Task, builtin_catalog, formats
 from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
 
 LENGTHS = Lengths(max_length=64, doc_stride=16, max_query_length=24)
@@ -221,12 +221,12 @@ def test_parts_of_speech_are_scored_by_xtremes_f1_too() -> None:
     examples = [TaggingExample("1", tags, tags)]
     for name in ("udpos", "pud", "mini-pos"):
         task = builtin_catalog()[name]
-        outcomes = tagging.score(examples, ["DET NOUN PROPN CCONJ DET NOUN VERB"], task)
+        outcomes = tagging.score(examples, ["DET NOUN PROPN CCONJ DET NOUN VERB"], task, "en")
         assert outcomes == {"accuracy": [(6.0, 7.0)], "chunk_f1": [(10.0, 13.0)]}
         assert task.metric == "accuracy"
     entities = [TaggingExample("1", ("a", "b"), ("B-PER", "O"))]
     for name in ("panx", "mini-entities"):
-        assert set(tagging.score(entities, ["B-PER O"], builtin_catalog()[name])) == {"accuracy", "f1"}
+        assert set(tagging.score(entities, ["B-PER O"], builtin_catalog()[name], "en")) == {"accuracy", "f1"}
 
 
 def test_an_overlong_prompt_is_cut_at_its_start(tokenizer: Any) -> None:
@@ -252,6 +252,20 @@ def test_labels_go_by_name_and_rows_without_gold_are_not_trained_on(tokenizer: A
     assert len(classification.make_rows(blank, task, tokenizer, LENGTHS, training=False)) == 12
 
 
+def test_span_answers_are_normalised_by_the_rules_of_the_task_and_the_passages_language() -> None:
+    """By MLQA's rules each Chinese character is a word and Arabic loses its article; by SQuAD's neither."""
+    squad = builtin_catalog()["xquad"]
+    mlqa = squad.model_copy(update={"answer_rules": "mlqa"})
+
+    def f1(task: Task, language: str, answer: str, given: str) -> float:
+        example = SpanExample("1", answer, "?", (Answer(answer, 0),))
+        return span.score([example], [given], task, language)["f1"][0][0]
+
+    assert f1(squad, "zh", "北京", "中国北京") == 0.0
+    assert f1(mlqa, "zh", "北京", "中国北京") == f1(mlqa, "zh-en", "北京", "中国北京") == pytest.approx(2 / 3)
+    assert (f1(squad, "ar", "الكتاب", "كتاب"), f1(mlqa, "ar", "الكتاب", "كتاب")) == (0.0, 1.0)
+
+
 def test_retrieval_asks_each_english_sentence_for_its_foreign_one() -> None:
     """XTREME's direction: were it the other way round, the first pair would count as wrong."""
     task = builtin_catalog()["tatoeba"]
@@ -275,7 +289,7 @@ def test_retrieval_scores_the_chosen_block_and_every_block() -> None:
     predictions = retrieval.assemble(examples, rows, [vectors[[0, 1, 0]] for vectors in reduced], task)
     assert predictions == ["1 0 1", "0 1 0"]
     hit, miss = (1.0, 1.0), (0.0, 1.0)
-    assert retrieval.score(examples, predictions, task) == {
+    assert retrieval.score(examples, predictions, task, "de") == {
         "accuracy": [miss, miss], "accuracy@0": [hit, hit], "accuracy@1": [miss, miss],
     }  # fmt: skip
 

@@ -74,7 +74,7 @@ def _first_of_its_like(rows: Iterable[Row]) -> list[int]:
     return [seen.setdefault(np.asarray(row.sequences[0]).tobytes(), i) for i, row in enumerate(rows)]
 
 
-def score(examples: Sequence[Any], predictions: Sequence[str], fmt: Format, task: Task) -> float:
+def score(examples: Sequence[Any], predictions: Sequence[str], fmt: Format, task: Task, language: str) -> float:
     """The task's main metric over ``examples``, in points."""
-    outcomes = fmt.score(examples, predictions, task)[task.metric]
+    outcomes = fmt.score(examples, predictions, task, language)[task.metric]
     return 100.0 * sum(n for n, _ in outcomes) / max(sum(d for _, d in outcomes), 1.0)

@@ -300,7 +300,7 @@ class _Planner:
             "score",
             f"{where}: {recipe.name} → score {task.name}",
             Score(task, sets, predictions),
-            [task.format, task.metric, [ref.key() for ref in sets]],
+            [task.format, task.metric, task.answer_rules, [ref.key() for ref in sets]],
             (predictions,),
         )
         trained_on = model if task.training_task else None

@@ -80,7 +80,7 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
         (predictions,) = inference.predict(
             model, [(dev_examples, dev_rows)], fmt, spec.task, pad_id=pad_id, precision=precision
         )
-        return inference.score(dev_examples, predictions, fmt, spec.task)
+        return inference.score(dev_examples, predictions, fmt, spec.task, spec.dev.language)
 
     log = loop.train(
         model, train_rows, fmt, spec.hyper,
@@ -150,7 +150,7 @@ def _score(spec: Score, store: Store, folder: Path) -> None:
         gold = examples(ref)
         if part["id"].to_list() != [example.id for example in gold]:
             raise StageError(f"{spec.task.name} {ref.language}: predictions and gold hold other examples")
-        for metric, outcomes in fmt.score(gold, part["prediction"].to_list(), spec.task).items():
+        for metric, outcomes in fmt.score(gold, part["prediction"].to_list(), spec.task, ref.language).items():
             frames.append(
                 part.select("language", "id").with_columns(
                     metric=pl.lit(metric),

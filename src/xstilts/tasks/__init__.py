@@ -64,6 +64,7 @@ class Task(BaseModel):
     also: tuple[Files, ...] = Field((), description="other layouts of the same data, tried in order after `files`")
     labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
+    answer_rules: Literal["squad", "mlqa"] = Field("squad", description="span: how answers are normalised for scoring")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
     licence: str
     citation: str

@@ -89,8 +89,8 @@ class Format(Protocol):
     def assemble(self, examples: Sequence[Any], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
         """One prediction an example, from the reduced outputs of all its rows."""
 
-    def score(self, examples: Sequence[Any], predictions: Sequence[str], task: Task) -> Outcomes:
-        """The outcomes of each example with gold, by metric. Reads nothing but gold and predictions."""
+    def score(self, examples: Sequence[Any], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
+        """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""
 
 
 def get(name: str) -> Format:

@@ -56,7 +56,7 @@ def assemble(
     return list(reduced)
 
 
-def score(examples: Sequence[ClassificationExample], predictions: Sequence[str], task: Task) -> Outcomes:
+def score(examples: Sequence[ClassificationExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     return {
         "accuracy": [
             (float(prediction == example.label), 1.0) for example, prediction in zip(examples, predictions, strict=True)

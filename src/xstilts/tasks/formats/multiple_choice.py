@@ -59,7 +59,7 @@ def assemble(
     return list(reduced)
 
 
-def score(examples: Sequence[MultipleChoiceExample], predictions: Sequence[str], task: Task) -> Outcomes:
+def score(examples: Sequence[MultipleChoiceExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     return {
         "accuracy": [
             (float(prediction == str(example.label)), 1.0)

@@ -77,7 +77,7 @@ def _nearest(vectors: Sequence[Any], examples: Sequence[RetrievalExample], rows:
     return np.concatenate(best).tolist()
 
 
-def score(examples: Sequence[RetrievalExample], predictions: Sequence[str], task: Task) -> Outcomes:
+def score(examples: Sequence[RetrievalExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     """Whether the translation was found: ``accuracy`` with the chosen block, ``accuracy@n`` with block n."""
     found = [
         [(float(name == example.id), 1.0) for name in prediction.split(" ")]

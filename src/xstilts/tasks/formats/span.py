@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.data.examples import SpanExample
-from xstilts.metrics import squad
+from xstilts.metrics import mlqa, squad
 from xstilts.study import Lengths
 from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row
@@ -201,11 +202,18 @@ def assemble(examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequ
     ]
 
 
-def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task) -> Outcomes:
+def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     golds = [[answer.text for answer in example.answers] for example in examples]
-    pairs = list(zip(predictions, golds, strict=True))
-    none = task.unanswerable
+    match task.answer_rules:
+        case "squad":
+            f1 = partial(squad.f1, unanswerable=task.unanswerable)
+            exact_match = partial(squad.exact_match, unanswerable=task.unanswerable)
+        case "mlqa":
+            of_passage = language.split("-")[0]  # of a pair, the question's comes second
+            f1, exact_match = partial(mlqa.f1, language=of_passage), partial(mlqa.exact_match, language=of_passage)
     return {
-        "f1": [(squad.f1(prediction, gold, unanswerable=none), 1.0) for prediction, gold in pairs],
-        "exact_match": [(squad.exact_match(prediction, gold, unanswerable=none), 1.0) for prediction, gold in pairs],
+        "f1": [(f1(prediction, gold), 1.0) for prediction, gold in zip(predictions, golds, strict=True)],
+        "exact_match": [
+            (exact_match(prediction, gold), 1.0) for prediction, gold in zip(predictions, golds, strict=True)
+        ],
     }

@@ -86,7 +86,7 @@ def assemble(examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: S
     return [" ".join(predicted) for predicted in tags]
 
 
-def score(examples: Sequence[TaggingExample], predictions: Sequence[str], task: Task) -> Outcomes:
+def score(examples: Sequence[TaggingExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     """Accuracy; with it F1 over entities where that is the metric, and over chunks where tags have no prefixes."""
     gold = [list(example.tags or ()) for example in examples]
     predicted = [prediction.split(" ") for prediction in predictions]
