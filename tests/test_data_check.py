@@ -78,6 +78,12 @@ def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
         ("pairs.json", '{"0": {"text_a": "a", "text_b": "b", "label": "x"}}', "layout pairs_json"),
         ("mine.conllu", "1\tJa\tja\tINTJ\t_\t_\t0\troot\t_\t_\n", "layout conllu"),
         ("mine.jsonl", '{"query": "q", "choices": ["a", "b"], "gold": 0}', "layout choices"),
+        (
+            "pairs.jsonl",
+            '{"gold_label": "-", "sentence1": "a", "sentence2": "b"}\n'
+            '{"gold_label": "neutral", "sentence1": "a", "sentence2": "b"}',
+            "layout jsonl",
+        ),
         ("swag.jsonl", '{"ind": 1, "ctx_a": "a", "ctx_b": "b", "endings": ["c", "d"], "label": 0}', "layout hellaswag"),
         (
             "csqa.jsonl",

@@ -207,6 +207,8 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
         ("mnli", "train", "en", 8999),
         ("mnli", "dev", "en", 1000),
         ("snli", "train", "en", 8999),
+        ("snli", "dev", "en", 1000),
+        ("snli", "test", "en", 9824),
         ("qqp", "train", "en", 8999),
         ("commonsenseqa", "train", "en", 9741),
         ("commonsenseqa", "dev", "en", 1221),
@@ -273,6 +275,19 @@ def test_the_layouts_of_commonsenseqa_agree(real_data: Path) -> None:
     plain = load(task("commonsenseqa", files=task("commonsenseqa").also[0]), "dev", "en", real_data)
     assert [(e.prompt, e.choices, e.label) for e in hub] == [(e.prompt, e.choices, e.label) for e in plain]  # type: ignore[union-attr]
     assert hub[0].id == "1afa02df02c908a558b4036e80242fac" and plain[0].id == "1"
+
+
+@pytest.mark.realdata
+def test_the_aligned_files_of_snli_are_its_dev_and_test_sets(real_data: Path) -> None:
+    lined = task("snli", files=task("snli").also[1], also=())
+    dev, test = (load(lined, split, "en", real_data) for split in ("dev", "test"))
+    assert (len(dev), len(test)) == (9842, 9824)
+    assert dev[0] == ClassificationExample(
+        "1",
+        "Two women are embracing while holding to go packages .",
+        "The sisters are hugging goodbye while holding to go packages after just eating lunch .",
+        "neutral",
+    )
 
 
 @pytest.mark.realdata

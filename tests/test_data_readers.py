@@ -17,7 +17,7 @@ from xstilts.data.examples import Answer, Example, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
 from xstilts.errors import UserError
-from xstilts.tasks import Files
+from xstilts.tasks import TABLES, Files
 
 NLI = ("contradiction", "entailment", "neutral")
 # Anything but the separators, lone surrogates (not UTF-8) and the byte order mark; U+2028, U+0085 and the like stay in.
@@ -25,6 +25,7 @@ TEXT = st.text(
     st.characters(blacklist_categories=("Cs",), blacklist_characters="\t\n\r\ufeff"), min_size=1, max_size=12
 )
 SENTENCE = TEXT.filter(lambda text: bool(text.strip()))
+SPACED = TEXT.filter(lambda text: bool(text.strip(" ")))
 few = settings(max_examples=40, deadline=None)
 
 
@@ -33,7 +34,8 @@ def read_text(
 ) -> tuple[list[Example], list[str]]:
     path = tmp_path / name
     path.write_bytes(text.encode())
-    layout = Files(reader=reader, columns=kwargs.pop("columns", ()), header=kwargs.pop("header", False))
+    given = {name: kwargs.pop(name) for name in ("columns", "header", "label_names") if name in kwargs}
+    layout = Files(reader=reader, **given)
     problems = Problems(collect=collect)
     source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), kwargs.pop("gold", None))
     assert not kwargs
@@ -93,6 +95,54 @@ def test_pairs_json_round_trip(folder: Path, rows: list[tuple[str, str, str]]) -
     examples, _ = read_text("pairs_json", json.dumps(document), folder)
     assert [(e.id, e.premise, e.hypothesis, e.label) for e in examples] == [  # type: ignore[union-attr]
         (str(n), *row) for n, row in enumerate(rows)
+    ]
+
+
+NAMED = {"id": "uid", "premise": "context", "hypothesis": "statement", "label": "gold"}
+LETTERS = {"c": "contradiction", "e": "entailment", "n": "neutral", "-": None}
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from([*LETTERS])), min_size=1, max_size=6))
+@few
+def test_jsonl_and_csv_round_trip_by_name(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Labels are the task's own afterwards, and rows without a majority label are passed over."""
+    rows.append(("a", "b", "n"))
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["gold", "uid", "context", "tags", "statement"])
+    lines = []
+    for number, (premise, hypothesis, label) in enumerate(rows, start=1):
+        table.writerow([label, f"u{number}", premise, "x", hypothesis])
+        lines.append({"uid": f"u{number}", "context": premise, "statement": hypothesis, "gold": label, "tags": []})
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    kept = [(n, p, h, LETTERS[label]) for n, (p, h, label) in enumerate(rows, start=1) if label != "-"]
+    nameless = {field: name for field, name in NAMED.items() if field != "id"}
+    for reader, content in (("jsonl", text), ("csv", out.getvalue())):
+        for columns, prefix in ((NAMED, "u"), (nameless, "")):
+            examples, _ = read_text(reader, content, folder, columns=columns, label_names=LETTERS)
+            assert [(e.id, e.premise, e.hypothesis, e.label) for e in examples] == [  # type: ignore[union-attr]
+                (f"{prefix}{n}", premise, hypothesis, label) for n, premise, hypothesis, label in kept
+            ]
+
+
+def aligned(folder: Path, *sides: str, collect: bool = False) -> tuple[list[Example], list[str]]:
+    """What three files s1, s2 and labels give, in the order in which a folder lists them."""
+    paths = tuple(folder / f"{name}.dev" for name in ("labels", "s1", "s2"))
+    for path, side in zip(paths, (sides[2], *sides[:2]), strict=True):
+        path.write_bytes(side.encode())
+    problems = Problems(collect=collect)
+    layout = Files(reader="aligned", label_names={"-": None})
+    examples = read(Source(paths, layout, "en", NLI), problems)
+    return examples, [line.removeprefix(f"{folder}/") for line in problems.lines()]
+
+
+@given(rows=st.lists(st.tuples(SPACED, SPACED, st.sampled_from([*NLI, "-"])), min_size=1, max_size=6))
+@few
+def test_aligned_round_trip(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows.append(("a", "b", "neutral"))
+    sides = ["".join(f"{row[side]} \n" for row in rows) for side in range(3)]  # e-SNLI ends lines with a space
+    assert [(e.id, e.premise, e.hypothesis, e.label) for e in aligned(folder, *sides)[0]] == [  # type: ignore[union-attr]
+        (str(n), row[0].strip(" "), row[1].strip(" "), row[2]) for n, row in enumerate(rows, start=1) if row[2] != "-"
     ]
 
 
@@ -324,6 +374,34 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
         ),
         ("pairs_json", "[]", {}, ['file: not an object of pairs; the layout is {"0": {text_a, text_b, label}}']),
         (
+            "jsonl",
+            '{"context": "a", "statement": "b", "gold": "n"}\n{"context": "a", "hypothesis": "b", "gold": "n"}\n[]\n'
+            '{"context": "a", "statement": "b", "gold": "x"}\n{"context": 1, "statement": "b", "gold": "n"}\n',
+            {"columns": {"premise": "context", "hypothesis": "statement", "label": "gold"}, "label_names": LETTERS},
+            [
+                "file:2: no text 'statement'; known: context, gold, hypothesis",
+                "file:3: not a JSON object; one object a line",
+                "file:4: label 'x' is not in the label set; known: contradiction, entailment, neutral",
+                "file:5: no text 'context'; known: gold, statement",
+            ],
+        ),
+        (
+            "csv",
+            'context,gold\n"a",c,d\n"a",no\n"a" b,e\n',
+            {"columns": {"premise": "context", "label": "gold"}, "label_names": LETTERS},
+            [
+                "file:2: 3 columns, not 2; quote texts with commas",
+                "file:3: label 'no' is not in the label set; known: contradiction, entailment, neutral",
+                "file:4: not valid CSV (',' expected after '\"'); mend the quotes",
+            ],
+        ),
+        (
+            "csv",
+            "context,label\na,e\n",
+            {"columns": {"premise": "context", "label": "gold"}},
+            ["file:1: no column 'gold' in the first row; expected context, gold"],
+        ),
+        (
             "choices",
             '{"query": "a", "choices": ["x", "y"], "gold": 2}\n{"query": 1}\n{',
             {},
@@ -410,10 +488,10 @@ def test_invalid_utf8_is_told_by_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
-    columns = ("premise", "label") if reader == "tsv" else ()
-    paths = (tmp_path / "no.xx", tmp_path / "no.eng") if reader == "tatoeba" else (tmp_path / "no.xx",)
-    with pytest.raises(UserError, match=r"no\.xx: no such file; check the data folder"):
-        read(Source(paths, Files(reader=reader, columns=columns), "de"), Problems())
+    columns = {"premise": "text"} if reader in TABLES else ()
+    names = {"tatoeba": ("no.xx", "no.eng"), "aligned": ("labels.xx", "s1.xx", "s2.xx")}.get(reader, ("no.xx",))
+    with pytest.raises(UserError, match=r"\.xx: no such file; check the data folder"):
+        read(Source(tuple(tmp_path / name for name in names), Files(reader=reader, columns=columns), "de"), Problems())
 
 
 def test_a_broken_gz_is_told(tmp_path: Path) -> None:
@@ -433,6 +511,21 @@ def test_tatoeba_tells_lines_that_do_not_pair(tmp_path: Path) -> None:
         "t.deu-eng.deu: 3 lines, but t.deu-eng.eng has 2; fetch both again",
         "t.deu-eng.deu:2: an empty line; both files have one sentence a line",
     ]
+
+
+def test_aligned_tells_lines_that_do_not_go_together(tmp_path: Path) -> None:
+    found = aligned(tmp_path, "a\nb\n", "c\nd\n", "neutral\n", collect=True)
+    assert found == (
+        [],
+        ["labels.dev: 1 line, but s1.dev 2, s2.dev 2; lines must go together, fetch the three again"],
+    )
+    found = aligned(tmp_path, "a\n\nc\n", "d\ne\nf\n", "neutral\nneutral\nnuetral\n", collect=True)
+    assert found[1] == [
+        "s1.dev:2: an empty line; each of the three files has something on every line",
+        "labels.dev:3: label 'nuetral' is not in the label set; did you mean 'neutral'?",
+    ]
+    with pytest.raises(UserError, match=r"s1\.dev: not one of three files s1, s2 and labels; put the three beside"):
+        read(Source((tmp_path / "s1.dev", tmp_path / "s2.dev"), Files(reader="aligned"), "en", NLI), Problems())
 
 
 def test_ids_in_two_files_are_told(tmp_path: Path) -> None:

@@ -164,6 +164,9 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
             return Source((path,), Files(reader="cosmosqa"), "")
         case ".jsonl":
             first = next((line for _, line in lines(path, Problems(collect=True))), "")
+            if '"gold_label"' in first:
+                snli = builtin_catalog()["snli"]
+                return Source((path,), snli.files, "", snli.labels)
             reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
             return Source((path,), Files(reader=reader), "")
         case ".tsv":

@@ -56,6 +56,8 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
         "language": language,
         "split": split if located.cut or layout.reader == "mini" else None,
     }
+    if layout.label_names:
+        parts["label_names"] = layout.label_names
     if layout.reader == "mini":
         from xstilts.data import mini
 

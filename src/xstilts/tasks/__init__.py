@@ -16,6 +16,13 @@ CATALOG = Path(__file__).parent / "catalog"
 
 Split = Literal["train", "dev", "test"]
 
+#: Readers that are told what the columns or fields of their files hold, and what these may be.
+TABLES = {
+    "tsv": ("premise", "hypothesis", "label", "language", "_"),
+    "jsonl": ("id", "premise", "hypothesis", "label"),
+    "csv": ("id", "premise", "hypothesis", "label"),
+}
+
 
 class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
@@ -32,20 +39,27 @@ class Files(BaseModel):
     test: str | None = None
     test_gold: str | None = Field(None, description="a file of labels, one a line, where `test` has none")
     columns: tuple[str, ...] | dict[str, str] = Field(
-        (), description="what a table's columns hold, `_` for one to pass over; or, by the names in its first row"
+        (), description="what a table's columns hold, `_` for one to pass over; or, by the names of columns or fields"
     )
     header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
     codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
+    label_names: dict[str, str | None] = Field(
+        {}, description="labels that the files write differently: theirs, then the task's, null to pass such rows over"
+    )
 
     @model_validator(mode="after")
     def _columns_fit_the_reader(self) -> Files:
-        if (self.reader == "tsv") != bool(self.columns):
-            raise ValueError(f"`columns` must be given for the reader tsv, and only there ({self.reader})")
-        unknown = set(self.columns) - {"premise", "hypothesis", "label", "language", "_"}
+        if (self.reader in TABLES) != bool(self.columns):
+            readers = ", ".join(TABLES)
+            raise ValueError(f"`columns` must be given for the readers {readers}, and only there ({self.reader})")
+        known = TABLES.get(self.reader, ())
+        unknown = sorted(set(self.columns) - set(known))
         if unknown:
-            raise ValueError(f"`columns` knows premise, hypothesis, label, language and _, not {sorted(unknown)}")
+            raise ValueError(f"`columns` knows {', '.join(known)}, not {unknown}")
         if self.columns and "premise" not in self.columns:
             raise ValueError("`columns` must name a premise (the text, or the first of two)")
+        if self.columns and self.reader != "tsv" and not isinstance(self.columns, dict):
+            raise ValueError(f"`columns` must go by name for the reader {self.reader}, as {{premise: NAME}}")
         return self
 
 

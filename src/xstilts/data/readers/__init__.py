@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from xstilts.data.examples import ClassificationExample, Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
-from xstilts.data.readers.pairs import read_pairs_json, read_tsv
+from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
 from xstilts.data.readers.parallel import read_tatoeba
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad
@@ -20,6 +20,9 @@ __all__ = ["READERS", "Source", "read"]
 READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "squad": read_squad,
     "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "csv": read_csv,
+    "aligned": read_aligned,
     "pairs_json": read_pairs_json,
     "choices": read_choices,
     "commonsenseqa": read_commonsenseqa,

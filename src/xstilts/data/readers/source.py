@@ -21,6 +21,10 @@ class Source:
     labels: tuple[str, ...] = ()
     gold: Path | None = None
 
+    def label(self, written: str) -> str | None:
+        """The task's name of a label as the files write it; None where its rows are to be passed over."""
+        return self.layout.label_names.get(written, written)
+
     def labels_hold(self, labels: Iterable[str]) -> bool:
         """Whether all of ``labels`` are in the label set."""
         return set(labels).issubset(self.labels)
