@@ -84,6 +84,7 @@ def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
             '{"gold_label": "neutral", "sentence1": "a", "sentence2": "b"}',
             "layout jsonl",
         ),
+        ("adversarial.jsonl", '{"uid": "1", "context": "a", "hypothesis": "b", "label": "e"}', "layout jsonl"),
         ("swag.jsonl", '{"ind": 1, "ctx_a": "a", "ctx_b": "b", "endings": ["c", "d"], "label": 0}', "layout hellaswag"),
         (
             "csqa.jsonl",

@@ -209,6 +209,7 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
         ("snli", "train", "en", 8999),
         ("snli", "dev", "en", 1000),
         ("snli", "test", "en", 9824),
+        ("anli", "dev", "en", 3198),
         ("qqp", "train", "en", 8999),
         ("commonsenseqa", "train", "en", 9741),
         ("commonsenseqa", "dev", "en", 1221),
@@ -275,6 +276,30 @@ def test_the_layouts_of_commonsenseqa_agree(real_data: Path) -> None:
     plain = load(task("commonsenseqa", files=task("commonsenseqa").also[0]), "dev", "en", real_data)
     assert [(e.prompt, e.choices, e.label) for e in hub] == [(e.prompt, e.choices, e.label) for e in plain]  # type: ignore[union-attr]
     assert hub[0].id == "1afa02df02c908a558b4036e80242fac" and plain[0].id == "1"
+
+
+def test_the_rounds_of_anli_are_one(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        folder = tmp_path / "anli_v1.0" / f"R{number}"
+        folder.mkdir(parents=True)
+        row = {"uid": f"u{number}", "context": "a", "hypothesis": f"b{number}", "label": "cen"[number - 1]}
+        (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / "dev.jsonl").write_text(json.dumps({**row, "uid": f"d{number}"}) + "\n")
+    assert load(task("anli"), "train", "en", tmp_path) == [
+        ClassificationExample("u1", "a", "b1", "contradiction"),
+        ClassificationExample("u2", "a", "b2", "entailment"),
+        ClassificationExample("u3", "a", "b3", "neutral"),
+    ]
+    assert [example.id for example in load(task("anli"), "dev", "en", tmp_path)] == ["d1", "d2", "d3"]
+
+
+@pytest.mark.realdata
+def test_anlis_annotations_hold_the_dev_sets(real_data: Path) -> None:
+    dev = load(task("anli"), "dev", "en", real_data)
+    assert {example.label for example in dev if isinstance(example, ClassificationExample)} == set(task("anli").labels)
+    assert dev[0].id == "bf628cf5-6948-4595-a6d0-daf99beb47b9"
+    assert isinstance(dev[0], ClassificationExample) and dev[0].label == "contradiction"
+    assert dev[0].hypothesis == "Form and meaning are the only aspects of language linguistics is concerned with."
 
 
 @pytest.mark.realdata

@@ -164,9 +164,9 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
             return Source((path,), Files(reader="cosmosqa"), "")
         case ".jsonl":
             first = next((line for _, line in lines(path, Problems(collect=True))), "")
-            if '"gold_label"' in first:
-                snli = builtin_catalog()["snli"]
-                return Source((path,), snli.files, "", snli.labels)
+            if '"gold_label"' in first or '"uid"' in first:
+                task = builtin_catalog()["snli" if '"gold_label"' in first else "anli"]
+                return Source((path,), task.files, "", task.labels)
             reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
             return Source((path,), Files(reader=reader), "")
         case ".tsv":
