@@ -15,7 +15,7 @@ from xstilts.data import available, cap, fingerprint, load
 from xstilts.data.examples import ClassificationExample, SpanExample
 from xstilts.data.load import cut
 from xstilts.errors import UserError
-from xstilts.tasks import Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
 
 
 def task(name: str, /, **changes: Any) -> Task:
@@ -291,6 +291,51 @@ def test_the_rounds_of_anli_are_one(tmp_path: Path) -> None:
         ClassificationExample("u3", "a", "b3", "neutral"),
     ]
     assert [example.id for example in load(task("anli"), "dev", "en", tmp_path)] == ["d1", "d2", "d3"]
+
+
+def write_pairs(path: Path, rows: int, label: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pairs = {n: {"text_a": f"{path.parent.name} {n}", "text_b": "b", "label": label} for n in range(rows)}
+    path.write_text(json.dumps(pairs))
+
+
+def united(*names: str, **changes: Any) -> Task:
+    """A task that unites ``names``, as the catalog completes it."""
+    plus = Task(**{**task("anli_plus").model_dump(exclude={"parts"}), "name": "united", "of": names, **changes})
+    return Catalog([*builtin_catalog(), plus])["united"]
+
+
+def test_a_task_may_unite_others(tmp_path: Path) -> None:
+    for name, rows, label in (("mnli", 4, "neutral"), ("snli", 3, "entailment")):
+        write_pairs(tmp_path / name / "train.json", rows, label)
+        write_pairs(tmp_path / name / "dev.json", rows - 2, label)
+    both = united("mnli", "snli")
+    train = load(both, "train", "en", tmp_path)
+    assert [example.id for example in train] == ["mnli-0", "mnli-1", "mnli-2", "mnli-3", "snli-0", "snli-1", "snli-2"]
+    assert train[0] == ClassificationExample("mnli-0", "mnli 0", "b", "neutral")
+    assert train[-1] == ClassificationExample("snli-2", "snli 2", "b", "entailment")
+    assert [example.id for example in load(both, "dev", "en", tmp_path)] == ["mnli-0", "mnli-1", "snli-0"]
+    assert both.training_task == "united" and available(both, "train", tmp_path) == ("en",)
+    before = fingerprint(both, "train", "en", tmp_path)
+    assert fingerprint(united("snli", "mnli"), "train", "en", tmp_path) != before
+    write_pairs(tmp_path / "snli" / "train.json", 4, "neutral")
+    assert fingerprint(both, "train", "en", tmp_path) != before
+
+
+def test_a_part_that_is_missing_is_told(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "mnli" / "train.json", 4, "neutral")
+    assert available(united("mnli", "snli"), "train", tmp_path) == ()
+    with pytest.raises(UserError, match=r"no snli_1\.0/snli_1\.0_train\.jsonl nor .* \(snli train, en\); get it from"):
+        load(united("mnli", "snli"), "train", "en", tmp_path)
+
+
+def test_each_part_without_dev_files_is_cut_for_itself(tmp_path: Path) -> None:
+    for name in ("squad_v1.1/train-v1.1.json", "squad_v2.0/train-v2.0.json"):
+        write_squad(tmp_path / name, 20)
+    both = united("squad", "squad_v2", format="span", labels=(), unanswerable=True)
+    train, dev = (load(both, split, "en", tmp_path) for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (2 * 54, 2 * 6)
+    assert len({example.id for example in train + dev}) == 120
 
 
 @pytest.mark.realdata

@@ -34,6 +34,7 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
     assert task.name == path.stem
     assert task.description and task.licence and task.citation
     assert len(set(task.languages)) == len(task.languages) and set(task.languages) <= set(XTREME)
+    assert task.layouts or task.of
     for layout in task.layouts:
         assert layout.reader in READERS or layout.reader == "mini"
         assert layout.train or layout.dev or layout.test
@@ -135,6 +136,7 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("reader: tsv", "reader: jsonl", "`columns` must go by name for the reader jsonl"),
         ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
         ("licence: mine\n", "", "licence: Field required"),
+        ("files:", "of: [mnli]\nfiles:", "an entry has `files` (and `also`, other layouts of them), or `of`"),
         ("name: mine", "name: [", "not valid YAML"),
     ],
 )
@@ -143,6 +145,31 @@ def test_a_faulty_entry_is_told(old: str, new: str, message: str, tmp_path: Path
         entry(tmp_path, old, new)
     assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "labels", "message"),
+    [
+        ("[mnli, qpq]", "[contradiction, entailment, neutral]", "mine: of: qpq: unknown task: did you mean 'qqp'?"),
+        ("[mnli, qqp]", "[contradiction, entailment, neutral]", "mine: of: qqp: has another format or other labels"),
+        ("[panx]", "[B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O]", "mine: of: panx: has another format"),
+        ("[anli_plus]", "[contradiction, entailment, neutral]", "is made of other tasks itself; name those"),
+    ],
+)
+def test_only_tasks_that_can_share_a_head_are_united(of: str, labels: str, message: str, tmp_path: Path) -> None:
+    files = "files: {reader: tsv, train: mine.tsv, columns: [premise, label]}"
+    path = tmp_path / "mine.yaml"
+    path.write_text(ENTRY.replace(files, f"of: {of}").replace("[a, b]", labels))
+    with pytest.raises(UserError) as raised:
+        builtin_catalog().with_files([path])
+    assert message in str(raised.value)
+
+
+def test_a_united_task_takes_the_users_own_part(tmp_path: Path) -> None:
+    nli = ENTRY.replace("name: mine", "name: mnli").replace("[a, b]", "[neutral, entailment]")
+    (tmp_path / "mnli.yaml").write_text(nli)
+    parts = builtin_catalog().with_files([tmp_path / "mnli.yaml"])["anli_plus"].parts
+    assert [part.name for part in parts] == ["anli", "mnli", "snli"] and parts[1].description == "mine"
 
 
 def test_an_unknown_task_gets_a_hint() -> None:

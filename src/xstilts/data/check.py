@@ -166,7 +166,7 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
             first = next((line for _, line in lines(path, Problems(collect=True))), "")
             if '"gold_label"' in first or '"uid"' in first:
                 task = builtin_catalog()["snli" if '"gold_label"' in first else "anli"]
-                return Source((path,), task.files, "", task.labels)
+                return Source((path,), task.layouts[0], "", task.labels)
             reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
             return Source((path,), Files(reader=reader), "")
         case ".tsv":

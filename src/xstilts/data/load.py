@@ -34,9 +34,16 @@ def load(task: Task, split: Split, language: str, data: Path | None) -> list[Exa
     """The examples of a split in one language; ``data`` is the data folder (None does for the mini suite).
 
     Where the catalog entry has no dev files, dev is a tenth of train: the groups (all the examples on one passage,
-    premise or prompt) with the lowest sha256 of their text; train is the rest. Raises UserError, naming file and
-    line, where files are missing or faulty.
+    premise or prompt) with the lowest sha256 of their text; train is the rest. A task that unites others has
+    the examples of each, under ids that begin with its name. Raises UserError, naming file and line, where files are
+    missing or faulty.
     """
+    if task.parts:
+        return [
+            replace(example, id=f"{part.name}-{example.id}")
+            for part in task.parts
+            for example in load(part, split, language, data)
+        ]
     located = _locate(task, split, language, data)
     examples = list(_read(task.model_dump_json(), located, _stat(located)))
     return cut(examples, split, _name(task, split)) if located.cut else examples
@@ -44,6 +51,9 @@ def load(task: Task, split: Split, language: str, data: Path | None) -> list[Exa
 
 def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> str:
     """A sha256 over all that decides the examples: the bytes of the files, and how the catalog entry reads them."""
+    if task.parts:
+        united = [[part.name, fingerprint(part, split, language, data)] for part in task.parts]
+        return hashlib.sha256(json.dumps([task.format, task.labels, united]).encode()).hexdigest()
     located = _locate(task, split, language, data)
     layout = task.layouts[located.layout]
     parts: dict[str, Any] = {
@@ -70,7 +80,12 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
 
 def available(task: Task, split: Split, data: Path | None) -> tuple[str, ...]:
     """The task's languages for which the files of ``split`` are there, in the catalog's order."""
-    return tuple(language for language in task.languages if _find(task, split, language, data) is not None)
+    parts = task.parts or (task,)
+    return tuple(
+        language
+        for language in task.languages
+        if all(language in part.languages and _find(part, split, language, data) is not None for part in parts)
+    )
 
 
 def cap(examples: Sequence[Example], n: int) -> list[Example]:

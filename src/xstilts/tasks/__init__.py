@@ -73,8 +73,10 @@ class Task(BaseModel):
     description: str
     languages: tuple[str, ...]
     metric: str = Field(description="the main metric; a format may report others beside it")
-    files: Files
+    files: Files | None = None
     also: tuple[Files, ...] = Field((), description="other layouts of the same data, tried in order after `files`")
+    of: tuple[str, ...] = Field((), description="in place of `files`: the tasks whose examples this one unites")
+    parts: tuple[Task, ...] = Field((), description="the tasks that `of` names; the catalog fills it in")
     labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
@@ -89,21 +91,28 @@ class Task(BaseModel):
             raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
         return self
 
+    @model_validator(mode="after")
+    def _has_data(self) -> Task:
+        if bool(self.of) == (self.files is not None) or (self.also and self.files is None):
+            raise ValueError("an entry has `files` (and `also`, other layouts of them), or `of`, the tasks it unites")
+        return self
+
     @property
     def layouts(self) -> tuple[Files, ...]:
-        return (self.files, *self.also)
+        return (self.files, *self.also) if self.files else ()
 
     @property
     def training_task(self) -> str | None:
         """Name of the task whose English data fine-tunes this one; None where nothing is trained (retrieval)."""
-        return self.train or (self.name if any(layout.train for layout in self.layouts) else None)
+        return self.train or (self.name if self.of or any(layout.train for layout in self.layouts) else None)
 
 
 class Catalog:
     """The tasks known to a study: the built-in ones and the user's own."""
 
     def __init__(self, tasks: Iterable[Task]):
-        self._tasks = {task.name: task for task in tasks}
+        named = {task.name: task for task in tasks}
+        self._tasks = {name: _united(task, named) if task.of else task for name, task in named.items()}
 
     def __getitem__(self, name: str) -> Task:
         if name not in self._tasks:
@@ -119,6 +128,20 @@ class Catalog:
     def with_files(self, paths: Iterable[Path]) -> Catalog:
         """This catalog and the entries in ``paths``; an entry replaces a built-in one of the same name."""
         return Catalog([*self, *(read_entry(path) for path in paths)])
+
+
+def _united(task: Task, named: dict[str, Task]) -> Task:
+    """``task`` with its parts, which must be tasks of the same format, and of no other labels."""
+    for name in task.of:
+        where = f"{task.name}: of: {name}"
+        if name not in named:
+            raise UserError(f"{where}: unknown task: {did_you_mean(name, named)}")
+        part = named[name]
+        if part.of:
+            raise UserError(f"{where}: is made of other tasks itself; name those ({', '.join(part.of)})")
+        if part.format != task.format or not set(part.labels) <= set(task.labels):
+            raise UserError(f"{where}: has another format or other labels; unite tasks that can share a head")
+    return task.model_copy(update={"parts": tuple(named[name] for name in task.of)})
 
 
 def read_entry(path: Path) -> Task:
