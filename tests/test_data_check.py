@@ -65,6 +65,14 @@ def test_a_part_of_a_folder_and_one_file_are_recognised_alike(folder: Path) -> N
     assert report.ok and report.checked[0].gold == 1  # the gold file beside it is found
 
 
+def test_pairs_of_languages_are_recognised_and_no_file_is_read_twice(tmp_path: Path) -> None:
+    for pair in ("de-question-de", "de-question-en", "de-question-sw"):
+        write(tmp_path / "mlqa" / "MLQA_V1" / "test" / f"test-context-{pair}.json", squad())
+    report = check(tmp_path)
+    assert report.ok and [one.what for one in report.checked] == ["mlqa-cross test de-en", "mlqa test de"]
+    assert [path.name for path in report.not_recognised] == ["test-context-de-question-sw.json"]
+
+
 def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
     (folder / "xnli" / "test-labels.txt").unlink()
     (problem,) = check(folder / "xnli").problems

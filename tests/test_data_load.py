@@ -217,6 +217,9 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
         ("hellaswag", "dev", "en", 1000),
         ("xnli", "dev", "en", 2490),
         ("xnli", "test", "sw", 5010),
+        ("mlqa", "dev", "en", 1148),
+        ("mlqa", "dev", "ar", 517),
+        ("mlqa", "dev", "zh", 504),
         ("pawsx", "dev", "zh", 2000),
         ("pawsx", "test", "de", 2000),
         ("panx", "train", "en", 20000),
@@ -303,6 +306,17 @@ def united(*names: str, **changes: Any) -> Task:
     """A task that unites ``names``, as the catalog completes it."""
     plus = Task(**{**task("anli_plus").model_dump(exclude={"parts"}), "name": "united", "of": names, **changes})
     return Catalog([*builtin_catalog(), plus])["united"]
+
+
+@pytest.mark.parametrize("folder_name", ["MLQA_V1", "mlqa/MLQA_V1", "mlqa"])
+def test_a_pair_of_languages_is_of_the_passage_and_of_the_question(folder_name: str, tmp_path: Path) -> None:
+    for pair in (("de", "de"), ("de", "en"), ("zh", "hi")):
+        write_squad(tmp_path / folder_name / "test" / "test-context-{}-question-{}.json".format(*pair), 2)
+    assert available(task("mlqa"), "test", tmp_path) == ("de",)
+    assert available(task("mlqa-cross"), "test", tmp_path) == ("de-en", "zh-hi")
+    assert len(load(task("mlqa-cross"), "test", "zh-hi", tmp_path)) == 6
+    with pytest.raises(UserError, match=r"no MLQA_V1/test/test-context-en-question-de\.json nor .* \(mlqa-cross test,"):
+        load(task("mlqa-cross"), "test", "en-de", tmp_path)
 
 
 def test_a_task_may_unite_others(tmp_path: Path) -> None:

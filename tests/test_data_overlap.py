@@ -49,6 +49,14 @@ def test_ids_compare_across_languages_and_texts_within_one() -> None:
     )
 
 
+def test_of_a_pair_of_languages_the_passage_is_in_the_first_and_the_question_in_the_second() -> None:
+    asked = [span("x", PASSAGE, TRAIN[1].question), span("y", TRAIN[0].context, "Wo steht der Dom zu Köln denn?")]
+    (overlap,) = find([Training("squad", "train", TRAIN)], [Evaluation("mlqa-cross", "de-en", asked)])
+    assert (overlap.examples, overlap.texts) == (1, {"question": 1})
+    (overlap,) = find([Training("squad", "train", TRAIN)], [Evaluation("mlqa-cross", "en-de", asked)])
+    assert (overlap.examples, overlap.texts) == (1, {"passage": 1})
+
+
 def test_row_numbers_are_no_ids() -> None:
     rows = [ClassificationExample("1", "a", "b", "0")]
     assert (

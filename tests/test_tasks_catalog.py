@@ -33,7 +33,8 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
     task = read_entry(path)
     assert task.name == path.stem
     assert task.description and task.licence and task.citation
-    assert len(set(task.languages)) == len(task.languages) and set(task.languages) <= set(XTREME)
+    assert len(set(task.languages)) == len(task.languages)
+    assert {code for language in task.languages for code in language.split("-")} <= set(XTREME)
     assert task.layouts or task.of
     for layout in task.layouts:
         assert layout.reader in READERS or layout.reader == "mini"
@@ -55,6 +56,8 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
         ("udpos", 33, "accuracy", "udpos"),
         ("panx", 40, "f1", "panx"),
         ("xquad", 11, "f1", "squad"),
+        ("mlqa", 7, "f1", "squad"),
+        ("mlqa-cross", 42, "f1", "squad"),
         ("tydiqa", 9, "f1", "tydiqa"),
         ("tatoeba", 36, "accuracy", None),
     ],
@@ -69,6 +72,12 @@ def test_targets_have_the_languages_and_metrics_of_xtreme(
 def test_the_forty_languages_of_xtreme_are_covered() -> None:
     assert len(XTREME) == 40
     assert list(builtin_catalog()["panx"].languages) == XTREME
+
+
+def test_pairs_of_languages_are_all_that_mlqa_has() -> None:
+    languages = builtin_catalog()["mlqa"].languages
+    pairs = [f"{one}-{other}" for one in languages for other in languages if one != other]
+    assert list(builtin_catalog()["mlqa-cross"].languages) == pairs
 
 
 def test_labels_are_those_of_the_benchmark() -> None:

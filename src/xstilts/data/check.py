@@ -69,7 +69,12 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     problems = Problems(collect=True)
     checked: list[Checked] = []
     seen: set[Path] = set()
+    # what was read: XTREME's folders end as the official ones do, so that two layouts find the same files
+    done: set[tuple[str, Split, str, tuple[Path, ...]]] = set()
     for task, split, language, source in _recognised(files, builtin_catalog() if catalog is None else catalog):
+        if (task.name, split, language, source.paths) in done:
+            continue
+        done.add((task.name, split, language, source.paths))
         examples = read(source, problems)
         seen.update(source.paths, [source.gold] if source.gold else [])
         checked.append(_checked(source, f"{task.name} {split} {language}", examples))
@@ -120,12 +125,13 @@ def _of_pattern(
         if (match := _regex(pattern).search(name)) is None:
             continue
         data = name[: match.start("tail")]
-        if "{lang}" not in pattern:
+        codes = [code for group, code in match.groupdict().items() if group != "tail"]  # of one language, or of a pair
+        if not codes:
             among = task.languages if "language" in layout.columns else task.languages[:1]
             for language in among:
                 groups.setdefault((data, language), []).append(file)
-        elif match["lang"] in languages:
-            groups.setdefault((data, languages[match["lang"]]), []).append(file)
+        elif (code := "-".join(codes)) in languages:
+            groups.setdefault((data, languages[code]), []).append(file)
     for (data, language), paths in sorted(groups.items()):
         gold = Path(data) / layout.test_gold if split == "test" and layout.test_gold else None
         by_name = {name: file for file, name in names}
@@ -134,14 +140,15 @@ def _of_pattern(
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """A catalog pattern as a regular expression for the end of a path; `{lang}` is one and the same throughout."""
-    parts = re.split(r"(\{lang\}|\*)", pattern)
-    named = False
+    """A catalog pattern as a regular expression for the end of a path; a language is one and the same throughout."""
+    parts = re.split(r"(\{(?:lang|context|question)\}|\*)", pattern)
+    named: set[str] = set()
     expression = ""
     for part in parts:
-        if part == "{lang}":
-            expression += "(?P=lang)" if named else "(?P<lang>[^/.-]+)"
-            named = True
+        if part.startswith("{"):
+            name = part[1:-1]
+            expression += f"(?P={name})" if name in named else f"(?P<{name}>[^/.-]+)"
+            named.add(name)
         else:
             expression += "[^/]*" if part == "*" else re.escape(part)
     return re.compile(f"(?:^|/)(?P<tail>{expression})$")

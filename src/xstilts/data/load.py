@@ -140,8 +140,13 @@ class Located:
 
 
 def file_name(pattern: str, layout: Files, language: str) -> str:
-    """``pattern`` with the language filled in, under the code that the files have for it."""
-    return pattern.replace("{lang}", layout.codes.get(language, language))
+    """``pattern`` with the language filled in, under the code that the files have for it.
+
+    Of a pair of languages ("de-en"), ``{context}`` is the passage's and ``{question}`` the question's.
+    """
+    context, _, question = language.partition("-")
+    filled = pattern.replace("{lang}", layout.codes.get(language, language))
+    return filled.replace("{context}", context).replace("{question}", question)
 
 
 def _pattern(layout: Files, split: Split) -> str | None:

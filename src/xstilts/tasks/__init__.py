@@ -27,8 +27,9 @@ TABLES = {
 class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
 
-    Patterns are relative to the data folder; ``{lang}`` stands for the language, ``*`` matches
-    several files (read in sorted order). For the reader ``mini`` they name a data set of the mini suite.
+    Patterns are relative to the data folder; ``{lang}`` stands for the language (``{context}`` and ``{question}``
+    for those of a pair such as de-en), ``*`` matches several files (read in sorted order). For the reader ``mini``
+    they name a data set of the mini suite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
