@@ -12,6 +12,7 @@ from xstilts.data.examples import (
     Answer,
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -111,6 +112,11 @@ def test_vowel_signs_are_no_punctuation() -> None:
             MultipleChoiceExample("1", "He", ("sat.", "ran."), 0),
             MultipleChoiceExample("7", "He", ("ran.", "sat."), 1),
             "prompt",
+        ),
+        (
+            TaggingExample("1", ("There", "are", "no", "jobs", "in", "this", "country"), None),
+            MiningExample("7", "There are no jobs in this country.", True, None),
+            "sentence",
         ),
         (
             TaggingExample("1", ("I", "really", "do", "n't", "think", "so", "."), None),

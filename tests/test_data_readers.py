@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.data.examples import Answer, Example, SpanExample, TaggingExample
+from xstilts.data.examples import Answer, Example, MiningExample, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
 from xstilts.errors import UserError
@@ -489,7 +489,8 @@ def test_invalid_utf8_is_told_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
     columns = {"premise": "text"} if reader in TABLES else ()
-    names = {"tatoeba": ("no.xx", "no.eng"), "aligned": ("labels.xx", "s1.xx", "s2.xx")}.get(reader, ("no.xx",))
+    several = {"tatoeba": "no.xx no.eng", "bucc": "no.xx no.en no.gold", "aligned": "labels.xx s1.xx s2.xx"}
+    names = several.get(reader, "no.xx").split()
     with pytest.raises(UserError, match=r"\.xx: no such file; check the data folder"):
         read(Source(tuple(tmp_path / name for name in names), Files(reader=reader, columns=columns), "de"), Problems())
 
@@ -526,6 +527,67 @@ def test_aligned_tells_lines_that_do_not_go_together(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match=r"s1\.dev: not one of three files s1, s2 and labels; put the three beside"):
         read(Source((tmp_path / "s1.dev", tmp_path / "s2.dev"), Files(reader="aligned"), "en", NLI), Problems())
+
+
+def bucc(folder: Path, foreign: str, english: str, gold: str | None) -> tuple[list[Example], list[str]]:
+    sides = {"de": foreign, "en": english, **({} if gold is None else {"gold": gold})}
+    for suffix, text in sides.items():
+        (folder / f"de-en.sample.{suffix}").write_bytes(text.encode())
+    paths = tuple(folder / f"de-en.sample.{suffix}" for suffix in sorted(sides))
+    problems = Problems(collect=True)
+    examples = read(Source(paths, Files(reader="bucc"), "de"), problems)
+    return examples, [line.removeprefix(f"{folder}/") for line in problems.lines()]
+
+
+@given(
+    foreign=st.lists(SENTENCE, min_size=1, max_size=5),
+    english=st.lists(SENTENCE, min_size=1, max_size=5),
+    chosen=st.data(),
+)
+@few
+def test_bucc_round_trip(folder: Path, foreign: list[str], english: list[str], chosen: Any) -> None:
+    pairs = chosen.draw(
+        st.lists(st.tuples(st.integers(0, len(foreign) - 1), st.integers(0, len(english) - 1)), unique=True)
+    )
+    sides = ["".join(f"{code}-{n}\t{text}\n" for n, text in enumerate(side)) for code, side in
+             (("de", foreign), ("en", english))]  # fmt: skip
+    gold = "".join(f"de-{one}\ten-{other}\n" for one, other in pairs)
+    targets = [tuple(f"en-{other}" for one, other in pairs if one == n) for n in range(len(foreign))]
+    ours = [MiningExample(f"en-{n}", text, True, None) for n, text in enumerate(english)]
+    for written, expected in ((gold, targets), (None, [None] * len(foreign))):
+        theirs = [
+            MiningExample(f"de-{n}", text, False, found)
+            for n, (text, found) in enumerate(zip(foreign, expected, strict=True))
+        ]
+        assert bucc(folder, *sides, written) == ([*theirs, *ours], [])
+
+
+def test_bucc_tells_ids_that_lead_nowhere(tmp_path: Path) -> None:
+    _, found = bucc(
+        tmp_path, "de-1\tJa.\nde-1\tNein.\nde-2\nde-3\t\n", "en-1\tYes.\n", "de-1\ten-1\nde-1\ten-2\nde-1\n"
+    )
+    assert found == [
+        "de-en.sample.de:2: id 'de-1' is given a second time; keep one each",
+        "de-en.sample.de:3: 1 column; expected id and sentence, separated by a tab",
+        "de-en.sample.de:4: id 'de-3' has no sentence; remove the row",
+        "de-en.sample.gold:2: id 'en-2' is not in de-en.sample.en; fetch the three files again",
+        "de-en.sample.gold:3: 1 column; expected two ids, separated by a tab",
+    ]
+    with pytest.raises(UserError, match=r"de-en\.sample\.de: not two corpora of one name; one side ends in"):
+        read(Source((tmp_path / "de-en.sample.de",), Files(reader="bucc"), "de"), Problems())
+
+
+@pytest.mark.realdata
+def test_buccs_chinese_sample_has_the_sentences_and_pairs_of_the_manifest(real_data: Path) -> None:
+    paths = tuple(sorted((real_data / "bucc2018").glob("zh-en.dev.*")))
+    examples = [e for e in read(Source(paths, Files(reader="bucc"), "zh"), Problems()) if isinstance(e, MiningExample)]
+    assert [sum(example.english == english for example in examples) for english in (False, True)] == [8624, 13589]
+    assert sum(len(example.translations or ()) for example in examples) == 257
+    assert examples[0] == MiningExample(
+        "zh-000000001", "辽宁省，简称辽，舊稱奉天省，中國的一个省，省會位于沈阳市。", False, ()
+    )
+    texts = {example.id: example for example in examples}
+    assert texts["zh-000000057"].translations == ("en-000008530",)
 
 
 def test_ids_in_two_files_are_told(tmp_path: Path) -> None:

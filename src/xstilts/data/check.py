@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
+from xstilts.data.examples import (
+    ClassificationExample,
+    Example,
+    MiningExample,
+    MultipleChoiceExample,
+    SpanExample,
+    TaggingExample,
+)
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
@@ -100,6 +107,8 @@ def _has_gold(example: Example) -> bool:
             return example.has_gold
         case TaggingExample():
             return example.tags is not None
+        case MiningExample():
+            return example.english or example.translations is not None
     return True
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from xstilts.data.examples import (
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -120,6 +121,8 @@ def _group(example: Example) -> str:
             return " ".join(example.tokens)
         case RetrievalExample():
             return example.source
+        case MiningExample():
+            return example.text
 
 
 def _sha256(text: str) -> bytes:

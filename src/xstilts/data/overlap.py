@@ -11,6 +11,7 @@ from typing import NamedTuple
 from xstilts.data.examples import (
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -186,6 +187,9 @@ def _keys(example: Example, language: str, normalise: _Normaliser) -> Iterator[K
             for text, side in ((example.source, language), (example.target, "en")):
                 if _long(text):
                     yield Key("sentence", side, normalise(text))
+        case MiningExample(text=text):
+            if _long(text):
+                yield Key("sentence", "en" if example.english else language, normalise(text))
 
 
 def _begin(example: Example, key: Key) -> str:
@@ -200,6 +204,8 @@ def _begin(example: Example, key: Key) -> str:
             text = " ".join(tokens)
         case RetrievalExample(source=source, target=target), _:
             text = target if key.language == "en" else source
+        case MiningExample(text=text), _:
+            pass
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 

@@ -9,7 +9,7 @@ from xstilts.data.examples import ClassificationExample, Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
-from xstilts.data.readers.parallel import read_tatoeba
+from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad
 from xstilts.data.readers.tokens import read_conllu, read_tokens
@@ -31,6 +31,7 @@ READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "tokens": read_tokens,
     "conllu": read_conllu,
     "tatoeba": read_tatoeba,
+    "bucc": read_bucc,
 }
 
 
