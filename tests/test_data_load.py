@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import xstilts.data
-from xstilts.data import available, cap, fingerprint, load
-from xstilts.data.examples import ClassificationExample, SpanExample
+from xstilts.data import available, cap, fingerprint, labelled, load
+from xstilts.data.examples import ClassificationExample, SpanExample, TaggingExample
 from xstilts.data.load import cut
 from xstilts.errors import UserError
 from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
@@ -350,6 +350,27 @@ def test_each_part_without_dev_files_is_cut_for_itself(tmp_path: Path) -> None:
     train, dev = (load(both, split, "en", tmp_path) for split in ("train", "dev"))
     assert (len(train), len(dev)) == (2 * 54, 2 * 6)
     assert len({example.id for example in train + dev}) == 120
+
+
+def test_labels_may_be_those_of_the_english_train_and_dev_files(tmp_path: Path) -> None:
+    (tmp_path / "ccg").mkdir()
+    (tmp_path / "ccg" / "train.tsv").write_text("He\tNP\nsleeps\tS\\NP\n")
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\tS/NP\n")
+    assert labelled(task("panx"), tmp_path) == task("panx")
+    ccg = labelled(task("ccg"), tmp_path)
+    assert ccg.labels == ("NP", "S/NP", "S\\NP")
+    assert [load(ccg, split, "en", tmp_path) for split in ("train", "dev")] == [
+        [TaggingExample("1", ("He", "sleeps"), ("NP", "S\\NP"))],
+        [TaggingExample("1", ("Sleep",), ("S/NP",))],
+    ]
+    before = fingerprint(ccg, "train", "en", tmp_path)
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\tS\n")
+    assert fingerprint(labelled(task("ccg"), tmp_path), "train", "en", tmp_path) != before
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\n")
+    with pytest.raises(UserError, match=r"dev\.tsv:1: no tags; expected token and tag, separated by a tab"):
+        labelled(task("ccg"), tmp_path)
+    with pytest.raises(UserError, match=r"no ccg/train\.tsv nor ccg/wsj02-21\.stagged \(ccg train, en\)"):
+        labelled(task("ccg"), tmp_path / "ccg")
 
 
 @pytest.mark.realdata

@@ -37,7 +37,8 @@ def read_text(
     given = {name: kwargs.pop(name) for name in ("columns", "header", "label_names") if name in kwargs}
     layout = Files(reader=reader, **given)
     problems = Problems(collect=collect)
-    source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), kwargs.pop("gold", None))
+    told = {name: kwargs.pop(name) for name in ("gold", "open_labels") if name in kwargs}
+    source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), **told)
     assert not kwargs
     return read(source, problems), [line.removeprefix(f"{tmp_path}/") for line in problems.lines()]
 
@@ -227,6 +228,23 @@ def test_conllu_round_trip(folder: Path, sentences: list[list[tuple[str, str]]])
     packed.write_bytes(gzip.compress(text.encode()))
     source = Source((packed,), Files(reader="conllu"), "de", ("NOUN", "VERB"))
     assert read(source, Problems()) == expected
+
+
+WORD = TEXT.filter(lambda text: " " not in text)
+CATEGORY = st.sampled_from([r"(S[dcl]\NP)/NP", "N/N", "N", "."])
+
+
+@given(
+    sentences=st.lists(st.lists(st.tuples(WORD, CATEGORY), min_size=1, max_size=4), min_size=1, max_size=4),
+    remark=st.sampled_from(["", "# made from CCGbank\n\n"]),
+)
+@few
+def test_stagged_round_trip(folder: Path, sentences: list[list[tuple[str, str]]], remark: str) -> None:
+    text = remark + "\n".join(" ".join(f"{word}|NN|{tag}" for word, tag in rows) for rows in sentences)
+    assert read_text("stagged", text, folder, labels=(), open_labels=True)[0] == [
+        TaggingExample(str(n), tuple(word for word, _ in rows), tuple(tag for _, tag in rows))
+        for n, rows in enumerate(sentences, start=1)
+    ]
 
 
 @given(pairs=st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6))
@@ -446,6 +464,36 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
             ],
         ),
         ("tokens", "a\tb\tc\n", {}, ["file:1: 3 columns; expected token and tag, separated by a tab"]),
+        (
+            "tokens",
+            "Mr.\nVinken\n\nis\n",
+            {"open_labels": True, "labels": ()},
+            ["file:1: no tags; expected token and tag, separated by a tab"],
+        ),
+        (
+            "tokens",
+            "Mr.\tN/N\nVinken\t\nis\t(S[dcl]\\NP) /NP\n",
+            {"open_labels": True, "labels": ()},
+            [
+                "file:2: label '' is not one word; mend it",
+                "file:3: label '(S[dcl]\\\\NP) /NP' is not one word; mend it",
+            ],
+        ),
+        (
+            "stagged",
+            "Mr.|NNP|N/N Vinken|N\nMr.|NNP|\n",
+            {"open_labels": True, "labels": ()},
+            [
+                "file:1: 'Vinken|N': not word|POS|supertag; all three, and spaces between",
+                "file:2: 'Mr.|NNP|': not word|POS|supertag; all three, and spaces between",
+            ],
+        ),
+        (
+            "stagged",
+            "Mr.|NNP|N\n",
+            {"labels": ("N/N", "S")},
+            ["file:1: label 'N' is not in the label set; known: N/N, S"],
+        ),
         (
             "conllu",
             "1\tIn\n\n# only\n",

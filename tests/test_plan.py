@@ -85,6 +85,21 @@ def test_what_does_not_decide_an_output_leaves_the_keys(change: dict[str, Any]) 
     assert set(plan(**change).stages) == set(plan().stages)
 
 
+def test_labels_of_the_data_size_the_head_and_decide_the_key(tmp_path: Path) -> None:
+    (tmp_path / "ccg").mkdir()
+    (tmp_path / "ccg" / "train.tsv").write_text("He\tNP\nsleeps\tS\\NP\n")
+    keys = []
+    for tag in ("S", "S/NP"):
+        (tmp_path / "ccg" / "dev.tsv").write_text(f"Sleep\t{tag}\n")
+        planned = plan(recipes=["ccg"], targets=["mini-pos"], seeds=[1], data=str(tmp_path))
+        [key] = {cell.intermediate for cell in planned.cells if cell.encoder.layers == 1}
+        spec = planned.stages[str(key)].spec
+        assert isinstance(spec, Train) and spec.task.labels == tuple(sorted(["NP", "S\\NP", tag]))
+        assert spec.train.task.labels == spec.dev.task.labels == spec.task.labels
+        keys.append(key)
+    assert keys[0] != keys[1]
+
+
 def test_only_what_is_needed_is_missing(tmp_path: Path) -> None:
     planned = plan(encoders=["bundled/e5-small@1"], seeds=[1])
     store = Store(tmp_path)

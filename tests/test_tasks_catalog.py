@@ -146,6 +146,7 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
         ("licence: mine\n", "", "licence: Field required"),
         ("files:", "of: [mnli]\nfiles:", "an entry has `files` (and `also`, other layouts of them), or `of`"),
+        ("labels: [a, b]", "labels_from_data: true", "`labels_from_data` is for tagging, in place of `labels`"),
         ("name: mine", "name: [", "not valid YAML"),
     ],
 )

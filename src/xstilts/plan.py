@@ -140,6 +140,7 @@ class _Planner:
     def __init__(self, study: Study):
         self.study = study
         self.catalog = study.catalog
+        self.tasks: dict[str, Task] = {}
         self.facts = {entry.encoder: encoders.describe(entry.encoder) for entry in study.encoders}
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
@@ -160,6 +161,12 @@ class _Planner:
 
     # -- data ---------------------------------------------------------------------------------------------------
 
+    def _task(self, name: str) -> Task:
+        """The catalog's task, with its labels where these are the data's to give."""
+        if name not in self.tasks:
+            self.tasks[name] = data.labelled(self.catalog[name], self.study.data)
+        return self.tasks[name]
+
     def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None) -> DataRef:
         folder = self.study.data
         ref = DataRef(task, split, language, folder, data.fingerprint(task, split, language, folder), cap)
@@ -167,7 +174,7 @@ class _Planner:
         return ref
 
     def _evaluation(self, target: TargetEntry) -> tuple[DataRef, ...]:
-        task = self.catalog[target.task]
+        task = self._task(target.task)
         languages = target.languages or data.available(task, target.split, self.study.data)
         if not languages:
             data.load(task, target.split, task.languages[0], self.study.data)  # says what is missing, and where
@@ -230,11 +237,11 @@ class _Planner:
         """Each task that is trained on, with the overrides of its hyper-parameters."""
         for recipe in self.study.recipes:
             if recipe.task:
-                yield self.catalog[recipe.task], recipe.training
+                yield self._task(recipe.task), recipe.training
         for target in self.study.targets:
-            training_task = self.catalog[target.task].training_task
+            training_task = self._task(target.task).training_task
             if training_task:
-                yield self.catalog[training_task], target.training
+                yield self._task(training_task), target.training
 
     # -- stages -------------------------------------------------------------------------------------------------
 
@@ -268,20 +275,20 @@ class _Planner:
         )
 
     def _cell(self, encoder: Encoder, recipe: RecipeEntry, target: TargetEntry, seed: int) -> None:
-        task = self.catalog[target.task]
+        task = self._task(target.task)
         where = f"{encoder.label} seed {seed}"
         intermediate = None
         if recipe.task:
             label = f"{where}: train {recipe.name}"
-            intermediate = self._train(encoder, self.catalog[recipe.task], recipe.training, seed, None, label)
+            intermediate = self._train(encoder, self._task(recipe.task), recipe.training, seed, None, label)
         model = intermediate
         if task.training_task:
-            trained = self.catalog[task.training_task]
+            trained = self._task(task.training_task)
             label = f"{where}: {recipe.name} → train {trained.name}"
             model = self._train(encoder, trained, target.training, seed, intermediate, label)
 
         sets = self.evaluation[target.task]
-        hyper = self.study.hyperparameters(self.catalog[task.training_task or task.name], target.training)
+        hyper = self.study.hyperparameters(self._task(task.training_task or task.name), target.training)
         layer = self._hidden_layer(encoder, target) if task.format == "retrieval" else None
         random_seed = seed if encoder.init == "random" else 0
         tokens = sum(cost.estimate_tokens(examples(ref), hyper.max_length) for ref in sets)

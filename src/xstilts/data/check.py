@@ -145,7 +145,8 @@ def _of_pattern(
         gold = Path(data) / layout.test_gold if split == "test" and layout.test_gold else None
         by_name = {name: file for file, name in names}
         gold = by_name.get(str(gold), gold) if gold else None
-        yield task, split, language, Source(tuple(paths), layout, language, task.labels, gold)
+        source = Source(tuple(paths), layout, language, task.labels, gold, open_labels=task.labels_from_data)
+        yield task, split, language, source
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

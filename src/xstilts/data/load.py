@@ -79,6 +79,19 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def labelled(task: Task, data: Path | None) -> Task:
+    """``task`` with the labels that its English data have, where the entry leaves it to them; else as it is.
+
+    The tags of dev count too: a rare one that train lacks is still a tag, and never predicted.
+    """
+    if not task.labels_from_data:
+        return task
+    parts: tuple[Split, ...] = ("train", "dev")
+    examples = [example for split in parts for example in load(task, split, "en", data)]
+    tags = {tag for example in examples if isinstance(example, TaggingExample) for tag in example.tags or ()}
+    return task.model_copy(update={"labels": tuple(sorted(tags)), "labels_from_data": False})
+
+
 def available(task: Task, split: Split, data: Path | None) -> tuple[str, ...]:
     """The task's languages for which the files of ``split`` are there, in the catalog's order."""
     parts = task.parts or (task,)
@@ -234,7 +247,10 @@ def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Ex
         from xstilts.data import mini
 
         return tuple(mini.generate(located.pattern, located.split, located.language))
-    return tuple(read(Source(located.paths, layout, located.language, task.labels, located.gold), Problems()))
+    source = Source(
+        located.paths, layout, located.language, task.labels, located.gold, open_labels=task.labels_from_data
+    )
+    return tuple(read(source, Problems()))
 
 
 @lru_cache(maxsize=4096)

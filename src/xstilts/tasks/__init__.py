@@ -79,6 +79,9 @@ class Task(BaseModel):
     of: tuple[str, ...] = Field((), description="in place of `files`: the tasks whose examples this one unites")
     parts: tuple[Task, ...] = Field((), description="the tasks that `of` names; the catalog fills it in")
     labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
+    labels_from_data: bool = Field(
+        False, description="tagging: in place of `labels`, all tags of the English train and dev files, sorted"
+    )
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
     licence: str
@@ -88,7 +91,9 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _labels_fit_the_format(self) -> Task:
-        if (self.format in ("classification", "tagging")) != bool(self.labels):
+        if self.labels_from_data and (self.format != "tagging" or self.labels or self.of):
+            raise ValueError("`labels_from_data` is for tagging, in place of `labels`, with `files`")
+        if (self.format in ("classification", "tagging")) != (bool(self.labels) or self.labels_from_data):
             raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
         return self
 

@@ -12,7 +12,7 @@ from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_
 from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad
-from xstilts.data.readers.tokens import read_conllu, read_tokens
+from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
 from xstilts.errors import UserError, did_you_mean
 
 __all__ = ["READERS", "Source", "read"]
@@ -30,6 +30,7 @@ READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "cosmosqa": read_cosmosqa,
     "tokens": read_tokens,
     "conllu": read_conllu,
+    "stagged": read_stagged,
     "tatoeba": read_tatoeba,
     "bucc": read_bucc,
 }
