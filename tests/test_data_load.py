@@ -319,6 +319,62 @@ def test_a_pair_of_languages_is_of_the_passage_and_of_the_question(folder_name: 
         load(task("mlqa-cross"), "test", "en-de", tmp_path)
 
 
+def test_the_official_file_of_tydiqa_gives_a_language_its_own_questions(tmp_path: Path) -> None:
+    path = tmp_path / "tydiqa" / "tydiqa-goldp-v1.1-train.json"
+    write_squad(path, 12, questions=2)
+    document = json.loads(path.read_text())
+    for number, paragraph in enumerate(document["data"][0]["paragraphs"]):
+        for row in paragraph["qas"]:
+            row["id"] = f"{('english', 'korean', 'telugu')[number % 3]}-{row['id']}"
+    path.write_text(json.dumps(document))
+    assert available(task("tydiqa"), "train", tmp_path) == task("tydiqa").languages
+    train, dev = (load(task("tydiqa"), split, "en", tmp_path) for split in ("train", "dev"))
+    assert len(train + dev) == 8 and all(example.id.startswith("english-") for example in train + dev)
+    assert fingerprint(task("tydiqa"), "train", "en", tmp_path) != fingerprint(task("tydiqa"), "train", "ko", tmp_path)
+    with pytest.raises(UserError, match="or holds none of language 'sw'"):
+        load(task("tydiqa"), "train", "sw", tmp_path)
+
+
+def test_mnli_is_read_as_published_in_each_of_its_places(tmp_path: Path) -> None:
+    (tmp_path / "XNLI-MT-1.0" / "multinli").mkdir(parents=True)
+    (tmp_path / "XNLI-MT-1.0" / "multinli" / "multinli.train.en.tsv").write_text(
+        "premise\thypo\tlabel\na\tb\tcontradictory\nc\td\tneutral\n"
+    )
+    assert load(task("mnli"), "train", "en", tmp_path) == [
+        ClassificationExample("1", "a", "b", "contradiction"),
+        ClassificationExample("2", "c", "d", "neutral"),
+    ]
+    (tmp_path / "multinli_1.0").mkdir()
+    rows = [{"gold_label": label, "sentence1": "a", "sentence2": label} for label in ("-", "entailment")]
+    for split in ("train", "dev_matched"):
+        path = tmp_path / "multinli_1.0" / f"multinli_1.0_{split}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for split in ("train", "dev"):
+        assert load(task("mnli"), split, "en", tmp_path) == [
+            ClassificationExample("2", "a", "entailment", "entailment")
+        ]
+
+
+def test_glues_qqp_leaves_out_questions_with_line_breaks(tmp_path: Path) -> None:
+    (tmp_path / "QQP").mkdir()
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    (tmp_path / "QQP" / "train.tsv").write_text(f"{header}1\t2\t3\ta\tb\t1\n4\t5\t6\tc\nor\td\t0\n7\t8\t9\te\tf\t0\n")
+    assert load(task("qqp"), "train", "en", tmp_path) == [
+        ClassificationExample("1", "a", "b", "1"),
+        ClassificationExample("2", "e", "f", "0"),
+    ]
+    (tmp_path / "QQP" / "dev.tsv").write_text(f"{header}1\t2\t3\ta\tb\t1\t1\n")
+    with pytest.raises(UserError, match=r"dev\.tsv:2: 7 columns; expected 6 columns, separated by tabs"):
+        load(task("qqp"), "dev", "en", tmp_path)
+
+
+def test_pud_is_found_among_the_treebanks(tmp_path: Path) -> None:
+    path = tmp_path / "ud-treebanks-v2.5" / "UD_German-PUD" / "de_pud-ud-test.conllu"
+    path.parent.mkdir(parents=True)
+    path.write_text("1\tJa\tja\tINTJ\t_\t_\t0\troot\t_\t_\n")
+    assert available(task("pud"), "test", tmp_path) == ("de",)
+
+
 def test_a_task_may_unite_others(tmp_path: Path) -> None:
     for name, rows, label in (("mnli", 4, "neutral"), ("snli", 3, "entailment")):
         write_pairs(tmp_path / name / "train.json", rows, label)
@@ -398,6 +454,7 @@ def test_the_aligned_files_of_snli_are_its_dev_and_test_sets(real_data: Path) ->
 @pytest.mark.realdata
 def test_glue_columns_go_by_name(real_data: Path) -> None:
     mnli = task("mnli")
+    assert mnli.files is not None
     files = mnli.files.model_copy(
         update={"train": "mnli/k-shot/16-13/train.tsv", "dev": "mnli/k-shot/16-13/dev_matched.tsv"}
     )
@@ -409,6 +466,16 @@ def test_glue_columns_go_by_name(real_data: Path) -> None:
         "Rate cases make price caps sound more attractive.",
         "entailment",
     )
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("sample", ["16-13", "16-21", "16-42", "16-87", "16-100"])
+def test_glues_files_of_qqp_go_by_name(sample: str, real_data: Path) -> None:
+    qqp = task("qqp")
+    assert qqp.files is not None
+    update = {"train": f"qqp/k-shot/{sample}/train.tsv", "dev": f"qqp/k-shot/{sample}/dev.tsv"}
+    few = qqp.model_copy(update={"files": qqp.files.model_copy(update=update)})
+    assert [len(load(few, split, "en", real_data)) for split in ("train", "dev")] == [32, 32]
 
 
 @pytest.mark.realdata

@@ -136,7 +136,7 @@ def _of_pattern(
         data = name[: match.start("tail")]
         codes = [code for group, code in match.groupdict().items() if group != "tail"]  # of one language, or of a pair
         if not codes:
-            among = task.languages if "language" in layout.columns else task.languages[:1]
+            among = task.languages if layout.by_language else task.languages[:1]
             for language in among:
                 groups.setdefault((data, language), []).append(file)
         elif (code := "-".join(codes)) in languages:

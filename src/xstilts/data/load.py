@@ -69,6 +69,8 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
     }
     if layout.label_names:
         parts["label_names"] = layout.label_names
+    if layout.skip_short:
+        parts["skip_short"] = True
     if layout.reader == "mini":
         from xstilts.data import mini
 

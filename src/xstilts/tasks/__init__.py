@@ -43,6 +43,7 @@ class Files(BaseModel):
         (), description="what a table's columns hold, `_` for one to pass over; or, by the names of columns or fields"
     )
     header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
+    skip_short: bool = Field(False, description="whether to pass over rows that lack columns (a line break in a text)")
     codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
     label_names: dict[str, str | None] = Field(
         {}, description="labels that the files write differently: theirs, then the task's, null to pass such rows over"
@@ -62,6 +63,11 @@ class Files(BaseModel):
         if self.columns and self.reader != "tsv" and not isinstance(self.columns, dict):
             raise ValueError(f"`columns` must go by name for the reader {self.reader}, as {{premise: NAME}}")
         return self
+
+    @property
+    def by_language(self) -> bool:
+        """Whether one file holds several languages, of which the reader picks one."""
+        return "language" in self.columns or self.reader == "tydiqa"
 
 
 class Task(BaseModel):

@@ -11,7 +11,7 @@ from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
 from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.squad import read_squad
+from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
 from xstilts.errors import UserError, did_you_mean
 
@@ -19,6 +19,7 @@ __all__ = ["READERS", "Source", "read"]
 
 READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "squad": read_squad,
+    "tydiqa": read_tydiqa,
     "tsv": read_tsv,
     "jsonl": read_jsonl,
     "csv": read_csv,
@@ -59,7 +60,7 @@ def read(source: Source, problems: Problems) -> list[Example]:
 
 
 def _of_language(source: Source) -> str:
-    return f", or holds none of language {source.language!r}" if "language" in source.layout.columns else ""
+    return f", or holds none of language {source.language!r}" if source.layout.by_language else ""
 
 
 def _is_placeholder(examples: Sequence[Example], labels: Sequence[str]) -> bool:

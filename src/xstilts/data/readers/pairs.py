@@ -21,7 +21,8 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
     ``columns`` of the layout says what the columns hold: `premise`, `hypothesis`, `label`, `language` (rows of other
     languages are passed over), `_` for any other. A list goes by position, and a file as a whole may lack a last
     column `label`: it has no gold then, unless the layout names a `test_gold` file. A mapping goes by the names in
-    the first row.
+    the first row. With `skip_short`, rows that lack columns are passed over: GLUE's QQP has some, where a question
+    holds a line break, and its own readers leave them out.
     """
     gold: list[str] = []
     if source.gold is not None:
@@ -68,7 +69,7 @@ def _rows(source: Source, problems: Problems) -> Iterator[Row]:
                 width = len(cells) if unlabelled else len(fields)
             if len(cells) == width:
                 yield path, number, dict(zip(fields, cells, strict=False))
-            else:
+            elif not (source.layout.skip_short and len(cells) < width):
                 what = "an empty line" if line == "" else count(len(cells), "column")
                 named = ", ".join(fields[:width]) if width <= 4 else f"{width} columns"
                 problems.add(path, f"{what}; expected {named}, separated by tabs", number)
