@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+import xstilts.study
 from xstilts.errors import UserError
 from xstilts.plan import Plan, Predict, Train, make_plan
 from xstilts.store import Store
-from xstilts.study import make_study
+from xstilts.study import make_study, presets
 
 STUDY: dict[str, Any] = {
     "name": "small",
@@ -98,6 +99,15 @@ def test_labels_of_the_data_size_the_head_and_decide_the_key(tmp_path: Path) -> 
         assert spec.train.task.labels == spec.dev.task.labels == spec.task.labels
         keys.append(key)
     assert keys[0] != keys[1]
+
+
+def test_a_preset_of_intermediate_tasks_leaves_target_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = {**presets()["quick"], "intermediate": {"mini-nli": {"batch_size": 3}}}
+    monkeypatch.setattr(xstilts.study, "presets", lambda: {"quick": preset})
+    specs = trainings(plan(recipes=["none", "mini-nli"], targets=[{"task": "mini-nli", "max_examples": 5}], seeds=[1]))
+    targets = [spec for spec in specs if spec.hyper.batch_size == 16]
+    # two encoders: each task trained alone, and after the intermediate one
+    assert len(targets) == 4 and len(specs) == 6
 
 
 def test_only_what_is_needed_is_missing(tmp_path: Path) -> None:

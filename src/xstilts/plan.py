@@ -190,9 +190,11 @@ class _Planner:
                 )
         return refs
 
-    def _training(self, task: Task, overrides: dict[str, Any]) -> tuple[DataRef, DataRef, Hyperparameters]:
+    def _training(
+        self, task: Task, overrides: dict[str, Any], intermediate: bool
+    ) -> tuple[DataRef, DataRef, Hyperparameters]:
         """The English data that a task is trained and selected on: the only data that training stages are given."""
-        hyper = self.study.hyperparameters(task, overrides)
+        hyper = self.study.hyperparameters(task, overrides, intermediate=intermediate)
         train = self._ref(task, "train", "en", "train", hyper.max_train_examples)
         dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples)
         return self._clean(train), self._clean(dev), hyper
@@ -206,8 +208,8 @@ class _Planner:
     def _check_overlap(self) -> None:
         """No text or id that is trained or selected on may stand in data that is evaluated on."""
         refs: dict[DataRef, None] = {}
-        for task, overrides in self._trained_tasks():
-            refs |= dict.fromkeys(self._training(task, overrides)[:2])
+        for task, overrides, intermediate in self._trained_tasks():
+            refs |= dict.fromkeys(self._training(task, overrides, intermediate)[:2])
         evaluated = [
             overlap.Evaluation(ref.task.name, ref.language, examples(ref))
             for sets in self.evaluation.values()
@@ -233,15 +235,15 @@ class _Planner:
                 f"they overlap with evaluation data ({found[0]}{others})."
             )
 
-    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any]]]:
-        """Each task that is trained on, with the overrides of its hyper-parameters."""
+    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any], bool]]:
+        """Each task that is trained on, with the overrides of its hyper-parameters, and whether as an intermediate."""
         for recipe in self.study.recipes:
             if recipe.task:
-                yield self._task(recipe.task), recipe.training
+                yield self._task(recipe.task), recipe.training, True
         for target in self.study.targets:
             training_task = self._task(target.task).training_task
             if training_task:
-                yield self._task(training_task), target.training
+                yield self._task(training_task), target.training, False
 
     # -- stages -------------------------------------------------------------------------------------------------
 
@@ -259,9 +261,10 @@ class _Planner:
         return [encoder.source, encoder.init, self.facts[encoder].layers, self.facts[encoder].digest]
 
     def _train(
-        self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str
-    ) -> str:
-        train, dev, hyper = self._training(task, overrides)
+        self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str,
+        *, intermediate: bool,
+    ) -> str:  # fmt: skip
+        train, dev, hyper = self._training(task, overrides, intermediate)
         tokens = cost.estimate_tokens(examples(train), hyper.max_length)
         length = min(hyper.max_length, tokens / max(1, len(examples(train))))
         flops = hyper.epochs * cost.flops(self.facts[encoder], tokens, length, training=True)
@@ -280,12 +283,14 @@ class _Planner:
         intermediate = None
         if recipe.task:
             label = f"{where}: train {recipe.name}"
-            intermediate = self._train(encoder, self._task(recipe.task), recipe.training, seed, None, label)
+            intermediate = self._train(
+                encoder, self._task(recipe.task), recipe.training, seed, None, label, intermediate=True
+            )
         model = intermediate
         if task.training_task:
             trained = self._task(task.training_task)
             label = f"{where}: {recipe.name} → train {trained.name}"
-            model = self._train(encoder, trained, target.training, seed, intermediate, label)
+            model = self._train(encoder, trained, target.training, seed, intermediate, label, intermediate=False)
 
         sets = self.evaluation[target.task]
         hyper = self.study.hyperparameters(self._task(task.training_task or task.name), target.training)
