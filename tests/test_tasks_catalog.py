@@ -87,6 +87,20 @@ def test_labels_are_those_of_the_benchmark() -> None:
     assert catalog["xnli"].labels == ("contradiction", "entailment", "neutral")
 
 
+def test_counts_are_of_a_split_or_of_a_language() -> None:
+    catalog = builtin_catalog()
+    assert [catalog["xnli"].count("test", code) for code in ("de", "sw")] == [5010, 5010]
+    assert [catalog["tatoeba"].count("test", code) for code in ("de", "sw")] == [1000, 390]
+    assert [catalog["tydiqa"].count("train", code) for code in ("en", "te")] == [3696, None]
+    assert catalog["xnli"].count("train", "en") is None
+
+
+def test_anli_plus_has_the_examples_of_its_parts() -> None:
+    """Claim C16 of the literature, and the arithmetic behind the count of SNLI."""
+    plus = builtin_catalog()["anli_plus"]
+    assert plus.count("train", "en") == 1_104_934 == sum(part.count("train", "en") or 0 for part in plus.parts)
+
+
 @pytest.mark.parametrize(
     ("name", "sources"),
     [
@@ -146,6 +160,8 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
         ("licence: mine\n", "", "licence: Field required"),
         ("files:", "of: [mnli]\nfiles:", "an entry has `files` (and `also`, other layouts of them), or `of`"),
+        ("licence:", "counts: {train: {de: 7}}\nlicence:", "`counts` has languages that the task does not: de"),
+        ("licence:", "counts: {trian: 7}\nlicence:", "counts.trian"),
         ("labels: [a, b]", "labels_from_data: true", "`labels_from_data` is for tagging, in place of `labels`"),
         ("name: mine", "name: [", "not valid YAML"),
     ],

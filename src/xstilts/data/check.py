@@ -33,6 +33,7 @@ class Checked:
     what: str  # e.g. "xquad test de", or the layout
     examples: int
     gold: int  # how many of them have gold
+    expected: int | None = None  # how many the whole official split has, where the catalog says it
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Report:
             files = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0]} and {len(one.paths) - 1} more"
             without = one.examples - one.gold
             gold = "" if not without else ", without gold" if not one.gold else f", {without:,} without gold"
-            told.append(f"{files}: {one.what}, {count(one.examples, 'example')}{gold}")
+            of = "" if one.expected is None else f"{one.examples:,} of "
+            told.append(f"{files}: {one.what}, {of}{count(one.expected or one.examples, 'example')}{gold}")
         by_folder: dict[Path, list[str]] = {}
         for path in self.not_recognised:
             by_folder.setdefault(path.parent, []).append(path.name)
@@ -78,13 +80,18 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     seen: set[Path] = set()
     # what was read: XTREME's folders end as the official ones do, so that two layouts find the same files
     done: set[tuple[str, Split, str, tuple[Path, ...]]] = set()
-    for task, split, language, source in _recognised(files, builtin_catalog() if catalog is None else catalog):
+    by_split: dict[tuple[str, Split, str], Checked] = {}  # in the layout that a run would take
+    catalog = builtin_catalog() if catalog is None else catalog
+    for task, split, language, source in _recognised(files, catalog):
         if (task.name, split, language, source.paths) in done:
             continue
         done.add((task.name, split, language, source.paths))
         examples = read(source, problems)
         seen.update(source.paths, [source.gold] if source.gold else [])
-        checked.append(_checked(source, f"{task.name} {split} {language}", examples))
+        one = _checked(source, f"{task.name} {split} {language}", examples, task.count(split, language))
+        checked.append(one)
+        by_split.setdefault((task.name, split, language), one)
+    checked += _united(catalog, by_split)
     rest = [file for file in files if file not in seen]
     if path.is_file() and rest and (guess := _by_layout(path, problems)) is not None:
         checked.append(_checked(guess, f"layout {guess.layout.reader}", read(guess, problems)))
@@ -95,8 +102,25 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     return Report(tuple(checked), tuple(found), tuple(rest))
 
 
-def _checked(source: Source, what: str, examples: list[Example]) -> Checked:
-    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)))
+def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:
+    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)), expected)
+
+
+def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -> Iterator[Checked]:
+    """The tasks that unite others, of which all parts are there."""
+    for task in catalog:
+        for split in SPLITS:
+            for language in task.languages if task.parts else ():
+                parts = [by_split.get((part.name, split, language)) for part in task.parts]
+                there = [part for part in parts if part is not None]
+                if len(there) == len(parts):
+                    yield Checked(
+                        tuple(path for part in there for path in part.paths),
+                        f"{task.name} {split} {language}",
+                        sum(part.examples for part in there),
+                        sum(part.gold for part in there),
+                        task.count(split, language),
+                    )
 
 
 def _has_gold(example: Example) -> bool:

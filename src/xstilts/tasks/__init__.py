@@ -90,6 +90,9 @@ class Task(BaseModel):
     )
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    counts: dict[Split, int | dict[str, int]] = Field(
+        {}, description="examples that the whole official split has; by language, `*` for all others, where they differ"
+    )
     licence: str
     citation: str
     url: str = ""
@@ -104,6 +107,13 @@ class Task(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _counts_fit_the_languages(self) -> Task:
+        counted = {language for known in self.counts.values() if isinstance(known, dict) for language in known}
+        if strangers := sorted(counted - {*self.languages, "*"}):
+            raise ValueError(f"`counts` has languages that the task does not: {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
     def _has_data(self) -> Task:
         if bool(self.of) == (self.files is not None) or (self.also and self.files is None):
             raise ValueError("an entry has `files` (and `also`, other layouts of them), or `of`, the tasks it unites")
@@ -112,6 +122,11 @@ class Task(BaseModel):
     @property
     def layouts(self) -> tuple[Files, ...]:
         return (self.files, *self.also) if self.files else ()
+
+    def count(self, split: Split, language: str) -> int | None:
+        """How many examples the whole official split has in a language; None where the entry does not say."""
+        known = self.counts.get(split)
+        return known.get(language, known.get("*")) if isinstance(known, dict) else known
 
     @property
     def training_task(self) -> str | None:
