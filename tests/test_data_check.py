@@ -116,6 +116,7 @@ def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
         ),
         ("mine.tsv", "a\tb\t0\nc\td\t1\n", "layout tsv"),
         ("tagged.tsv", "a\tX\n\nb\tY\n", "layout tokens"),
+        ("notes.csv", "context,statement,gold_label,uid\na,b,e,1\n", "layout csv"),
         (
             "cosmos.csv",
             "id,context,question,answer0,answer1,answer2,answer3,label\n1,a,b,c,d,e,f,0\n",

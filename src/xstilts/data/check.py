@@ -202,6 +202,9 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
         case ".conllu" | ".conllu.gz":
             return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
         case ".csv":
+            if ",statement," in next((line for _, line in lines(path, Problems(collect=True))), ""):
+                anli = builtin_catalog()["anli"]
+                return Source((path,), anli.layouts[1], "", anli.labels)
             return Source((path,), Files(reader="cosmosqa"), "")
         case ".jsonl":
             first = next((line for _, line in lines(path, Problems(collect=True))), "")
