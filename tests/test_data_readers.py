@@ -306,6 +306,12 @@ def test_tsv_takes_gold_from_a_file_beside(tmp_path: Path) -> None:
     assert found == ["gold.txt: 2 labels for 1 row of file; one label a row"]
 
 
+def test_pairs_json_knows_labels_by_other_names(tmp_path: Path) -> None:
+    document = {n: {"text_a": "a", "text_b": "b", "label": label} for n, label in enumerate(("c", "-", "n"))}
+    examples, _ = read_text("pairs_json", json.dumps(document), tmp_path, label_names=LETTERS)
+    assert [(e.id, e.label) for e in examples] == [("0", "contradiction"), ("2", "neutral")]  # type: ignore[union-attr]
+
+
 def test_a_byte_order_mark_and_quotes_are_no_part_of_the_layout(tmp_path: Path) -> None:
     (example,), _ = read_text(
         "tsv", '\ufeff"Wir\tsind"\tneutral\r\n', tmp_path, columns=("premise", "hypothesis", "label")

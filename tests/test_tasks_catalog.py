@@ -133,6 +133,9 @@ citation: mine
 """
 
 
+TABLE = "reader: tsv, train: mine.tsv, columns: [premise, label]"
+
+
 def entry(tmp_path: Path, old: str = "", new: str = "") -> Task:
     path = tmp_path / "mine.yaml"
     path.write_text(ENTRY.replace(old, new))
@@ -160,6 +163,8 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
         ("licence: mine\n", "", "licence: Field required"),
         ("files:", "of: [mnli]\nfiles:", "an entry has `files` (and `also`, other layouts of them), or `of`"),
+        (TABLE, "reader: conllu, train: a, skip_short: true", "`skip_short` is for the reader tsv, not for conllu"),
+        (TABLE, "reader: conllu, train: a, label_names: {c: a}", "`label_names` is for the readers tsv, jsonl, csv,"),
         ("licence:", "counts: {train: {de: 7}}\nlicence:", "`counts` has languages that the task does not: de"),
         ("licence:", "counts: {trian: 7}\nlicence:", "counts.trian"),
         ("labels: [a, b]", "labels_from_data: true", "`labels_from_data` is for tagging, in place of `labels`"),

@@ -23,6 +23,9 @@ TABLES = {
     "csv": ("id", "premise", "hypothesis", "label"),
 }
 
+#: Readers of texts to classify, which read labels under other names too.
+PAIRS = (*TABLES, "pairs_json", "aligned")
+
 
 class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
@@ -62,6 +65,10 @@ class Files(BaseModel):
             raise ValueError("`columns` must name a premise (the text, or the first of two)")
         if self.columns and self.reader != "tsv" and not isinstance(self.columns, dict):
             raise ValueError(f"`columns` must go by name for the reader {self.reader}, as {{premise: NAME}}")
+        if self.label_names and self.reader not in PAIRS:
+            raise ValueError(f"`label_names` is for the readers {', '.join(PAIRS)}, not for {self.reader}")
+        if self.skip_short and self.reader != "tsv":
+            raise ValueError(f"`skip_short` is for the reader tsv, not for {self.reader}")
         return self
 
     @property

@@ -171,7 +171,8 @@ def read_pairs_json(source: Source, problems: Problems) -> Iterator[Classificati
         for id, row in document.items():
             match row:
                 case {"text_a": str(premise), "text_b": str(hypothesis), "label": str(label)}:
-                    source.check_labels([label], path, None, problems)
-                    yield ClassificationExample(id, premise, hypothesis, label)
+                    if (own := source.label(label)) is not None:
+                        source.check_labels([own], path, None, problems)
+                        yield ClassificationExample(id, premise, hypothesis, own)
                 case _:
                     problems.add(path, f"{id!r}: not {{text_a, text_b, label}}, all three texts; mend the entry")
