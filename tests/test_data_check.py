@@ -42,13 +42,13 @@ def test_a_folder_is_read_whole_and_all_its_faults_told(folder: Path) -> None:
     report = check(folder)
     assert not report.ok
     assert [line.removeprefix(f"{folder}/") for line in report.lines()] == [
-        "panx/dev-de.tsv: panx dev de, 1 example",
-        "panx/dev-sw.tsv: panx dev sw, 1 example",
+        "panx/dev-de.tsv: panx dev de, 1 of 10,000 examples",
+        "panx/dev-sw.tsv: panx dev sw, 1 of 1,000 examples",
         "panx/test-de.tsv: panx test de, 1 example, without gold",
-        "tatoeba/tatoeba.cmn-eng.cmn and 1 more: tatoeba test zh, 1 example",
-        "xnli/test-de.tsv: xnli test de, 1 example",
-        "xquad/xquad.de.json: xquad test de, 1 example",
-        "xquad/xquad.ru.json: xquad test ru, 1 example",
+        "tatoeba/tatoeba.cmn-eng.cmn and 1 more: tatoeba test zh, 1 of 1,000 examples",
+        "xnli/test-de.tsv: xnli test de, 1 of 5,010 examples",
+        "xquad/xquad.de.json: xquad test de, 1 of 1,190 examples",
+        "xquad/xquad.ru.json: xquad test ru, 1 of 1,190 examples",
         "notes: not recognised: README.md",
         "panx/dev-sw.tsv:2: label 'B-LOK' is not in the label set; did you mean 'B-LOC'?",
         "panx/dev-sw.tsv:3: 1 column, not 2 as before; separate by one tab",
@@ -65,6 +65,29 @@ def test_a_part_of_a_folder_and_one_file_are_recognised_alike(folder: Path) -> N
     assert report.ok and report.checked[0].gold == 1  # the gold file beside it is found
 
 
+def test_pairs_of_languages_are_recognised_and_no_file_is_read_twice(tmp_path: Path) -> None:
+    for pair in ("de-question-de", "de-question-en", "de-question-sw"):
+        write(tmp_path / "mlqa" / "MLQA_V1" / "test" / f"test-context-{pair}.json", squad())
+    report = check(tmp_path)
+    assert report.ok and [one.what for one in report.checked] == ["mlqa-cross test de-en", "mlqa test de"]
+    assert [path.name for path in report.not_recognised] == ["test-context-de-question-sw.json"]
+
+
+def test_a_task_that_unites_others_is_counted_where_all_are_there(tmp_path: Path) -> None:
+    """A part of the official data is a note, no fault; of two layouts of a part, the first counts, as in a run."""
+    pairs = json.dumps({str(n): {"text_a": f"{n}", "text_b": "b", "label": "neutral"} for n in range(3)})
+    row = json.dumps({"uid": "u", "context": "a", "hypothesis": "b", "label": "e"})
+    write(tmp_path / "mnli" / "train.json", pairs)
+    write(tmp_path / "snli" / "train.json", pairs)
+    for name, text in (("s1", "a\n"), ("s2", "b\n"), ("labels", "neutral\n")):
+        write(tmp_path / "snli" / f"{name}.train", text)
+    assert not [one for one in check(tmp_path).checked if one.what.startswith("anli_plus")]
+    write(tmp_path / "anli_v1.0" / "R1" / "train.jsonl", row)
+    report = check(tmp_path)
+    assert report.ok
+    assert report.lines()[-1].endswith("train.jsonl and 2 more: anli_plus train en, 7 of 1,104,934 examples")
+
+
 def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
     (folder / "xnli" / "test-labels.txt").unlink()
     (problem,) = check(folder / "xnli").problems
@@ -78,6 +101,13 @@ def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
         ("pairs.json", '{"0": {"text_a": "a", "text_b": "b", "label": "x"}}', "layout pairs_json"),
         ("mine.conllu", "1\tJa\tja\tINTJ\t_\t_\t0\troot\t_\t_\n", "layout conllu"),
         ("mine.jsonl", '{"query": "q", "choices": ["a", "b"], "gold": 0}', "layout choices"),
+        (
+            "pairs.jsonl",
+            '{"gold_label": "-", "sentence1": "a", "sentence2": "b"}\n'
+            '{"gold_label": "neutral", "sentence1": "a", "sentence2": "b"}',
+            "layout jsonl",
+        ),
+        ("adversarial.jsonl", '{"uid": "1", "context": "a", "hypothesis": "b", "label": "e"}', "layout jsonl"),
         ("swag.jsonl", '{"ind": 1, "ctx_a": "a", "ctx_b": "b", "endings": ["c", "d"], "label": 0}', "layout hellaswag"),
         (
             "csqa.jsonl",
@@ -86,6 +116,7 @@ def test_a_file_without_gold_beside_it_is_a_fault(folder: Path) -> None:
         ),
         ("mine.tsv", "a\tb\t0\nc\td\t1\n", "layout tsv"),
         ("tagged.tsv", "a\tX\n\nb\tY\n", "layout tokens"),
+        ("notes.csv", "context,statement,gold_label,uid\na,b,e,1\n", "layout csv"),
         (
             "cosmos.csv",
             "id,context,question,answer0,answer1,answer2,answer3,label\n1,a,b,c,d,e,f,0\n",
@@ -118,6 +149,11 @@ def test_the_real_files_are_sound(real_data: Path) -> None:
     assert report.problems == ()
     counts = {one.what: one.examples for one in report.checked}
     assert counts["squad train en"] == 11877 and counts["xquad test zh"] == 1190 and counts["tatoeba test tr"] == 1000
+    whole = {one.what for one in report.checked if one.examples == one.expected}
+    assert whole >= {"snli test en", "commonsenseqa train en", "cosmosqa dev en", "mlqa dev ar", "tydiqa train ko"}
+    assert whole >= {"xnli test sw", "panx dev sw", "udpos train en", "udpos test ru", "pud test th", "xquad test hi"}
+    assert "tatoeba test zh" in whole and not whole & {"squad train en", "mnli train en", "panx dev de"}
+    assert all(one.examples <= one.expected for one in report.checked if one.expected is not None)
 
 
 def test_a_folder_in_which_nothing_is_recognised_is_no_success(tmp_path: Path) -> None:

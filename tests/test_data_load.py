@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import xstilts.data
-from xstilts.data import available, cap, fingerprint, load
-from xstilts.data.examples import ClassificationExample, SpanExample
+from xstilts.data import available, cap, fingerprint, labelled, load
+from xstilts.data.examples import ClassificationExample, SpanExample, TaggingExample
 from xstilts.data.load import cut
 from xstilts.errors import UserError
-from xstilts.tasks import Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
 
 
 def task(name: str, /, **changes: Any) -> Task:
@@ -207,6 +207,9 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
         ("mnli", "train", "en", 8999),
         ("mnli", "dev", "en", 1000),
         ("snli", "train", "en", 8999),
+        ("snli", "dev", "en", 1000),
+        ("snli", "test", "en", 9824),
+        ("anli", "dev", "en", 3198),
         ("qqp", "train", "en", 8999),
         ("commonsenseqa", "train", "en", 9741),
         ("commonsenseqa", "dev", "en", 1221),
@@ -214,6 +217,9 @@ def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None
         ("hellaswag", "dev", "en", 1000),
         ("xnli", "dev", "en", 2490),
         ("xnli", "test", "sw", 5010),
+        ("mlqa", "dev", "en", 1148),
+        ("mlqa", "dev", "ar", 517),
+        ("mlqa", "dev", "zh", 504),
         ("pawsx", "dev", "zh", 2000),
         ("pawsx", "test", "de", 2000),
         ("panx", "train", "en", 20000),
@@ -275,9 +281,180 @@ def test_the_layouts_of_commonsenseqa_agree(real_data: Path) -> None:
     assert hub[0].id == "1afa02df02c908a558b4036e80242fac" and plain[0].id == "1"
 
 
+def test_the_rounds_of_anli_are_one(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        folder = tmp_path / "anli_v1.0" / f"R{number}"
+        folder.mkdir(parents=True)
+        row = {"uid": f"u{number}", "context": "a", "hypothesis": f"b{number}", "label": "cen"[number - 1]}
+        (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / "dev.jsonl").write_text(json.dumps({**row, "uid": f"d{number}"}) + "\n")
+    assert load(task("anli"), "train", "en", tmp_path) == [
+        ClassificationExample("u1", "a", "b1", "contradiction"),
+        ClassificationExample("u2", "a", "b2", "entailment"),
+        ClassificationExample("u3", "a", "b3", "neutral"),
+    ]
+    assert [example.id for example in load(task("anli"), "dev", "en", tmp_path)] == ["d1", "d2", "d3"]
+
+
+def write_pairs(path: Path, rows: int, label: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pairs = {n: {"text_a": f"{path.parent.name} {n}", "text_b": "b", "label": label} for n in range(rows)}
+    path.write_text(json.dumps(pairs))
+
+
+def united(*names: str, **changes: Any) -> Task:
+    """A task that unites ``names``, as the catalog completes it."""
+    plus = Task(**{**task("anli_plus").model_dump(exclude={"parts"}), "name": "united", "of": names, **changes})
+    return Catalog([*builtin_catalog(), plus])["united"]
+
+
+@pytest.mark.parametrize("folder_name", ["MLQA_V1", "mlqa/MLQA_V1", "mlqa"])
+def test_a_pair_of_languages_is_of_the_passage_and_of_the_question(folder_name: str, tmp_path: Path) -> None:
+    for pair in (("de", "de"), ("de", "en"), ("zh", "hi")):
+        write_squad(tmp_path / folder_name / "test" / "test-context-{}-question-{}.json".format(*pair), 2)
+    assert available(task("mlqa"), "test", tmp_path) == ("de",)
+    assert available(task("mlqa-cross"), "test", tmp_path) == ("de-en", "zh-hi")
+    assert len(load(task("mlqa-cross"), "test", "zh-hi", tmp_path)) == 6
+    with pytest.raises(UserError, match=r"no MLQA_V1/test/test-context-en-question-de\.json nor .* \(mlqa-cross test,"):
+        load(task("mlqa-cross"), "test", "en-de", tmp_path)
+
+
+def test_the_official_file_of_tydiqa_gives_a_language_its_own_questions(tmp_path: Path) -> None:
+    path = tmp_path / "tydiqa" / "tydiqa-goldp-v1.1-train.json"
+    write_squad(path, 12, questions=2)
+    document = json.loads(path.read_text())
+    for number, paragraph in enumerate(document["data"][0]["paragraphs"]):
+        for row in paragraph["qas"]:
+            row["id"] = f"{('english', 'korean', 'telugu')[number % 3]}-{row['id']}"
+    path.write_text(json.dumps(document))
+    assert available(task("tydiqa"), "train", tmp_path) == task("tydiqa").languages
+    train, dev = (load(task("tydiqa"), split, "en", tmp_path) for split in ("train", "dev"))
+    assert len(train + dev) == 8 and all(example.id.startswith("english-") for example in train + dev)
+    assert fingerprint(task("tydiqa"), "train", "en", tmp_path) != fingerprint(task("tydiqa"), "train", "ko", tmp_path)
+    with pytest.raises(UserError, match="or holds none of language 'sw'"):
+        load(task("tydiqa"), "train", "sw", tmp_path)
+
+
+def test_mnli_is_read_as_published_in_each_of_its_places(tmp_path: Path) -> None:
+    (tmp_path / "XNLI-MT-1.0" / "multinli").mkdir(parents=True)
+    (tmp_path / "XNLI-MT-1.0" / "multinli" / "multinli.train.en.tsv").write_text(
+        "premise\thypo\tlabel\na\tb\tcontradictory\nc\td\tneutral\n"
+    )
+    assert load(task("mnli"), "train", "en", tmp_path) == [
+        ClassificationExample("1", "a", "b", "contradiction"),
+        ClassificationExample("2", "c", "d", "neutral"),
+    ]
+    (tmp_path / "multinli_1.0").mkdir()
+    rows = [{"gold_label": label, "sentence1": "a", "sentence2": label} for label in ("-", "entailment")]
+    for split in ("train", "dev_matched"):
+        path = tmp_path / "multinli_1.0" / f"multinli_1.0_{split}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for split in ("train", "dev"):
+        assert load(task("mnli"), split, "en", tmp_path) == [
+            ClassificationExample("2", "a", "entailment", "entailment")
+        ]
+
+
+def test_glues_qqp_leaves_out_questions_with_line_breaks(tmp_path: Path) -> None:
+    (tmp_path / "QQP").mkdir()
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+    (tmp_path / "QQP" / "train.tsv").write_text(f"{header}1\t2\t3\ta\tb\t1\n4\t5\t6\tc\nor\td\t0\n7\t8\t9\te\tf\t0\n")
+    assert load(task("qqp"), "train", "en", tmp_path) == [
+        ClassificationExample("1", "a", "b", "1"),
+        ClassificationExample("2", "e", "f", "0"),
+    ]
+    (tmp_path / "QQP" / "dev.tsv").write_text(f"{header}1\t2\t3\ta\tb\t1\t1\n")
+    with pytest.raises(UserError, match=r"dev\.tsv:2: 7 columns; expected 6 columns, separated by tabs"):
+        load(task("qqp"), "dev", "en", tmp_path)
+
+
+def test_pud_is_found_among_the_treebanks(tmp_path: Path) -> None:
+    path = tmp_path / "ud-treebanks-v2.5" / "UD_German-PUD" / "de_pud-ud-test.conllu"
+    path.parent.mkdir(parents=True)
+    path.write_text("1\tJa\tja\tINTJ\t_\t_\t0\troot\t_\t_\n")
+    assert available(task("pud"), "test", tmp_path) == ("de",)
+
+
+def test_a_task_may_unite_others(tmp_path: Path) -> None:
+    for name, rows, label in (("mnli", 4, "neutral"), ("snli", 3, "entailment")):
+        write_pairs(tmp_path / name / "train.json", rows, label)
+        write_pairs(tmp_path / name / "dev.json", rows - 2, label)
+    both = united("mnli", "snli")
+    train = load(both, "train", "en", tmp_path)
+    assert [example.id for example in train] == ["mnli-0", "mnli-1", "mnli-2", "mnli-3", "snli-0", "snli-1", "snli-2"]
+    assert train[0] == ClassificationExample("mnli-0", "mnli 0", "b", "neutral")
+    assert train[-1] == ClassificationExample("snli-2", "snli 2", "b", "entailment")
+    assert [example.id for example in load(both, "dev", "en", tmp_path)] == ["mnli-0", "mnli-1", "snli-0"]
+    assert both.training_task == "united" and available(both, "train", tmp_path) == ("en",)
+    before = fingerprint(both, "train", "en", tmp_path)
+    assert fingerprint(united("snli", "mnli"), "train", "en", tmp_path) != before
+    write_pairs(tmp_path / "snli" / "train.json", 4, "neutral")
+    assert fingerprint(both, "train", "en", tmp_path) != before
+
+
+def test_a_part_that_is_missing_is_told(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "mnli" / "train.json", 4, "neutral")
+    assert available(united("mnli", "snli"), "train", tmp_path) == ()
+    with pytest.raises(UserError, match=r"no snli_1\.0/snli_1\.0_train\.jsonl nor .* \(snli train, en\); get it from"):
+        load(united("mnli", "snli"), "train", "en", tmp_path)
+
+
+def test_each_part_without_dev_files_is_cut_for_itself(tmp_path: Path) -> None:
+    for name in ("squad_v1.1/train-v1.1.json", "squad_v2.0/train-v2.0.json"):
+        write_squad(tmp_path / name, 20)
+    both = united("squad", "squad_v2", format="span", labels=(), unanswerable=True)
+    train, dev = (load(both, split, "en", tmp_path) for split in ("train", "dev"))
+    assert (len(train), len(dev)) == (2 * 54, 2 * 6)
+    assert len({example.id for example in train + dev}) == 120
+
+
+def test_labels_may_be_those_of_the_english_train_and_dev_files(tmp_path: Path) -> None:
+    (tmp_path / "ccg").mkdir()
+    (tmp_path / "ccg" / "train.tsv").write_text("He\tNP\nsleeps\tS\\NP\n")
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\tS/NP\n")
+    assert labelled(task("panx"), tmp_path) == task("panx")
+    ccg = labelled(task("ccg"), tmp_path)
+    assert ccg.labels == ("NP", "S/NP", "S\\NP")
+    assert [load(ccg, split, "en", tmp_path) for split in ("train", "dev")] == [
+        [TaggingExample("1", ("He", "sleeps"), ("NP", "S\\NP"))],
+        [TaggingExample("1", ("Sleep",), ("S/NP",))],
+    ]
+    before = fingerprint(ccg, "train", "en", tmp_path)
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\tS\n")
+    assert fingerprint(labelled(task("ccg"), tmp_path), "train", "en", tmp_path) != before
+    (tmp_path / "ccg" / "dev.tsv").write_text("Sleep\n")
+    with pytest.raises(UserError, match=r"dev\.tsv:1: no tags; expected token and tag, separated by a tab"):
+        labelled(task("ccg"), tmp_path)
+    with pytest.raises(UserError, match=r"no ccg/train\.tsv nor ccg/wsj02-21\.stagged \(ccg train, en\)"):
+        labelled(task("ccg"), tmp_path / "ccg")
+
+
+@pytest.mark.realdata
+def test_anlis_annotations_hold_the_dev_sets(real_data: Path) -> None:
+    dev = load(task("anli"), "dev", "en", real_data)
+    assert {example.label for example in dev if isinstance(example, ClassificationExample)} == set(task("anli").labels)
+    assert dev[0].id == "bf628cf5-6948-4595-a6d0-daf99beb47b9"
+    assert isinstance(dev[0], ClassificationExample) and dev[0].label == "contradiction"
+    assert dev[0].hypothesis == "Form and meaning are the only aspects of language linguistics is concerned with."
+
+
+@pytest.mark.realdata
+def test_the_aligned_files_of_snli_are_its_dev_and_test_sets(real_data: Path) -> None:
+    lined = task("snli", files=task("snli").also[1], also=())
+    dev, test = (load(lined, split, "en", real_data) for split in ("dev", "test"))
+    assert (len(dev), len(test)) == (9842, 9824)
+    assert dev[0] == ClassificationExample(
+        "1",
+        "Two women are embracing while holding to go packages .",
+        "The sisters are hugging goodbye while holding to go packages after just eating lunch .",
+        "neutral",
+    )
+
+
 @pytest.mark.realdata
 def test_glue_columns_go_by_name(real_data: Path) -> None:
     mnli = task("mnli")
+    assert mnli.files is not None
     files = mnli.files.model_copy(
         update={"train": "mnli/k-shot/16-13/train.tsv", "dev": "mnli/k-shot/16-13/dev_matched.tsv"}
     )
@@ -289,6 +466,16 @@ def test_glue_columns_go_by_name(real_data: Path) -> None:
         "Rate cases make price caps sound more attractive.",
         "entailment",
     )
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("sample", ["16-13", "16-21", "16-42", "16-87", "16-100"])
+def test_glues_files_of_qqp_go_by_name(sample: str, real_data: Path) -> None:
+    qqp = task("qqp")
+    assert qqp.files is not None
+    update = {"train": f"qqp/k-shot/{sample}/train.tsv", "dev": f"qqp/k-shot/{sample}/dev.tsv"}
+    few = qqp.model_copy(update={"files": qqp.files.model_copy(update=update)})
+    assert [len(load(few, split, "en", real_data)) for split in ("train", "dev")] == [32, 32]
 
 
 @pytest.mark.realdata

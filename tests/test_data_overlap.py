@@ -12,6 +12,7 @@ from xstilts.data.examples import (
     Answer,
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -47,6 +48,14 @@ def test_ids_compare_across_languages_and_texts_within_one() -> None:
     assert str(overlap) == (
         "squad dev and xquad (en) share 2 of 2 examples (1 by id, 1 by text: 1 passage), the first a1 (id)"
     )
+
+
+def test_of_a_pair_of_languages_the_passage_is_in_the_first_and_the_question_in_the_second() -> None:
+    asked = [span("x", PASSAGE, TRAIN[1].question), span("y", TRAIN[0].context, "Wo steht der Dom zu Köln denn?")]
+    (overlap,) = find([Training("squad", "train", TRAIN)], [Evaluation("mlqa-cross", "de-en", asked)])
+    assert (overlap.examples, overlap.texts) == (1, {"question": 1})
+    (overlap,) = find([Training("squad", "train", TRAIN)], [Evaluation("mlqa-cross", "en-de", asked)])
+    assert (overlap.examples, overlap.texts) == (1, {"passage": 1})
 
 
 def test_row_numbers_are_no_ids() -> None:
@@ -103,6 +112,11 @@ def test_vowel_signs_are_no_punctuation() -> None:
             MultipleChoiceExample("1", "He", ("sat.", "ran."), 0),
             MultipleChoiceExample("7", "He", ("ran.", "sat."), 1),
             "prompt",
+        ),
+        (
+            TaggingExample("1", ("There", "are", "no", "jobs", "in", "this", "country"), None),
+            MiningExample("7", "There are no jobs in this country.", True, None),
+            "sentence",
         ),
         (
             TaggingExample("1", ("I", "really", "do", "n't", "think", "so", "."), None),

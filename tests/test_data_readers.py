@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.data.examples import Answer, Example, SpanExample, TaggingExample
+from xstilts.data.examples import Answer, Example, MiningExample, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
 from xstilts.errors import UserError
-from xstilts.tasks import Files
+from xstilts.tasks import TABLES, Files
 
 NLI = ("contradiction", "entailment", "neutral")
 # Anything but the separators, lone surrogates (not UTF-8) and the byte order mark; U+2028, U+0085 and the like stay in.
@@ -25,6 +25,7 @@ TEXT = st.text(
     st.characters(blacklist_categories=("Cs",), blacklist_characters="\t\n\r\ufeff"), min_size=1, max_size=12
 )
 SENTENCE = TEXT.filter(lambda text: bool(text.strip()))
+SPACED = TEXT.filter(lambda text: bool(text.strip(" ")))
 few = settings(max_examples=40, deadline=None)
 
 
@@ -33,9 +34,11 @@ def read_text(
 ) -> tuple[list[Example], list[str]]:
     path = tmp_path / name
     path.write_bytes(text.encode())
-    layout = Files(reader=reader, columns=kwargs.pop("columns", ()), header=kwargs.pop("header", False))
+    given = {name: kwargs.pop(name) for name in ("columns", "header", "label_names") if name in kwargs}
+    layout = Files(reader=reader, **given)
     problems = Problems(collect=collect)
-    source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), kwargs.pop("gold", None))
+    told = {name: kwargs.pop(name) for name in ("gold", "open_labels") if name in kwargs}
+    source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), **told)
     assert not kwargs
     return read(source, problems), [line.removeprefix(f"{tmp_path}/") for line in problems.lines()]
 
@@ -93,6 +96,54 @@ def test_pairs_json_round_trip(folder: Path, rows: list[tuple[str, str, str]]) -
     examples, _ = read_text("pairs_json", json.dumps(document), folder)
     assert [(e.id, e.premise, e.hypothesis, e.label) for e in examples] == [  # type: ignore[union-attr]
         (str(n), *row) for n, row in enumerate(rows)
+    ]
+
+
+NAMED = {"id": "uid", "premise": "context", "hypothesis": "statement", "label": "gold"}
+LETTERS = {"c": "contradiction", "e": "entailment", "n": "neutral", "-": None}
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from([*LETTERS])), min_size=1, max_size=6))
+@few
+def test_jsonl_and_csv_round_trip_by_name(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Labels are the task's own afterwards, and rows without a majority label are passed over."""
+    rows.append(("a", "b", "n"))
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["gold", "uid", "context", "tags", "statement"])
+    lines = []
+    for number, (premise, hypothesis, label) in enumerate(rows, start=1):
+        table.writerow([label, f"u{number}", premise, "x", hypothesis])
+        lines.append({"uid": f"u{number}", "context": premise, "statement": hypothesis, "gold": label, "tags": []})
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    kept = [(n, p, h, LETTERS[label]) for n, (p, h, label) in enumerate(rows, start=1) if label != "-"]
+    nameless = {field: name for field, name in NAMED.items() if field != "id"}
+    for reader, content in (("jsonl", text), ("csv", out.getvalue())):
+        for columns, prefix in ((NAMED, "u"), (nameless, "")):
+            examples, _ = read_text(reader, content, folder, columns=columns, label_names=LETTERS)
+            assert [(e.id, e.premise, e.hypothesis, e.label) for e in examples] == [  # type: ignore[union-attr]
+                (f"{prefix}{n}", premise, hypothesis, label) for n, premise, hypothesis, label in kept
+            ]
+
+
+def aligned(folder: Path, *sides: str, collect: bool = False) -> tuple[list[Example], list[str]]:
+    """What three files s1, s2 and labels give, in the order in which a folder lists them."""
+    paths = tuple(folder / f"{name}.dev" for name in ("labels", "s1", "s2"))
+    for path, side in zip(paths, (sides[2], *sides[:2]), strict=True):
+        path.write_bytes(side.encode())
+    problems = Problems(collect=collect)
+    layout = Files(reader="aligned", label_names={"-": None})
+    examples = read(Source(paths, layout, "en", NLI), problems)
+    return examples, [line.removeprefix(f"{folder}/") for line in problems.lines()]
+
+
+@given(rows=st.lists(st.tuples(SPACED, SPACED, st.sampled_from([*NLI, "-"])), min_size=1, max_size=6))
+@few
+def test_aligned_round_trip(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    rows.append(("a", "b", "neutral"))
+    sides = ["".join(f"{row[side]} \n" for row in rows) for side in range(3)]  # e-SNLI ends lines with a space
+    assert [(e.id, e.premise, e.hypothesis, e.label) for e in aligned(folder, *sides)[0]] == [  # type: ignore[union-attr]
+        (str(n), row[0].strip(" "), row[1].strip(" "), row[2]) for n, row in enumerate(rows, start=1) if row[2] != "-"
     ]
 
 
@@ -179,6 +230,23 @@ def test_conllu_round_trip(folder: Path, sentences: list[list[tuple[str, str]]])
     assert read(source, Problems()) == expected
 
 
+WORD = TEXT.filter(lambda text: " " not in text)
+CATEGORY = st.sampled_from([r"(S[dcl]\NP)/NP", "N/N", "N", "."])
+
+
+@given(
+    sentences=st.lists(st.lists(st.tuples(WORD, CATEGORY), min_size=1, max_size=4), min_size=1, max_size=4),
+    remark=st.sampled_from(["", "# made from CCGbank\n\n"]),
+)
+@few
+def test_stagged_round_trip(folder: Path, sentences: list[list[tuple[str, str]]], remark: str) -> None:
+    text = remark + "\n".join(" ".join(f"{word}|NN|{tag}" for word, tag in rows) for rows in sentences)
+    assert read_text("stagged", text, folder, labels=(), open_labels=True)[0] == [
+        TaggingExample(str(n), tuple(word for word, _ in rows), tuple(tag for _, tag in rows))
+        for n, rows in enumerate(sentences, start=1)
+    ]
+
+
 @given(pairs=st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6))
 @few
 def test_tatoeba_round_trip(folder: Path, pairs: list[tuple[str, str]]) -> None:
@@ -236,6 +304,12 @@ def test_tsv_takes_gold_from_a_file_beside(tmp_path: Path) -> None:
     assert [e.label for e in read_text("tsv", "a\tb\nc\td\n", tmp_path, columns=pair)[0]] == [None, None]  # type: ignore[union-attr]
     found = problems_of("tsv", "a\tb\n", tmp_path, columns=pair, gold=gold)
     assert found == ["gold.txt: 2 labels for 1 row of file; one label a row"]
+
+
+def test_pairs_json_knows_labels_by_other_names(tmp_path: Path) -> None:
+    document = {n: {"text_a": "a", "text_b": "b", "label": label} for n, label in enumerate(("c", "-", "n"))}
+    examples, _ = read_text("pairs_json", json.dumps(document), tmp_path, label_names=LETTERS)
+    assert [(e.id, e.label) for e in examples] == [("0", "contradiction"), ("2", "neutral")]  # type: ignore[union-attr]
 
 
 def test_a_byte_order_mark_and_quotes_are_no_part_of_the_layout(tmp_path: Path) -> None:
@@ -324,6 +398,34 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
         ),
         ("pairs_json", "[]", {}, ['file: not an object of pairs; the layout is {"0": {text_a, text_b, label}}']),
         (
+            "jsonl",
+            '{"context": "a", "statement": "b", "gold": "n"}\n{"context": "a", "hypothesis": "b", "gold": "n"}\n[]\n'
+            '{"context": "a", "statement": "b", "gold": "x"}\n{"context": 1, "statement": "b", "gold": "n"}\n',
+            {"columns": {"premise": "context", "hypothesis": "statement", "label": "gold"}, "label_names": LETTERS},
+            [
+                "file:2: no text 'statement'; known: context, gold, hypothesis",
+                "file:3: not a JSON object; one object a line",
+                "file:4: label 'x' is not in the label set; known: contradiction, entailment, neutral",
+                "file:5: no text 'context'; known: gold, statement",
+            ],
+        ),
+        (
+            "csv",
+            'context,gold\n"a",c,d\n"a",no\n"a" b,e\n',
+            {"columns": {"premise": "context", "label": "gold"}, "label_names": LETTERS},
+            [
+                "file:2: 3 columns, not 2; quote texts with commas",
+                "file:3: label 'no' is not in the label set; known: contradiction, entailment, neutral",
+                "file:4: not valid CSV (',' expected after '\"'); mend the quotes",
+            ],
+        ),
+        (
+            "csv",
+            "context,label\na,e\n",
+            {"columns": {"premise": "context", "label": "gold"}},
+            ["file:1: no column 'gold' in the first row; expected context, gold"],
+        ),
+        (
             "choices",
             '{"query": "a", "choices": ["x", "y"], "gold": 2}\n{"query": 1}\n{',
             {},
@@ -369,6 +471,36 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
         ),
         ("tokens", "a\tb\tc\n", {}, ["file:1: 3 columns; expected token and tag, separated by a tab"]),
         (
+            "tokens",
+            "Mr.\nVinken\n\nis\n",
+            {"open_labels": True, "labels": ()},
+            ["file:1: no tags; expected token and tag, separated by a tab"],
+        ),
+        (
+            "tokens",
+            "Mr.\tN/N\nVinken\t\nis\t(S[dcl]\\NP) /NP\n",
+            {"open_labels": True, "labels": ()},
+            [
+                "file:2: label '' is not one word; mend it",
+                "file:3: label '(S[dcl]\\\\NP) /NP' is not one word; mend it",
+            ],
+        ),
+        (
+            "stagged",
+            "Mr.|NNP|N/N Vinken|N\nMr.|NNP|\n",
+            {"open_labels": True, "labels": ()},
+            [
+                "file:1: 'Vinken|N': not word|POS|supertag; all three, and spaces between",
+                "file:2: 'Mr.|NNP|': not word|POS|supertag; all three, and spaces between",
+            ],
+        ),
+        (
+            "stagged",
+            "Mr.|NNP|N\n",
+            {"labels": ("N/N", "S")},
+            ["file:1: label 'N' is not in the label set; known: N/N, S"],
+        ),
+        (
             "conllu",
             "1\tIn\n\n# only\n",
             {},
@@ -410,10 +542,11 @@ def test_invalid_utf8_is_told_by_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reader", sorted(READERS))
 def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
-    columns = ("premise", "label") if reader == "tsv" else ()
-    paths = (tmp_path / "no.xx", tmp_path / "no.eng") if reader == "tatoeba" else (tmp_path / "no.xx",)
-    with pytest.raises(UserError, match=r"no\.xx: no such file; check the data folder"):
-        read(Source(paths, Files(reader=reader, columns=columns), "de"), Problems())
+    columns = {"premise": "text"} if reader in TABLES else ()
+    several = {"tatoeba": "no.xx no.eng", "bucc": "no.xx no.en no.gold", "aligned": "labels.xx s1.xx s2.xx"}
+    names = several.get(reader, "no.xx").split()
+    with pytest.raises(UserError, match=r"\.xx: no such file; check the data folder"):
+        read(Source(tuple(tmp_path / name for name in names), Files(reader=reader, columns=columns), "de"), Problems())
 
 
 def test_a_broken_gz_is_told(tmp_path: Path) -> None:
@@ -433,6 +566,82 @@ def test_tatoeba_tells_lines_that_do_not_pair(tmp_path: Path) -> None:
         "t.deu-eng.deu: 3 lines, but t.deu-eng.eng has 2; fetch both again",
         "t.deu-eng.deu:2: an empty line; both files have one sentence a line",
     ]
+
+
+def test_aligned_tells_lines_that_do_not_go_together(tmp_path: Path) -> None:
+    found = aligned(tmp_path, "a\nb\n", "c\nd\n", "neutral\n", collect=True)
+    assert found == (
+        [],
+        ["labels.dev: 1 line, but s1.dev 2, s2.dev 2; lines must go together, fetch the three again"],
+    )
+    found = aligned(tmp_path, "a\n\nc\n", "d\ne\nf\n", "neutral\nneutral\nnuetral\n", collect=True)
+    assert found[1] == [
+        "s1.dev:2: an empty line; each of the three files has something on every line",
+        "labels.dev:3: label 'nuetral' is not in the label set; did you mean 'neutral'?",
+    ]
+    with pytest.raises(UserError, match=r"s1\.dev: not one of three files s1, s2 and labels; put the three beside"):
+        read(Source((tmp_path / "s1.dev", tmp_path / "s2.dev"), Files(reader="aligned"), "en", NLI), Problems())
+
+
+def bucc(folder: Path, foreign: str, english: str, gold: str | None) -> tuple[list[Example], list[str]]:
+    sides = {"de": foreign, "en": english, **({} if gold is None else {"gold": gold})}
+    for suffix, text in sides.items():
+        (folder / f"de-en.sample.{suffix}").write_bytes(text.encode())
+    paths = tuple(folder / f"de-en.sample.{suffix}" for suffix in sorted(sides))
+    problems = Problems(collect=True)
+    examples = read(Source(paths, Files(reader="bucc"), "de"), problems)
+    return examples, [line.removeprefix(f"{folder}/") for line in problems.lines()]
+
+
+@given(
+    foreign=st.lists(SENTENCE, min_size=1, max_size=5),
+    english=st.lists(SENTENCE, min_size=1, max_size=5),
+    chosen=st.data(),
+)
+@few
+def test_bucc_round_trip(folder: Path, foreign: list[str], english: list[str], chosen: Any) -> None:
+    pairs = chosen.draw(
+        st.lists(st.tuples(st.integers(0, len(foreign) - 1), st.integers(0, len(english) - 1)), unique=True)
+    )
+    sides = ["".join(f"{code}-{n}\t{text}\n" for n, text in enumerate(side)) for code, side in
+             (("de", foreign), ("en", english))]  # fmt: skip
+    gold = "".join(f"de-{one}\ten-{other}\n" for one, other in pairs)
+    targets = [tuple(f"en-{other}" for one, other in pairs if one == n) for n in range(len(foreign))]
+    ours = [MiningExample(f"en-{n}", text, True, None) for n, text in enumerate(english)]
+    for written, expected in ((gold, targets), (None, [None] * len(foreign))):
+        theirs = [
+            MiningExample(f"de-{n}", text, False, found)
+            for n, (text, found) in enumerate(zip(foreign, expected, strict=True))
+        ]
+        assert bucc(folder, *sides, written) == ([*theirs, *ours], [])
+
+
+def test_bucc_tells_ids_that_lead_nowhere(tmp_path: Path) -> None:
+    _, found = bucc(
+        tmp_path, "de-1\tJa.\nde-1\tNein.\nde-2\nde-3\t\n", "en-1\tYes.\n", "de-1\ten-1\nde-1\ten-2\nde-1\n"
+    )
+    assert found == [
+        "de-en.sample.de:2: id 'de-1' is given a second time; keep one each",
+        "de-en.sample.de:3: 1 column; expected id and sentence, separated by a tab",
+        "de-en.sample.de:4: id 'de-3' has no sentence; remove the row",
+        "de-en.sample.gold:2: id 'en-2' is not in de-en.sample.en; fetch the three files again",
+        "de-en.sample.gold:3: 1 column; expected two ids, separated by a tab",
+    ]
+    with pytest.raises(UserError, match=r"de-en\.sample\.de: not two corpora of one name; one side ends in"):
+        read(Source((tmp_path / "de-en.sample.de",), Files(reader="bucc"), "de"), Problems())
+
+
+@pytest.mark.realdata
+def test_buccs_chinese_sample_has_the_sentences_and_pairs_of_the_manifest(real_data: Path) -> None:
+    paths = tuple(sorted((real_data / "bucc2018").glob("zh-en.dev.*")))
+    examples = [e for e in read(Source(paths, Files(reader="bucc"), "zh"), Problems()) if isinstance(e, MiningExample)]
+    assert [sum(example.english == english for example in examples) for english in (False, True)] == [8624, 13589]
+    assert sum(len(example.translations or ()) for example in examples) == 257
+    assert examples[0] == MiningExample(
+        "zh-000000001", "辽宁省，简称辽，舊稱奉天省，中國的一个省，省會位于沈阳市。", False, ()
+    )
+    texts = {example.id: example for example in examples}
+    assert texts["zh-000000057"].translations == ("en-000008530",)
 
 
 def test_ids_in_two_files_are_told(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+import xstilts.study
 from xstilts.errors import UserError
 from xstilts.plan import Plan, Predict, Train, make_plan
 from xstilts.store import Store
-from xstilts.study import make_study
+from xstilts.study import make_study, presets
 
 STUDY: dict[str, Any] = {
     "name": "small",
@@ -83,6 +84,30 @@ def test_what_decides_an_output_decides_the_key(change: dict[str, Any]) -> None:
 )
 def test_what_does_not_decide_an_output_leaves_the_keys(change: dict[str, Any]) -> None:
     assert set(plan(**change).stages) == set(plan().stages)
+
+
+def test_labels_of_the_data_size_the_head_and_decide_the_key(tmp_path: Path) -> None:
+    (tmp_path / "ccg").mkdir()
+    (tmp_path / "ccg" / "train.tsv").write_text("He\tNP\nsleeps\tS\\NP\n")
+    keys = []
+    for tag in ("S", "S/NP"):
+        (tmp_path / "ccg" / "dev.tsv").write_text(f"Sleep\t{tag}\n")
+        planned = plan(recipes=["ccg"], targets=["mini-pos"], seeds=[1], data=str(tmp_path))
+        [key] = {cell.intermediate for cell in planned.cells if cell.encoder.layers == 1}
+        spec = planned.stages[str(key)].spec
+        assert isinstance(spec, Train) and spec.task.labels == tuple(sorted(["NP", "S\\NP", tag]))
+        assert spec.train.task.labels == spec.dev.task.labels == spec.task.labels
+        keys.append(key)
+    assert keys[0] != keys[1]
+
+
+def test_a_preset_of_intermediate_tasks_leaves_target_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = {**presets()["quick"], "intermediate": {"mini-nli": {"batch_size": 3}}}
+    monkeypatch.setattr(xstilts.study, "presets", lambda: {"quick": preset})
+    specs = trainings(plan(recipes=["none", "mini-nli"], targets=[{"task": "mini-nli", "max_examples": 5}], seeds=[1]))
+    targets = [spec for spec in specs if spec.hyper.batch_size == 16]
+    # two encoders: each task trained alone, and after the intermediate one
+    assert len(targets) == 4 and len(specs) == 6
 
 
 def test_only_what_is_needed_is_missing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from xstilts.errors import UserError
-from xstilts.study import Study, load_study, make_study
+from xstilts.study import Study, load_study, make_study, presets
 
 GOOD: dict[str, Any] = {
     "name": "small",
@@ -103,6 +103,32 @@ def test_presets_are_overridden_by_the_study_and_then_by_the_entry() -> None:
     hyper = study.hyperparameters(task, {"batch_size": 1})
     assert (hyper.epochs, hyper.batch_size) == (4, 1)
     assert (hyper.learning_rate, hyper.max_length) == (3e-5, 384)  # XTREME's scripts/train_qa.sh
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
+def test_every_task_has_hyperparameters_in_every_preset(preset: str) -> None:
+    study = make_study({**GOOD, "preset": preset})
+    for task in study.catalog:
+        for intermediate in (False, True):
+            hyper = study.hyperparameters(task, {}, intermediate=intermediate)
+            assert hyper.max_length == 384 if task.format == "span" else hyper.max_length <= 256
+    names = {"default", "intermediate"} | {name for task in study.catalog for name in (task.name, task.format)}
+    assert set(presets()[preset]) <= names and set(presets()[preset].get("intermediate", {})) <= names
+
+
+def test_a_preset_may_treat_a_task_otherwise_between_pretraining_and_the_target() -> None:
+    """Epochs and batch sizes of the intermediate tasks; the target tasks are jiant's."""
+    study, jiant = make_study({**GOOD, "preset": "phang2020"}), make_study({**GOOD, "preset": "jiant"})
+    for name, expected in {
+        "anli_plus": (2, 24), "mnli": (2, 24), "qqp": (3, 24), "squad": (3, 8), "squad_v2": (3, 8), "ccg": (15, 24),
+        "hellaswag": (7, 24), "cosmosqa": (15, 4), "commonsenseqa": (10, 4),
+    }.items():  # fmt: skip
+        hyper = study.hyperparameters(study.catalog[name], {}, intermediate=True)
+        assert (hyper.epochs, hyper.batch_size, hyper.learning_rate) == (*expected, 1e-5)
+    for task in study.catalog:
+        assert study.hyperparameters(task, {}) == jiant.hyperparameters(task, {})
+    squad = study.catalog["squad"]
+    assert study.hyperparameters(squad, {"batch_size": 2}, intermediate=True).batch_size == 2
 
 
 def test_the_studies_in_the_repository_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:

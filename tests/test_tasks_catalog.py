@@ -29,11 +29,13 @@ UPOS = words("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCON
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: path.stem)
 def test_an_entry_is_short_and_complete(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 15 and max(map(len, lines)) <= 120
+    assert len(lines) <= 20 and max(map(len, lines)) <= 120
     task = read_entry(path)
     assert task.name == path.stem
     assert task.description and task.licence and task.citation
-    assert len(set(task.languages)) == len(task.languages) and set(task.languages) <= set(XTREME)
+    assert len(set(task.languages)) == len(task.languages)
+    assert {code for language in task.languages for code in language.split("-")} <= set(XTREME)
+    assert task.layouts or task.of
     for layout in task.layouts:
         assert layout.reader in READERS or layout.reader == "mini"
         assert layout.train or layout.dev or layout.test
@@ -54,6 +56,8 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
         ("udpos", 33, "accuracy", "udpos"),
         ("panx", 40, "f1", "panx"),
         ("xquad", 11, "f1", "squad"),
+        ("mlqa", 7, "f1", "squad"),
+        ("mlqa-cross", 42, "f1", "squad"),
         ("tydiqa", 9, "f1", "tydiqa"),
         ("tatoeba", 36, "accuracy", None),
     ],
@@ -70,11 +74,31 @@ def test_the_forty_languages_of_xtreme_are_covered() -> None:
     assert list(builtin_catalog()["panx"].languages) == XTREME
 
 
+def test_pairs_of_languages_are_all_that_mlqa_has() -> None:
+    languages = builtin_catalog()["mlqa"].languages
+    pairs = [f"{one}-{other}" for one in languages for other in languages if one != other]
+    assert list(builtin_catalog()["mlqa-cross"].languages) == pairs
+
+
 def test_labels_are_those_of_the_benchmark() -> None:
     catalog = builtin_catalog()
     assert list(catalog["udpos"].labels) == UPOS
     assert catalog["panx"].labels == ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O")
     assert catalog["xnli"].labels == ("contradiction", "entailment", "neutral")
+
+
+def test_counts_are_of_a_split_or_of_a_language() -> None:
+    catalog = builtin_catalog()
+    assert [catalog["xnli"].count("test", code) for code in ("de", "sw")] == [5010, 5010]
+    assert [catalog["tatoeba"].count("test", code) for code in ("de", "sw")] == [1000, 390]
+    assert [catalog["tydiqa"].count("train", code) for code in ("en", "te")] == [3696, None]
+    assert catalog["xnli"].count("train", "en") is None
+
+
+def test_anli_plus_has_the_examples_of_its_parts() -> None:
+    """Claim C16 of the literature, and the arithmetic behind the count of SNLI."""
+    plus = builtin_catalog()["anli_plus"]
+    assert plus.count("train", "en") == 1_104_934 == sum(part.count("train", "en") or 0 for part in plus.parts)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +133,9 @@ citation: mine
 """
 
 
+TABLE = "reader: tsv, train: mine.tsv, columns: [premise, label]"
+
+
 def entry(tmp_path: Path, old: str = "", new: str = "") -> Task:
     path = tmp_path / "mine.yaml"
     path.write_text(ENTRY.replace(old, new))
@@ -130,10 +157,17 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("metric:", "metrik:", "did you mean 'metric'?"),
         ("columns: [premise, label]", "columns: [premise, lable]", "`columns` knows premise, hypothesis, label"),
         ("columns: [premise, label]", "columns: [label]", "must name a premise"),
-        (", columns: [premise, label]", "", "`columns` must be given for the reader tsv"),
-        ("reader: tsv", "reader: squad", "`columns` must be given for the reader tsv, and only there (squad)"),
+        (", columns: [premise, label]", "", "`columns` must be given for the readers tsv, jsonl, csv"),
+        ("reader: tsv", "reader: squad", "`columns` must be given for the readers tsv, jsonl, csv, and only"),
+        ("reader: tsv", "reader: jsonl", "`columns` must go by name for the reader jsonl"),
         ("labels: [a, b]\n", "", "`labels` must be given for classification and tagging"),
         ("licence: mine\n", "", "licence: Field required"),
+        ("files:", "of: [mnli]\nfiles:", "an entry has `files` (and `also`, other layouts of them), or `of`"),
+        (TABLE, "reader: conllu, train: a, skip_short: true", "`skip_short` is for the reader tsv, not for conllu"),
+        (TABLE, "reader: conllu, train: a, label_names: {c: a}", "`label_names` is for the readers tsv, jsonl, csv,"),
+        ("licence:", "counts: {train: {de: 7}}\nlicence:", "`counts` has languages that the task does not: de"),
+        ("licence:", "counts: {trian: 7}\nlicence:", "counts.trian"),
+        ("labels: [a, b]", "labels_from_data: true", "`labels_from_data` is for tagging, in place of `labels`"),
         ("name: mine", "name: [", "not valid YAML"),
     ],
 )
@@ -142,6 +176,31 @@ def test_a_faulty_entry_is_told(old: str, new: str, message: str, tmp_path: Path
         entry(tmp_path, old, new)
     assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "labels", "message"),
+    [
+        ("[mnli, qpq]", "[contradiction, entailment, neutral]", "mine: of: qpq: unknown task: did you mean 'qqp'?"),
+        ("[mnli, qqp]", "[contradiction, entailment, neutral]", "mine: of: qqp: has another format or other labels"),
+        ("[panx]", "[B-LOC, B-ORG, B-PER, I-LOC, I-ORG, I-PER, O]", "mine: of: panx: has another format"),
+        ("[anli_plus]", "[contradiction, entailment, neutral]", "is made of other tasks itself; name those"),
+    ],
+)
+def test_only_tasks_that_can_share_a_head_are_united(of: str, labels: str, message: str, tmp_path: Path) -> None:
+    files = "files: {reader: tsv, train: mine.tsv, columns: [premise, label]}"
+    path = tmp_path / "mine.yaml"
+    path.write_text(ENTRY.replace(files, f"of: {of}").replace("[a, b]", labels))
+    with pytest.raises(UserError) as raised:
+        builtin_catalog().with_files([path])
+    assert message in str(raised.value)
+
+
+def test_a_united_task_takes_the_users_own_part(tmp_path: Path) -> None:
+    nli = ENTRY.replace("name: mine", "name: mnli").replace("[a, b]", "[neutral, entailment]")
+    (tmp_path / "mnli.yaml").write_text(nli)
+    parts = builtin_catalog().with_files([tmp_path / "mnli.yaml"])["anli_plus"].parts
+    assert [part.name for part in parts] == ["anli", "mnli", "snli"] and parts[1].description == "mine"
 
 
 def test_an_unknown_task_gets_a_hint() -> None:

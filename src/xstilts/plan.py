@@ -140,6 +140,7 @@ class _Planner:
     def __init__(self, study: Study):
         self.study = study
         self.catalog = study.catalog
+        self.tasks: dict[str, Task] = {}
         self.facts = {entry.encoder: encoders.describe(entry.encoder) for entry in study.encoders}
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
@@ -160,6 +161,12 @@ class _Planner:
 
     # -- data ---------------------------------------------------------------------------------------------------
 
+    def _task(self, name: str) -> Task:
+        """The catalog's task, with its labels where these are the data's to give."""
+        if name not in self.tasks:
+            self.tasks[name] = data.labelled(self.catalog[name], self.study.data)
+        return self.tasks[name]
+
     def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None) -> DataRef:
         folder = self.study.data
         ref = DataRef(task, split, language, folder, data.fingerprint(task, split, language, folder), cap)
@@ -167,7 +174,7 @@ class _Planner:
         return ref
 
     def _evaluation(self, target: TargetEntry) -> tuple[DataRef, ...]:
-        task = self.catalog[target.task]
+        task = self._task(target.task)
         languages = target.languages or data.available(task, target.split, self.study.data)
         if not languages:
             data.load(task, target.split, task.languages[0], self.study.data)  # says what is missing, and where
@@ -183,9 +190,11 @@ class _Planner:
                 )
         return refs
 
-    def _training(self, task: Task, overrides: dict[str, Any]) -> tuple[DataRef, DataRef, Hyperparameters]:
+    def _training(
+        self, task: Task, overrides: dict[str, Any], intermediate: bool
+    ) -> tuple[DataRef, DataRef, Hyperparameters]:
         """The English data that a task is trained and selected on: the only data that training stages are given."""
-        hyper = self.study.hyperparameters(task, overrides)
+        hyper = self.study.hyperparameters(task, overrides, intermediate=intermediate)
         train = self._ref(task, "train", "en", "train", hyper.max_train_examples)
         dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples)
         return self._clean(train), self._clean(dev), hyper
@@ -199,8 +208,8 @@ class _Planner:
     def _check_overlap(self) -> None:
         """No text or id that is trained or selected on may stand in data that is evaluated on."""
         refs: dict[DataRef, None] = {}
-        for task, overrides in self._trained_tasks():
-            refs |= dict.fromkeys(self._training(task, overrides)[:2])
+        for task, overrides, intermediate in self._trained_tasks():
+            refs |= dict.fromkeys(self._training(task, overrides, intermediate)[:2])
         evaluated = [
             overlap.Evaluation(ref.task.name, ref.language, examples(ref))
             for sets in self.evaluation.values()
@@ -226,15 +235,15 @@ class _Planner:
                 f"they overlap with evaluation data ({found[0]}{others})."
             )
 
-    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any]]]:
-        """Each task that is trained on, with the overrides of its hyper-parameters."""
+    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any], bool]]:
+        """Each task that is trained on, with the overrides of its hyper-parameters, and whether as an intermediate."""
         for recipe in self.study.recipes:
             if recipe.task:
-                yield self.catalog[recipe.task], recipe.training
+                yield self._task(recipe.task), recipe.training, True
         for target in self.study.targets:
-            training_task = self.catalog[target.task].training_task
+            training_task = self._task(target.task).training_task
             if training_task:
-                yield self.catalog[training_task], target.training
+                yield self._task(training_task), target.training, False
 
     # -- stages -------------------------------------------------------------------------------------------------
 
@@ -252,9 +261,10 @@ class _Planner:
         return [encoder.source, encoder.init, self.facts[encoder].layers, self.facts[encoder].digest]
 
     def _train(
-        self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str
-    ) -> str:
-        train, dev, hyper = self._training(task, overrides)
+        self, encoder: Encoder, task: Task, overrides: dict[str, Any], seed: int, start: str | None, label: str,
+        *, intermediate: bool,
+    ) -> str:  # fmt: skip
+        train, dev, hyper = self._training(task, overrides, intermediate)
         tokens = _tokens(train, hyper.max_length)
         length = min(hyper.max_length, tokens / max(1, len(examples(train))))
         flops = hyper.epochs * cost.flops(self.facts[encoder], tokens, length, training=True)
@@ -268,20 +278,22 @@ class _Planner:
         )
 
     def _cell(self, encoder: Encoder, recipe: RecipeEntry, target: TargetEntry, seed: int) -> None:
-        task = self.catalog[target.task]
+        task = self._task(target.task)
         where = f"{encoder.label} seed {seed}"
         intermediate = None
         if recipe.task:
             label = f"{where}: train {recipe.name}"
-            intermediate = self._train(encoder, self.catalog[recipe.task], recipe.training, seed, None, label)
+            intermediate = self._train(
+                encoder, self._task(recipe.task), recipe.training, seed, None, label, intermediate=True
+            )
         model = intermediate
         if task.training_task:
-            trained = self.catalog[task.training_task]
+            trained = self._task(task.training_task)
             label = f"{where}: {recipe.name} → train {trained.name}"
-            model = self._train(encoder, trained, target.training, seed, intermediate, label)
+            model = self._train(encoder, trained, target.training, seed, intermediate, label, intermediate=False)
 
         sets = self.evaluation[target.task]
-        hyper = self.study.hyperparameters(self.catalog[task.training_task or task.name], target.training)
+        hyper = self.study.hyperparameters(self._task(task.training_task or task.name), target.training)
         layer = self._hidden_layer(encoder, target) if task.format == "retrieval" else None
         random_seed = seed if encoder.init == "random" else 0
         tokens = sum(_tokens(ref, hyper.max_length) for ref in sets)

@@ -186,12 +186,16 @@ class Study(Part):
     def catalog(self) -> Catalog:
         return builtin_catalog().with_files(self.tasks)
 
-    def hyperparameters(self, task: Task, overrides: dict[str, Any]) -> Hyperparameters:
-        """The preset's values for ``task``, then the study's, then the entry's own. Raises UserError."""
+    def hyperparameters(self, task: Task, overrides: dict[str, Any], *, intermediate: bool = False) -> Hyperparameters:
+        """The preset's values for ``task``, then the study's, then the entry's own. Raises UserError.
+
+        ``intermediate`` says that the task is trained on before the target task, which some presets do otherwise.
+        """
         preset = presets()[self.preset]
-        values: dict[str, Any] = {}
-        for layer in (preset["default"], preset.get(task.format), preset.get(task.name), self.training, overrides):
-            values.update(layer or {})
+        values: dict[str, Any] = {**preset["default"], **preset.get(task.format, {}), **preset.get(task.name, {})}
+        if intermediate:
+            values |= preset.get("intermediate", {}).get(task.name, {})
+        values |= {**self.training, **overrides}
         try:
             hyper = Hyperparameters.model_validate(values)
         except ValidationError as error:
@@ -260,7 +264,7 @@ def _check_names(study: Study) -> None:
             task = catalog[recipe.task]
             if task.training_task != task.name:
                 raise UserError(f"recipes: {recipe.name}: {task.name} has no training data of its own; choose another")
-            study.hyperparameters(task, recipe.training)
+            study.hyperparameters(task, recipe.training, intermediate=True)
     for target in study.targets:
         task = catalog[target.task]
         for language in target.languages or ():
@@ -302,6 +306,6 @@ def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
 
 @cache
 def presets() -> dict[str, dict[str, dict[str, Any]]]:
-    """All named presets: preset → `default`, format or task → values."""
+    """All named presets: preset → `default`, format or task → values; under `intermediate`, task → values."""
     content: dict[str, dict[str, dict[str, Any]]] = fast_yaml.load(PRESETS.read_text(encoding="utf-8"))
     return content

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xstilts.data.load import available, cap, fingerprint, load
+from xstilts.data.load import available, cap, fingerprint, labelled, load
 
-__all__ = ["available", "cap", "fingerprint", "load"]
+__all__ = ["available", "cap", "fingerprint", "labelled", "load"]

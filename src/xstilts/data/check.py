@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
+from xstilts.data.examples import (
+    ClassificationExample,
+    Example,
+    MiningExample,
+    MultipleChoiceExample,
+    SpanExample,
+    TaggingExample,
+)
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
@@ -26,6 +33,7 @@ class Checked:
     what: str  # e.g. "xquad test de", or the layout
     examples: int
     gold: int  # how many of them have gold
+    expected: int | None = None  # how many the whole official split has, where the catalog says it
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class Report:
             files = str(one.paths[0]) if len(one.paths) == 1 else f"{one.paths[0]} and {len(one.paths) - 1} more"
             without = one.examples - one.gold
             gold = "" if not without else ", without gold" if not one.gold else f", {without:,} without gold"
-            told.append(f"{files}: {one.what}, {count(one.examples, 'example')}{gold}")
+            of = "" if one.expected is None else f"{one.examples:,} of "
+            told.append(f"{files}: {one.what}, {of}{count(one.expected or one.examples, 'example')}{gold}")
         by_folder: dict[Path, list[str]] = {}
         for path in self.not_recognised:
             by_folder.setdefault(path.parent, []).append(path.name)
@@ -69,10 +78,20 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     problems = Problems(collect=True)
     checked: list[Checked] = []
     seen: set[Path] = set()
-    for task, split, language, source in _recognised(files, builtin_catalog() if catalog is None else catalog):
+    # what was read: XTREME's folders end as the official ones do, so that two layouts find the same files
+    done: set[tuple[str, Split, str, tuple[Path, ...]]] = set()
+    by_split: dict[tuple[str, Split, str], Checked] = {}  # in the layout that a run would take
+    catalog = builtin_catalog() if catalog is None else catalog
+    for task, split, language, source in _recognised(files, catalog):
+        if (task.name, split, language, source.paths) in done:
+            continue
+        done.add((task.name, split, language, source.paths))
         examples = read(source, problems)
         seen.update(source.paths, [source.gold] if source.gold else [])
-        checked.append(_checked(source, f"{task.name} {split} {language}", examples))
+        one = _checked(source, f"{task.name} {split} {language}", examples, task.count(split, language))
+        checked.append(one)
+        by_split.setdefault((task.name, split, language), one)
+    checked += _united(catalog, by_split)
     rest = [file for file in files if file not in seen]
     if path.is_file() and rest and (guess := _by_layout(path, problems)) is not None:
         checked.append(_checked(guess, f"layout {guess.layout.reader}", read(guess, problems)))
@@ -83,8 +102,25 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     return Report(tuple(checked), tuple(found), tuple(rest))
 
 
-def _checked(source: Source, what: str, examples: list[Example]) -> Checked:
-    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)))
+def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:
+    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)), expected)
+
+
+def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -> Iterator[Checked]:
+    """The tasks that unite others, of which all parts are there."""
+    for task in catalog:
+        for split in SPLITS:
+            for language in task.languages if task.parts else ():
+                parts = [by_split.get((part.name, split, language)) for part in task.parts]
+                there = [part for part in parts if part is not None]
+                if len(there) == len(parts):
+                    yield Checked(
+                        tuple(path for part in there for path in part.paths),
+                        f"{task.name} {split} {language}",
+                        sum(part.examples for part in there),
+                        sum(part.gold for part in there),
+                        task.count(split, language),
+                    )
 
 
 def _has_gold(example: Example) -> bool:
@@ -95,6 +131,8 @@ def _has_gold(example: Example) -> bool:
             return example.has_gold
         case TaggingExample():
             return example.tags is not None
+        case MiningExample():
+            return example.english or example.translations is not None
     return True
 
 
@@ -120,28 +158,31 @@ def _of_pattern(
         if (match := _regex(pattern).search(name)) is None:
             continue
         data = name[: match.start("tail")]
-        if "{lang}" not in pattern:
-            among = task.languages if "language" in layout.columns else task.languages[:1]
+        codes = [code for group, code in match.groupdict().items() if group != "tail"]  # of one language, or of a pair
+        if not codes:
+            among = task.languages if layout.by_language else task.languages[:1]
             for language in among:
                 groups.setdefault((data, language), []).append(file)
-        elif match["lang"] in languages:
-            groups.setdefault((data, languages[match["lang"]]), []).append(file)
+        elif (code := "-".join(codes)) in languages:
+            groups.setdefault((data, languages[code]), []).append(file)
     for (data, language), paths in sorted(groups.items()):
         gold = Path(data) / layout.test_gold if split == "test" and layout.test_gold else None
         by_name = {name: file for file, name in names}
         gold = by_name.get(str(gold), gold) if gold else None
-        yield task, split, language, Source(tuple(paths), layout, language, task.labels, gold)
+        source = Source(tuple(paths), layout, language, task.labels, gold, open_labels=task.labels_from_data)
+        yield task, split, language, source
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """A catalog pattern as a regular expression for the end of a path; `{lang}` is one and the same throughout."""
-    parts = re.split(r"(\{lang\}|\*)", pattern)
-    named = False
+    """A catalog pattern as a regular expression for the end of a path; a language is one and the same throughout."""
+    parts = re.split(r"(\{(?:lang|context|question)\}|\*)", pattern)
+    named: set[str] = set()
     expression = ""
     for part in parts:
-        if part == "{lang}":
-            expression += "(?P=lang)" if named else "(?P<lang>[^/.-]+)"
-            named = True
+        if part.startswith("{"):
+            name = part[1:-1]
+            expression += f"(?P={name})" if name in named else f"(?P<{name}>[^/.-]+)"
+            named.add(name)
         else:
             expression += "[^/]*" if part == "*" else re.escape(part)
     return re.compile(f"(?:^|/)(?P<tail>{expression})$")
@@ -161,9 +202,15 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
         case ".conllu" | ".conllu.gz":
             return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
         case ".csv":
+            if ",statement," in next((line for _, line in lines(path, Problems(collect=True))), ""):
+                anli = builtin_catalog()["anli"]
+                return Source((path,), anli.layouts[1], "", anli.labels)
             return Source((path,), Files(reader="cosmosqa"), "")
         case ".jsonl":
             first = next((line for _, line in lines(path, Problems(collect=True))), "")
+            if '"gold_label"' in first or '"uid"' in first:
+                task = builtin_catalog()["snli" if '"gold_label"' in first else "anli"]
+                return Source((path,), task.layouts[0], "", task.labels)
             reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
             return Source((path,), Files(reader=reader), "")
         case ".tsv":

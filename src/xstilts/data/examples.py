@@ -62,7 +62,23 @@ class RetrievalExample:
     target: str
 
 
-Example = ClassificationExample | MultipleChoiceExample | SpanExample | TaggingExample | RetrievalExample
+@dataclass(frozen=True, slots=True)
+class MiningExample:
+    """A sentence of one of two corpora in which translations are to be found.
+
+    ``translations`` are the ids of the English sentences that translate a sentence of the other language; None
+    without gold, and for English ones.
+    """
+
+    id: str
+    text: str
+    english: bool
+    translations: tuple[str, ...] | None
+
+
+Example = (
+    ClassificationExample | MultipleChoiceExample | SpanExample | TaggingExample | RetrievalExample | MiningExample
+)
 
 
 def texts(example: Example) -> tuple[str, ...]:
@@ -78,3 +94,5 @@ def texts(example: Example) -> tuple[str, ...]:
             return (" ".join(example.tokens),)
         case RetrievalExample():
             return (example.source, example.target)
+        case MiningExample():
+            return (example.text,)

@@ -13,6 +13,7 @@ from typing import Any
 from xstilts.data.examples import (
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -34,9 +35,16 @@ def load(task: Task, split: Split, language: str, data: Path | None) -> list[Exa
     """The examples of a split in one language; ``data`` is the data folder (None does for the mini suite).
 
     Where the catalog entry has no dev files, dev is a tenth of train: the groups (all the examples on one passage,
-    premise or prompt) with the lowest sha256 of their text; train is the rest. Raises UserError, naming file and
-    line, where files are missing or faulty.
+    premise or prompt) with the lowest sha256 of their text; train is the rest. A task that unites others has
+    the examples of each, under ids that begin with its name. Raises UserError, naming file and line, where files are
+    missing or faulty.
     """
+    if task.parts:
+        return [
+            replace(example, id=f"{part.name}-{example.id}")
+            for part in task.parts
+            for example in load(part, split, language, data)
+        ]
     located = _locate(task, split, language, data)
     examples = list(_read(task.model_dump_json(), located, _stat(located)))
     return cut(examples, split, _name(task, split)) if located.cut else examples
@@ -44,6 +52,9 @@ def load(task: Task, split: Split, language: str, data: Path | None) -> list[Exa
 
 def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> str:
     """A sha256 over all that decides the examples: the bytes of the files, and how the catalog entry reads them."""
+    if task.parts:
+        united = [[part.name, fingerprint(part, split, language, data)] for part in task.parts]
+        return hashlib.sha256(json.dumps([task.format, task.labels, united]).encode()).hexdigest()
     located = _locate(task, split, language, data)
     layout = task.layouts[located.layout]
     parts: dict[str, Any] = {
@@ -56,6 +67,10 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
         "language": language,
         "split": split if located.cut or layout.reader == "mini" else None,
     }
+    if layout.label_names:
+        parts["label_names"] = layout.label_names
+    if layout.skip_short:
+        parts["skip_short"] = True
     if layout.reader == "mini":
         from xstilts.data import mini
 
@@ -66,9 +81,27 @@ def fingerprint(task: Task, split: Split, language: str, data: Path | None) -> s
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def labelled(task: Task, data: Path | None) -> Task:
+    """``task`` with the labels that its English data have, where the entry leaves it to them; else as it is.
+
+    The tags of dev count too: a rare one that train lacks is still a tag, and never predicted.
+    """
+    if not task.labels_from_data:
+        return task
+    parts: tuple[Split, ...] = ("train", "dev")
+    examples = [example for split in parts for example in load(task, split, "en", data)]
+    tags = {tag for example in examples if isinstance(example, TaggingExample) for tag in example.tags or ()}
+    return task.model_copy(update={"labels": tuple(sorted(tags)), "labels_from_data": False})
+
+
 def available(task: Task, split: Split, data: Path | None) -> tuple[str, ...]:
     """The task's languages for which the files of ``split`` are there, in the catalog's order."""
-    return tuple(language for language in task.languages if _find(task, split, language, data) is not None)
+    parts = task.parts or (task,)
+    return tuple(
+        language
+        for language in task.languages
+        if all(language in part.languages and _find(part, split, language, data) is not None for part in parts)
+    )
 
 
 def cap(examples: Sequence[Example], n: int) -> list[Example]:
@@ -103,6 +136,8 @@ def _group(example: Example) -> str:
             return " ".join(example.tokens)
         case RetrievalExample():
             return example.source
+        case MiningExample():
+            return example.text
 
 
 def _sha256(text: str) -> bytes:
@@ -123,8 +158,13 @@ class Located:
 
 
 def file_name(pattern: str, layout: Files, language: str) -> str:
-    """``pattern`` with the language filled in, under the code that the files have for it."""
-    return pattern.replace("{lang}", layout.codes.get(language, language))
+    """``pattern`` with the language filled in, under the code that the files have for it.
+
+    Of a pair of languages ("de-en"), ``{context}`` is the passage's and ``{question}`` the question's.
+    """
+    context, _, question = language.partition("-")
+    filled = pattern.replace("{lang}", layout.codes.get(language, language))
+    return filled.replace("{context}", context).replace("{question}", question)
 
 
 def _pattern(layout: Files, split: Split) -> str | None:
@@ -209,7 +249,10 @@ def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Ex
         from xstilts.data import mini
 
         return tuple(mini.generate(located.pattern, located.split, located.language))
-    return tuple(read(Source(located.paths, layout, located.language, task.labels, located.gold), Problems()))
+    source = Source(
+        located.paths, layout, located.language, task.labels, located.gold, open_labels=task.labels_from_data
+    )
+    return tuple(read(source, Problems()))
 
 
 @lru_cache(maxsize=4096)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from xstilts.data.examples import (
     ClassificationExample,
     Example,
+    MiningExample,
     MultipleChoiceExample,
     RetrievalExample,
     SpanExample,
@@ -84,6 +85,7 @@ def find(training: Iterable[Training], evaluation: Iterable[Evaluation]) -> list
     and without punctuation and white space, so that neither tokenisation nor quotation marks hide a match: whole
     passages; questions, sentences, and single texts to classify, of at least five words; pairs of texts to
     classify, in either order; a prompt together with its choices. The English side of a retrieval pair is English.
+    Of a pair of languages such as de-en, the passage is in the first and the question in the second.
     """
     normalise = _Normaliser()
     chains = [(one, *_index(one, normalise)) for one in training]
@@ -165,9 +167,10 @@ def _index(training: Training, normalise: _Normaliser) -> tuple[set[str], set[Ke
 def _keys(example: Example, language: str, normalise: _Normaliser) -> Iterator[Key]:
     match example:
         case SpanExample():
-            yield Key("passage", language, normalise(example.context))
+            passage, _, question = language.partition("-")
+            yield Key("passage", passage, normalise(example.context))
             if _long(example.question):
-                yield Key("question", language, normalise(example.question))
+                yield Key("question", question or passage, normalise(example.question))
         case ClassificationExample(hypothesis=str(hypothesis)):
             yield Key("pair", language, "\t".join(sorted((normalise(example.premise), normalise(hypothesis)))))
         case ClassificationExample():
@@ -184,6 +187,9 @@ def _keys(example: Example, language: str, normalise: _Normaliser) -> Iterator[K
             for text, side in ((example.source, language), (example.target, "en")):
                 if _long(text):
                     yield Key("sentence", side, normalise(text))
+        case MiningExample(text=text):
+            if _long(text):
+                yield Key("sentence", "en" if example.english else language, normalise(text))
 
 
 def _begin(example: Example, key: Key) -> str:
@@ -198,6 +204,8 @@ def _begin(example: Example, key: Key) -> str:
             text = " ".join(tokens)
         case RetrievalExample(source=source, target=target), _:
             text = target if key.language == "en" else source
+        case MiningExample(text=text), _:
+            pass
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 

@@ -17,12 +17,23 @@ CATALOG = Path(__file__).parent / "catalog"
 
 Split = Literal["train", "dev", "test"]
 
+#: Readers that are told what the columns or fields of their files hold, and what these may be.
+TABLES = {
+    "tsv": ("premise", "hypothesis", "label", "language", "_"),
+    "jsonl": ("id", "premise", "hypothesis", "label"),
+    "csv": ("id", "premise", "hypothesis", "label"),
+}
+
+#: Readers of texts to classify, which read labels under other names too.
+PAIRS = (*TABLES, "pairs_json", "aligned")
+
 
 class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
 
-    Patterns are relative to the data folder; ``{lang}`` stands for the language, ``*`` matches
-    several files (read in sorted order). For the reader ``mini`` they name a data set of the mini suite.
+    Patterns are relative to the data folder; ``{lang}`` stands for the language (``{context}`` and ``{question}``
+    for those of a pair such as de-en), ``*`` matches several files (read in sorted order). For the reader ``mini``
+    they name a data set of the mini suite.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,21 +44,38 @@ class Files(BaseModel):
     test: str | None = None
     test_gold: str | None = Field(None, description="a file of labels, one a line, where `test` has none")
     columns: tuple[str, ...] | dict[str, str] = Field(
-        (), description="what a table's columns hold, `_` for one to pass over; or, by the names in its first row"
+        (), description="what a table's columns hold, `_` for one to pass over; or, by the names of columns or fields"
     )
     header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
+    skip_short: bool = Field(False, description="whether to pass over rows that lack columns (a line break in a text)")
     codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
+    label_names: dict[str, str | None] = Field(
+        {}, description="labels that the files write differently: theirs, then the task's, null to pass such rows over"
+    )
 
     @model_validator(mode="after")
     def _columns_fit_the_reader(self) -> Files:
-        if (self.reader == "tsv") != bool(self.columns):
-            raise ValueError(f"`columns` must be given for the reader tsv, and only there ({self.reader})")
-        unknown = set(self.columns) - {"premise", "hypothesis", "label", "language", "_"}
+        if (self.reader in TABLES) != bool(self.columns):
+            readers = ", ".join(TABLES)
+            raise ValueError(f"`columns` must be given for the readers {readers}, and only there ({self.reader})")
+        known = TABLES.get(self.reader, ())
+        unknown = sorted(set(self.columns) - set(known))
         if unknown:
-            raise ValueError(f"`columns` knows premise, hypothesis, label, language and _, not {sorted(unknown)}")
+            raise ValueError(f"`columns` knows {', '.join(known)}, not {unknown}")
         if self.columns and "premise" not in self.columns:
             raise ValueError("`columns` must name a premise (the text, or the first of two)")
+        if self.columns and self.reader != "tsv" and not isinstance(self.columns, dict):
+            raise ValueError(f"`columns` must go by name for the reader {self.reader}, as {{premise: NAME}}")
+        if self.label_names and self.reader not in PAIRS:
+            raise ValueError(f"`label_names` is for the readers {', '.join(PAIRS)}, not for {self.reader}")
+        if self.skip_short and self.reader != "tsv":
+            raise ValueError(f"`skip_short` is for the reader tsv, not for {self.reader}")
         return self
+
+    @property
+    def by_language(self) -> bool:
+        """Whether one file holds several languages, of which the reader picks one."""
+        return "language" in self.columns or self.reader == "tydiqa"
 
 
 class Task(BaseModel):
@@ -60,12 +88,20 @@ class Task(BaseModel):
     description: str
     languages: tuple[str, ...]
     metric: str = Field(description="the main metric; a format may report others beside it")
-    files: Files
+    files: Files | None = None
     also: tuple[Files, ...] = Field((), description="other layouts of the same data, tried in order after `files`")
+    of: tuple[str, ...] = Field((), description="in place of `files`: the tasks whose examples this one unites")
+    parts: tuple[Task, ...] = Field((), description="the tasks that `of` names; the catalog fills it in")
     labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
+    labels_from_data: bool = Field(
+        False, description="tagging: in place of `labels`, all tags of the English train and dev files, sorted"
+    )
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     answer_rules: Literal["squad", "mlqa"] = Field("squad", description="span: how answers are normalised for scoring")
     train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    counts: dict[Split, int | dict[str, int]] = Field(
+        {}, description="examples that the whole official split has; by language, `*` for all others, where they differ"
+    )
     licence: str
     citation: str
     url: str = ""
@@ -73,25 +109,46 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _labels_fit_the_format(self) -> Task:
-        if (self.format in ("classification", "tagging")) != bool(self.labels):
+        if self.labels_from_data and (self.format != "tagging" or self.labels or self.of):
+            raise ValueError("`labels_from_data` is for tagging, in place of `labels`, with `files`")
+        if (self.format in ("classification", "tagging")) != (bool(self.labels) or self.labels_from_data):
             raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_fit_the_languages(self) -> Task:
+        counted = {language for known in self.counts.values() if isinstance(known, dict) for language in known}
+        if strangers := sorted(counted - {*self.languages, "*"}):
+            raise ValueError(f"`counts` has languages that the task does not: {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Task:
+        if bool(self.of) == (self.files is not None) or (self.also and self.files is None):
+            raise ValueError("an entry has `files` (and `also`, other layouts of them), or `of`, the tasks it unites")
         return self
 
     @property
     def layouts(self) -> tuple[Files, ...]:
-        return (self.files, *self.also)
+        return (self.files, *self.also) if self.files else ()
+
+    def count(self, split: Split, language: str) -> int | None:
+        """How many examples the whole official split has in a language; None where the entry does not say."""
+        known = self.counts.get(split)
+        return known.get(language, known.get("*")) if isinstance(known, dict) else known
 
     @property
     def training_task(self) -> str | None:
         """Name of the task whose English data fine-tunes this one; None where nothing is trained (retrieval)."""
-        return self.train or (self.name if any(layout.train for layout in self.layouts) else None)
+        return self.train or (self.name if self.of or any(layout.train for layout in self.layouts) else None)
 
 
 class Catalog:
     """The tasks known to a study: the built-in ones and the user's own."""
 
     def __init__(self, tasks: Iterable[Task]):
-        self._tasks = {task.name: task for task in tasks}
+        named = {task.name: task for task in tasks}
+        self._tasks = {name: _united(task, named) if task.of else task for name, task in named.items()}
 
     def __getitem__(self, name: str) -> Task:
         if name not in self._tasks:
@@ -107,6 +164,20 @@ class Catalog:
     def with_files(self, paths: Iterable[Path]) -> Catalog:
         """This catalog and the entries in ``paths``; an entry replaces a built-in one of the same name."""
         return Catalog([*self, *(read_entry(path) for path in paths)])
+
+
+def _united(task: Task, named: dict[str, Task]) -> Task:
+    """``task`` with its parts, which must be tasks of the same format, and of no other labels."""
+    for name in task.of:
+        where = f"{task.name}: of: {name}"
+        if name not in named:
+            raise UserError(f"{where}: unknown task: {did_you_mean(name, named)}")
+        part = named[name]
+        if part.of:
+            raise UserError(f"{where}: is made of other tasks itself; name those ({', '.join(part.of)})")
+        if part.format != task.format or not set(part.labels) <= set(task.labels):
+            raise UserError(f"{where}: has another format or other labels; unite tasks that can share a head")
+    return task.model_copy(update={"parts": tuple(named[name] for name in task.of)})
 
 
 def read_entry(path: Path) -> Task:

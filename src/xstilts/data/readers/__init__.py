@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from xstilts.data.examples import ClassificationExample, Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
-from xstilts.data.readers.pairs import read_pairs_json, read_tsv
-from xstilts.data.readers.parallel import read_tatoeba
+from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
+from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.squad import read_squad
-from xstilts.data.readers.tokens import read_conllu, read_tokens
+from xstilts.data.readers.squad import read_squad, read_tydiqa
+from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
 from xstilts.errors import UserError, did_you_mean
 
 __all__ = ["READERS", "Source", "read"]
 
 READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "squad": read_squad,
+    "tydiqa": read_tydiqa,
     "tsv": read_tsv,
+    "jsonl": read_jsonl,
+    "csv": read_csv,
+    "aligned": read_aligned,
     "pairs_json": read_pairs_json,
     "choices": read_choices,
     "commonsenseqa": read_commonsenseqa,
@@ -27,7 +31,9 @@ READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "cosmosqa": read_cosmosqa,
     "tokens": read_tokens,
     "conllu": read_conllu,
+    "stagged": read_stagged,
     "tatoeba": read_tatoeba,
+    "bucc": read_bucc,
 }
 
 
@@ -54,7 +60,7 @@ def read(source: Source, problems: Problems) -> list[Example]:
 
 
 def _of_language(source: Source) -> str:
-    return f", or holds none of language {source.language!r}" if "language" in source.layout.columns else ""
+    return f", or holds none of language {source.language!r}" if source.layout.by_language else ""
 
 
 def _is_placeholder(examples: Sequence[Example], labels: Sequence[str]) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from xstilts.data.examples import MultipleChoiceExample
-from xstilts.data.problems import Problems, count
+from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.text import json_lines, lines
+from xstilts.data.readers.text import csv_rows, json_lines
 
 #: id (None: the number of the row stands in), prompt, choices, label; None where the row is not in the layout.
 Parsed = tuple[str | None, str, list[str], int | None] | None
@@ -92,31 +91,14 @@ COSMOSQA_COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2"
 def read_cosmosqa(source: Source, problems: Problems) -> Iterator[MultipleChoiceExample]:
     """Cosmos QA's CSV; the prompt is context and question. A line number is that of a row's last line."""
     for path in source.paths:
-        rows = csv.reader((line + "\n" for _, line in lines(path, problems)), strict=True)
-        header = next(rows, [])
-        missing = [name for name in COSMOSQA_COLUMNS[:-1] if name not in header]
-        if missing:
-            problems.add(path, f"no column {missing[0]!r} in the first row; expected {', '.join(COSMOSQA_COLUMNS)}", 1)
-            continue
-        try:
-            for cells in rows:
-                if len(cells) != len(header):
-                    problems.add(
-                        path,
-                        f"{count(len(cells), 'column')}, not {len(header)}; quote texts with commas",
-                        rows.line_num,
-                    )
-                    continue
-                row = dict(zip(header, cells, strict=True))
-                label = row.get("label", "")
-                if label not in ("0", "1", "2", "3", ""):
-                    problems.add(path, f"label {label!r}; 0 to 3, or empty without gold", rows.line_num)
-                    label = ""
-                yield MultipleChoiceExample(
-                    row["id"],
-                    f"{row['context']} {row['question']}",
-                    tuple(row[f"answer{n}"] for n in range(4)),
-                    int(label) if label else None,
-                )
-        except csv.Error as error:
-            problems.add(path, f"not valid CSV ({error}); mend the quotes", rows.line_num)
+        for line, row in csv_rows(path, problems, COSMOSQA_COLUMNS[:-1], COSMOSQA_COLUMNS[-1:]):
+            label = row.get("label", "")
+            if label not in ("0", "1", "2", "3", ""):
+                problems.add(path, f"label {label!r}; 0 to 3, or empty without gold", line)
+                label = ""
+            yield MultipleChoiceExample(
+                row["id"],
+                f"{row['context']} {row['question']}",
+                tuple(row[f"answer{n}"] for n in range(4)),
+                int(label) if label else None,
+            )

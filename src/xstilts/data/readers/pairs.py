@@ -1,14 +1,15 @@
-"""Sentence pairs with a label: tables (XNLI, PAWS-X, GLUE) and JSON objects."""
+"""Sentence pairs with a label: tables (XNLI, PAWS-X, GLUE), JSON lines, CSV, line-aligned files and JSON objects."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from xstilts.data.examples import ClassificationExample
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.text import json_document, lines
+from xstilts.data.readers.text import csv_rows, json_document, json_lines, lines
 from xstilts.errors import did_you_mean
 
 Row = tuple[Path, int, dict[str, str]]
@@ -20,7 +21,8 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
     ``columns`` of the layout says what the columns hold: `premise`, `hypothesis`, `label`, `language` (rows of other
     languages are passed over), `_` for any other. A list goes by position, and a file as a whole may lack a last
     column `label`: it has no gold then, unless the layout names a `test_gold` file. A mapping goes by the names in
-    the first row.
+    the first row. With `skip_short`, rows that lack columns are passed over: GLUE's QQP has some, where a question
+    holds a line break, and its own readers leave them out.
     """
     gold: list[str] = []
     if source.gold is not None:
@@ -34,6 +36,8 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
         number += 1
         own = row.get("label")
         if own is not None:
+            if (own := source.label(own)) is None:
+                continue
             source.check_labels([own], path, line, problems)
         elif number <= len(gold):
             own = gold[number - 1]
@@ -65,7 +69,7 @@ def _rows(source: Source, problems: Problems) -> Iterator[Row]:
                 width = len(cells) if unlabelled else len(fields)
             if len(cells) == width:
                 yield path, number, dict(zip(fields, cells, strict=False))
-            else:
+            elif not (source.layout.skip_short and len(cells) < width):
                 what = "an empty line" if line == "" else count(len(cells), "column")
                 named = ", ".join(fields[:width]) if width <= 4 else f"{width} columns"
                 problems.add(path, f"{what}; expected {named}, separated by tabs", number)
@@ -85,6 +89,76 @@ def _named_columns(
     return [held.get(name, "_") for name in header]
 
 
+def read_jsonl(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
+    """JSON lines (SNLI, MultiNLI, ANLI); ``columns`` of the layout names the fields, `id` among them or not."""
+    rows = (
+        (path, line, {name: value for name, value in row.items() if isinstance(value, str)})
+        for path in source.paths
+        for line, row in json_lines(path, problems)
+    )
+    return _named(source, rows, problems)
+
+
+def read_csv(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
+    """CSV with names in the first row (ANLI's annotations); ``columns`` as for JSON lines."""
+    needed = tuple(_named_fields(source).values())
+    rows = ((path, line, row) for path in source.paths for line, row in csv_rows(path, problems, needed))
+    return _named(source, rows, problems)
+
+
+def _named(source: Source, rows: Iterator[Row], problems: Problems) -> Iterator[ClassificationExample]:
+    """Rows whose fields go by name; without a field `id`, ids count the rows, those passed over too."""
+    columns = _named_fields(source)
+    for number, (path, line, row) in enumerate(rows, start=1):
+        missing = [name for name in columns.values() if name not in row]
+        if missing:
+            problems.add(path, f"no text {missing[0]!r}; {did_you_mean(missing[0], row)}", line)
+            continue
+        held = {field: row[name] for field, name in columns.items()}
+        label = None
+        if "label" in held:
+            if (label := source.label(held["label"])) is None:
+                continue
+            source.check_labels([label], path, line, problems)
+        yield ClassificationExample(held.get("id", str(number)), held["premise"], held.get("hypothesis"), label)
+
+
+def _named_fields(source: Source) -> dict[str, str]:
+    columns = source.layout.columns
+    assert isinstance(columns, dict), "the catalog sees to it"
+    return columns
+
+
+ALIGNED = ("s1", "s2", "labels")
+
+
+def read_aligned(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
+    """Three files s1.*, s2.* and labels.*, whose lines belong together (SNLI as e-SNLI has it); ids count the lines."""
+    by_name = {path.name.partition(".")[0]: path for path in source.paths}
+    if len(source.paths) != len(ALIGNED) or set(by_name) != set(ALIGNED):
+        problems.add(source.paths[0], "not one of three files s1, s2 and labels; put the three beside one another")
+        return
+    paths = [by_name[name] for name in ALIGNED]
+    sides = [dict(lines(path, problems)) for path in paths]
+    usual = Counter(map(len, sides)).most_common(1)[0][0]
+    odd = [path for path, side in zip(paths, sides, strict=True) if len(side) != usual]
+    if odd:
+        others = ", ".join(
+            f"{path.name} {len(side):,}" for path, side in zip(paths, sides, strict=True) if path != odd[0]
+        )
+        own = len(sides[paths.index(odd[0])])
+        problems.add(odd[0], f"{count(own, 'line')}, but {others}; lines must go together, fetch the three again")
+        return
+    for number in range(1, usual + 1):
+        premise, hypothesis, written = (side.get(number, "").strip(" ") for side in sides)
+        if not (premise and hypothesis and written):
+            empty = paths[(premise, hypothesis, written).index("")]
+            problems.add(empty, "an empty line; each of the three files has something on every line", number)
+        elif (label := source.label(written)) is not None:
+            source.check_labels([label], paths[2], number, problems)
+            yield ClassificationExample(str(number), premise, hypothesis, label)
+
+
 def read_pairs_json(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
     """One JSON object a file, {"0": {"text_a": …, "text_b": …, "label": …}, …}; the key is the id."""
     for path in source.paths:
@@ -97,7 +171,8 @@ def read_pairs_json(source: Source, problems: Problems) -> Iterator[Classificati
         for id, row in document.items():
             match row:
                 case {"text_a": str(premise), "text_b": str(hypothesis), "label": str(label)}:
-                    source.check_labels([label], path, None, problems)
-                    yield ClassificationExample(id, premise, hypothesis, label)
+                    if (own := source.label(label)) is not None:
+                        source.check_labels([own], path, None, problems)
+                        yield ClassificationExample(id, premise, hypothesis, own)
                 case _:
                     problems.add(path, f"{id!r}: not {{text_a, text_b, label}}, all three texts; mend the entry")

@@ -29,6 +29,26 @@ def read_squad(source: Source, problems: Problems) -> Iterator[SpanExample]:
         yield from examples
 
 
+#: How the ids of TyDiQA-GoldP begin: english-2387335860751143628-1.
+TYDIQA = {
+    "ar": "arabic",
+    "bn": "bengali",
+    "en": "english",
+    "fi": "finnish",
+    "id": "indonesian",
+    "ko": "korean",
+    "ru": "russian",
+    "sw": "swahili",
+    "te": "telugu",
+}
+
+
+def read_tydiqa(source: Source, problems: Problems) -> Iterator[SpanExample]:
+    """TyDiQA-GoldP as published, nine languages in one file: the questions whose id begins with the language's name."""
+    prefix = f"{TYDIQA.get(source.language, source.language)}-"
+    return (example for example in read_squad(source, problems) if example.id.startswith(prefix))
+
+
 def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
     document = json_document(path, problems)
     if document is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from xstilts.data.problems import Problems
+from xstilts.data.problems import Problems, count
 
 
 def read_bytes(path: Path, problems: Problems) -> bytes:
@@ -76,3 +77,27 @@ def json_lines(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
             yield number, row
         else:
             problems.add(path, "not a JSON object; one object a line", number)
+
+
+def csv_rows(
+    path: Path, problems: Problems, needed: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number (of a row's last line) and cells of each row, by the names in the first row."""
+    rows = csv.reader((line + "\n" for _, line in lines(path, problems)), strict=True)
+    try:
+        header = next(rows, None)
+        if header is None:
+            return
+        missing = [name for name in needed if name not in header]
+        if missing:
+            expected = ", ".join([*needed, *optional])
+            problems.add(path, f"no column {missing[0]!r} in the first row; expected {expected}", 1)
+            return
+        for cells in rows:
+            if len(cells) == len(header):
+                yield rows.line_num, dict(zip(header, cells, strict=True))
+            else:
+                what = f"{count(len(cells), 'column')}, not {len(header)}; quote texts with commas"
+                problems.add(path, what, rows.line_num)
+    except csv.Error as error:
+        problems.add(path, f"not valid CSV ({error}); mend the quotes", rows.line_num)

@@ -1,4 +1,4 @@
-"""Sentences as tokens with tags: the two-column layout of XTREME (PAN-X, UD-POS) and CoNLL-U."""
+"""Sentences as tokens with tags: the two columns of XTREME (PAN-X, UD-POS), CoNLL-U, and C&C's stagged form."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def read_tokens(source: Source, problems: Problems) -> Iterator[TaggingExample]:
     """Token TAB tag, an empty line between sentences; a file of tokens alone has no gold. Ids count the sentences.
 
     PAN-X as published writes the language before every token ("de:Berlin"); where all of a file's have it, it goes.
+    A file whose tags are to be the label set must have them.
     """
     number = 0
     prefix = f"{source.language}:"
@@ -25,6 +26,9 @@ def read_tokens(source: Source, problems: Problems) -> Iterator[TaggingExample]:
         width = sentences[0][0][1].count("\t") + 1 if sentences else 0
         if width > 2:
             problems.add(path, f"{width} columns; expected token and tag, separated by a tab", sentences[0][0][0])
+            continue
+        if width == 1 and source.open_labels:
+            problems.add(path, "no tags; expected token and tag, separated by a tab", sentences[0][0][0])
             continue
         prefixed = all(line.startswith(prefix) for sentence in sentences for _, line in sentence)
         for sentence in sentences:
@@ -49,6 +53,27 @@ def _tell(source: Source, path: Path, sentence: Sentence, width: int, problems: 
             problems.add(path, "an empty token; remove the row", line)
         elif width == 2:
             source.check_labels([cells[1]], path, line, problems)
+
+
+def read_stagged(source: Source, problems: Problems) -> Iterator[TaggingExample]:
+    """A sentence a line, its tokens as word|POS|supertag with spaces between (CCGbank as C&C has it).
+
+    Lines that begin with "# " are remarks. Ids count the sentences.
+    """
+    number = 0
+    for path in source.paths:
+        for line, text in lines(path, problems):
+            if not text or text.startswith("# "):
+                continue
+            rows = [token.rsplit("|", 2) for token in text.split(" ") if token]
+            faulty = next((row for row in rows if len(row) != 3 or not row[0] or not row[2]), None)
+            if faulty is not None:
+                problems.add(path, f"{'|'.join(faulty)!r}: not word|POS|supertag; all three, and spaces between", line)
+                continue
+            number += 1
+            tags = tuple(row[2] for row in rows)
+            source.check_labels(tags, path, line, problems)
+            yield TaggingExample(str(number), tuple(row[0] for row in rows), tags)
 
 
 def read_conllu(source: Source, problems: Problems) -> Iterator[TaggingExample]:
