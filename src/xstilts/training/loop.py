@@ -18,7 +18,7 @@ from xstilts.training import memory
 from xstilts.training.batches import training_batches
 from xstilts.training.device import accelerator, autocast
 from xstilts.training.dropout import drawing_from, redrawing
-from xstilts.training.threads import side_by_side
+from xstilts.training.threads import AtOnce, side_by_side
 from xstilts.units import parse_memory
 
 
@@ -84,7 +84,7 @@ def train(
     losses: list[float] = []
     began = time.perf_counter()
     torch.manual_seed(seed)
-    state = torch.get_rng_state()  # if a model draws from it in the first step, its parts cannot go side by side
+    state = torch.get_rng_state()
 
     def gradients(part: _Part) -> float:
         """Add the part's to the model's; gives its loss, times its share."""
@@ -95,18 +95,24 @@ def train(
             engine.backward(scaler.scale(engine.num_processes * loss))  # their gradients are averaged
         return loss.item()
 
+    def gradients_of_all(batch: Sequence[Row], at_once: AtOnce) -> float:
+        """Those of a batch; gives its loss."""
+        parts = list(_parts(batch, division, fmt, pad_id, f"{seed}/{log.steps}"))
+        # A model with dropout of its own draws from the generator that threads share, as the first step shows.
+        if log.steps and torch.equal(torch.get_rng_state(), state):
+            value = sum(at_once(gradients, parts))
+        else:
+            value = sum(next(iter(at_once(gradients, [part]))) for part in parts)
+        if engine.num_processes > 1:
+            value = engine.reduce(torch.tensor(value, device=engine.device)).item()
+        return value
+
     with side_by_side(2 if division.halves else 1) as at_once:
         for epoch, batches in enumerate(epochs):
             model.train()
             for batch in batches:
                 chosen = [rows[i] for i in batch]
-                parts = list(_parts(chosen, division, fmt, pad_id, f"{seed}/{log.steps}"))
-                if log.steps and torch.equal(torch.get_rng_state(), state):
-                    value = sum(at_once(gradients, parts))
-                else:
-                    value = sum(next(iter(at_once(gradients, [part]))) for part in parts)
-                if engine.num_processes > 1:
-                    value = engine.reduce(torch.tensor(value, device=engine.device)).item()
+                value = gradients_of_all(chosen, at_once)
                 if not math.isfinite(value):
                     names = ", ".join(name_of(row) for row in chosen)
                     raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")

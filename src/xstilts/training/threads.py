@@ -13,9 +13,12 @@ from typing import Any
 
 import torch
 
+#: `map`, or one that works on several items at a time.
+AtOnce = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
 
 @contextmanager
-def side_by_side(wanted: int) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
+def side_by_side(wanted: int) -> Iterator[AtOnce]:
     """A `map` whose calls run ``wanted`` at a time, or as many as there are threads; results come in order.
 
     Autocast and gradient modes do not reach into the calls: they set their own.
