@@ -99,7 +99,8 @@ def _opening(auto_class: str) -> str:
 
 
 def _languages(own: pl.DataFrame) -> list[str]:
-    return sorted(set(own["language"]) | {ENGLISH}, key=lambda code: (code != ENGLISH, code))
+    codes = {code for language in own["language"] for code in language.split("-")}  # de-en: MLQA's pairs
+    return sorted(codes | {ENGLISH}, key=lambda code: (code != ENGLISH, code))
 
 
 def _data_row(row: Mapping[str, object]) -> tuple[object, ...]:
