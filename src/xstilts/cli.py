@@ -178,13 +178,14 @@ def scores(
     study: StudyFile,
     target: Annotated[Optional[str], typer.Option(help="only this target")] = None,  # noqa: UP045
     language: Annotated[Optional[str], typer.Option(help="only this language")] = None,  # noqa: UP045
+    metric: Annotated[Optional[str], typer.Option(help="only this metric, such as accuracy@3")] = None,  # noqa: UP045
     format: Annotated[TableFormat, typer.Option(help="how to print")] = TableFormat.table,
     as_json: JsonOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Print the tidy table: a row per encoder, recipe, target, language, seed and metric."""
+    """Print the tidy table: a row per encoder, recipe, target, language and seed; as CSV and JSON of every metric."""
     frame = _results(study, store).scores
-    for column, wanted in (("target", target), ("language", language)):
+    for column, wanted in (("target", target), ("language", language), ("metric", metric)):
         if wanted is not None:
             known = frame[column].unique().sort().to_list()
             if wanted not in known:
@@ -197,7 +198,7 @@ def scores(
     else:
         shown = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
         table = _table(*shown)
-        for row in frame.select(shown).iter_rows():
+        for row in (frame if metric else frame.filter("main")).select(shown).iter_rows():
             table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
         Console().print(table)
 
