@@ -212,6 +212,8 @@ def test_scores_filter_and_print_as_csv_and_json(finished: Path) -> None:
     assert set(frame["language"]) == {"sw"} and set(frame["target"]) == {"mini-span", "mini-retrieval"}
     rows = json.loads(command(finished, "scores", "tiny.yaml", "--json").stdout)
     assert len(rows) == len(scores_in(finished))
+    assert "accuracy@" not in command(finished, "scores", "tiny.yaml").stdout  # the printed table has the main metrics
+    assert "accuracy@0" in command(finished, "scores", "tiny.yaml", "--metric", "accuracy@0").stdout
     wrong = command(finished, "scores", "tiny.yaml", "--language", "tlh")
     assert wrong.returncode == 2 and "there are en, sw" in wrong.stderr
 
