@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+
 from xstilts.data.examples import Answer, SpanExample
 from xstilts.data.mini.facts import RELATIONS, Draw, Fact
 from xstilts.data.mini.settings import PASSAGES, SIZES, UNANSWERABLE_EVERY, VERSION
@@ -15,10 +18,33 @@ KINDS = {
 }
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A question of no language: what the passage says, in which wordings, and what is asked in which."""
+
+    facts: list[Fact]
+    forms: list[int]
+    asked: Fact
+    form: int
+    answerable: bool
+
+
 def generate(dataset: str, split: str, language: str) -> list[SpanExample]:
+    examples = []
+    for number, drawn in enumerate(_drawn(dataset, split)):
+        stated = (state(fact, form, language) for fact, form in zip(drawn.facts, drawn.forms, strict=True))
+        context = join(stated, language)
+        answers = (Answer(*span_of(drawn.asked.value, context)),) if drawn.answerable else ()
+        question = ask(drawn.asked, drawn.form, language)
+        examples.append(SpanExample(f"{dataset}-{split}-{number:04}", text(context), question, answers))
+    return examples
+
+
+@cache
+def _drawn(dataset: str, split: str) -> list[_Drawn]:
     draw = Draw(f"{VERSION}/{dataset}/{split}", split)
     rng = draw.random
-    examples = []
+    questions = []
     for number in range(SIZES[split]):
         kind = KINDS[dataset][number % 2]
         entities, relations = rng.choice(PASSAGES)
@@ -30,11 +56,8 @@ def generate(dataset: str, split: str, language: str) -> list[SpanExample]:
         if dataset == "span_unanswerable":
             answerable = rng.randrange(UNANSWERABLE_EVERY) > 0
             asked = asked if answerable else _unsaid(draw, kind, facts)
-        context = join((state(fact, said, language) for fact, said in zip(facts, forms, strict=True)), language)
-        answers = (Answer(*span_of(asked.value, context)),) if answerable else ()
-        question = ask(asked, form, language)
-        examples.append(SpanExample(f"{dataset}-{split}-{number:04}", text(context), question, answers))
-    return examples
+        questions.append(_Drawn(facts, forms, asked, form, answerable))
+    return questions
 
 
 def _unsaid(draw: Draw, kind: str, facts: list[Fact]) -> Fact:
