@@ -1,12 +1,12 @@
 import re
 import string
 import unicodedata
-from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference import reference_f1
 from xstilts.metrics import squad
 from xstilts.metrics.mlqa import exact_match, f1, normalize_answer
 
@@ -140,16 +140,6 @@ def reference_words(text, language):
         kept += (" " if run in ARTICLES.get(language, ()) else run) + char
         run = ""
     return kept.split()
-
-
-def reference_f1(prediction, gold):
-    """2·|common| / (|prediction| + |gold|), as one fraction."""
-    left, common = list(gold), 0
-    for word in prediction:
-        if word in left:
-            left.remove(word)
-            common += 1
-    return Fraction(2 * common, len(prediction) + len(gold)) if common else Fraction(0)
 
 
 @given(ANSWERS, GOLDS, LANGUAGE)

@@ -2,13 +2,13 @@ import json
 import math
 import re
 import string
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference import reference_f1
 from xstilts.metrics.squad import best_threshold, exact_match, f1, normalize_answer
 
 GOLDEN = [
@@ -121,16 +121,6 @@ def reference_words(text):
         words.append(char)
         run = ""
     return "".join(words).split()
-
-
-def reference_f1(prediction, gold):
-    """2·|common| / (|prediction| + |gold|), the harmonic mean written as one fraction."""
-    left, common = list(gold), 0
-    for word in prediction:
-        if word in left:
-            left.remove(word)
-            common += 1
-    return Fraction(2 * common, len(prediction) + len(gold)) if common else Fraction(0)
 
 
 @given(ANSWERS, GOLDS, UNANSWERABLE)
