@@ -72,6 +72,10 @@ def test_a_good_study_is_read_as_written() -> None:
         ({"recipes": [{"task": "mini-nli", "tasks": ["mini-pos"]}]}, "`task` or `tasks`, not both"),
         ({"recipes": [{"task": "mini-nli", "sampling": "uniform"}]}, "`sampling` is for several `tasks`"),
         ({"recipes": [{"tasks": ["mini-nli", "mini-pos"], "sampling": "unifrom"}]}, "'proportional' or 'uniform'"),
+        (
+            {"recipes": [{"tasks": ["mini-nli", "mini-pos"]}], "training": {"batch_tokens": 512}},
+            "mini-nli+mini-pos: batch_tokens is for stages of one task alone",
+        ),
         ({"recipes": [{"name": "nothing"}]}, "the recipe without `tasks` or `merge` is called none"),
         ({"recipes": [{"name": "none", "task": "mini-nli"}]}, "is called none, and no other"),
         ({"recipes": [{"name": "sum", "merge": ["mini-nli"]}]}, "'mini-nli' is no recipe with training"),

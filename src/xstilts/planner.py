@@ -64,6 +64,7 @@ class _Planner:
         self.notes: dict[str, None] = {}  # in order, each once
         self.dev = {target.task: self._thresholds(target) for target in study.targets}
         self.overlapping: dict[DataRef, frozenset[str]] = {}
+        self.translations: dict[tuple[DataRef, str, Translated], Translation] = {}
 
     def plan(self) -> Plan:
         self._check_overlap()
@@ -72,8 +73,9 @@ class _Planner:
         for entry in self.study.encoders:
             for seed in self.study.seeds:
                 for recipe in self.study.recipes_of(entry):
+                    intermediate = self._intermediate(entry.encoder, recipe, seed)
                     for target in self.study.targets:
-                        self._cell(entry.encoder, recipe, target, seed)
+                        self._cell(entry.encoder, recipe, intermediate, target, seed)
         if self.absent:
             self._note(f"Not at hand, and counted as the catalog says: {'; '.join(self.absent)}.")
         for note in hub_notes(self.uses):
@@ -314,7 +316,11 @@ class _Planner:
         return TrainingPart(task, train, dev, hyper, self._translations(train, translated) if translated else ())
 
     def _translations(self, source: DataRef, wanted: Translated) -> tuple[Translation, ...]:
-        return tuple(self._translation(source, language, wanted) for language in wanted.languages)
+        """Looked up once for all encoders and seeds: files are read for it, and engines load their tokenizers."""
+        for language in wanted.languages:
+            if (source, language, wanted) not in self.translations:
+                self.translations[source, language, wanted] = self._translation(source, language, wanted)
+        return tuple(self.translations[source, language, wanted] for language in wanted.languages)
 
     def _translation(self, source: DataRef, language: str, wanted: Translated) -> Translation:
         task = source.task
@@ -409,10 +415,11 @@ class _Planner:
         spec = Train(encoder, parts, seed, None, sampling=recipe.sampling, mlm=mlm)
         return self._train(spec, f"{where}: train {recipe.name}")
 
-    def _cell(self, encoder: Encoder, recipe: RecipeEntry, target: TargetEntry, seed: int) -> None:
+    def _cell(
+        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: TargetEntry, seed: int
+    ) -> None:
         task = self._task(target.task)
         where = f"{encoder.label} seed {seed}"
-        intermediate = self._intermediate(encoder, recipe, seed)
         model = intermediate
         if task.training_task:
             trained = self._task(task.training_task)

@@ -274,9 +274,7 @@ def _mine(
     for number, (ref, dev) in enumerate(zip(spec.sets, spec.dev, strict=True)):
 
         def told(done: int, parts: int, begun: int = 2 * number, what: str = f"reading {ref.language}") -> None:
-            progress(
-                begun * parts + done, 2 * len(spec.sets) * parts, what
-            )  # half of the work is to read, half to mine
+            progress(begun * parts + done, 2 * len(spec.sets) * parts, what)  # half of the work is to read
 
         refs = list(dict.fromkeys((ref, dev)))
         corpora = [

@@ -318,6 +318,11 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
     first: dict[str, Any] = {}
     for name in recipe.tasks:
         hyper = study.hyperparameters(study.catalog[name], recipe.training, intermediate=True)
+        if hyper.batch_tokens is not None and (len(recipe.tasks) > 1 or recipe.mlm):
+            raise UserError(
+                f"recipes: {recipe.name}: batch_tokens is for stages of one task alone, since the steps of several are "
+                f"shared out by examples; set batch_size in its `training`, with `batch_tokens: null`"
+            )
         values = {field: getattr(hyper, field) for field in OF_THE_STAGE}
         first = first or values
         for field, value in values.items():

@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xstilts.recipe import Sampling
@@ -36,9 +37,13 @@ class Stream:
     supervised: bool = True  # whether its steps are what `epochs` says; else they are mixed in
     view: Callable[[Sequence[Row], str], Sequence[Row]] = lambda rows, seed: rows
 
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each row, all its sequences as long as the longest; once, since rows are read from files."""
+        return [row.length * len(row.sequences) for row in self.rows]
+
     def batches(self, seed: int, epoch: int) -> list[list[int]]:
-        lengths = [row.length * len(row.sequences) for row in self.rows]
-        return training_batches(lengths, self.hyper.batch_size, seed, epoch, self.hyper.batch_tokens)
+        return training_batches(self.lengths, self.hyper.batch_size, seed, epoch, self.hyper.batch_tokens)
 
 
 @dataclass(frozen=True)
