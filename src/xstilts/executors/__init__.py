@@ -1,0 +1,56 @@
+"""Where stages are computed: on this machine (`local`), on a Ray cluster (`ray`), or by Slurm (`slurm`).
+
+An executor only computes what it is given. Which stage comes when, what is tried again, and what another run is
+already computing is `schedule`'s to say; what is done is what the store holds, never what an executor says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol
+
+from xstilts.plan import Stage
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the stage ``key`` is; ``text`` says loss and speed."""
+
+    key: str
+    done: int
+    steps: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The stage ``key`` is not worked on any more.
+
+    ``done``: its artifact is in the store. ``failed``: it raised what ``text`` says, and would again. ``lost``: its
+    process or machine is gone. ``elsewhere``: another run holds its lease, as ``text`` says.
+    """
+
+    key: str
+    how: Literal["done", "failed", "lost", "elsewhere"]
+    text: str
+
+
+class Executor(Protocol):
+    """A place with room for some processes; a context, at whose end nothing of it runs any more."""
+
+    @property
+    def slots(self) -> int:
+        """Processes that it runs at the same time. A stage takes `Stage.processes` of them, or all if these are more."""
+
+    def submit(self, stage: Stage) -> None:
+        """Begin with a stage whose inputs are in the store. Never more at a time than there are slots for."""
+
+    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+        """What has happened since the last call; waits for something to happen, at most ``timeout`` seconds."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
