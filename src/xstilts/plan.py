@@ -157,6 +157,11 @@ class Stage:
     inputs: tuple[str, ...]
     flops: float = 0.0
 
+    @property
+    def processes(self) -> int:
+        """That compute it together."""
+        return self.spec.hyper.processes if isinstance(self.spec, Train) else 1
+
 
 @dataclass(frozen=True)
 class Cell:

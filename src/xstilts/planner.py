@@ -360,14 +360,14 @@ class _Planner:
     def _train(self, spec: Train, label: str) -> str:
         decides: list[Any] = [self._identity(spec.encoder)]
         for part in spec.parts:
-            decides += [part.task.format, part.task.metric, part.train.key(), part.dev.key(), part.hyper.model_dump()]
+            decides += [part.task.format, part.task.metric, part.train.key(), part.dev.key(), part.hyper.key()]
             decides += [["translated", each.language, each.stage, each.fingerprint] for each in part.translations]
         decides.append(spec.seed)
         if len(spec.parts) > 1:
             decides.append(spec.sampling.model_dump())
         if spec.mlm:
             texts = [ref.key() for ref in spec.mlm.texts]
-            decides.append(["mlm", spec.mlm.share, texts, spec.mlm.hyper.model_dump()])
+            decides.append(["mlm", spec.mlm.share, texts, spec.mlm.hyper.key()])
         if not spec.pooler:
             decides.append("without pooler")
         translated = [each.stage for part in spec.parts for each in part.translations]

@@ -63,6 +63,14 @@ class Hyperparameters(Part):
         "all", description="`first500`: of the first 500 dev rows only, as jiant (xtreme_runconfig_writer.py:48)"
     )
 
+    processes: int = Field(1, gt=0, description="processes that share each batch of a training stage")
+    sharding: Literal["none", "full"] = Field(
+        "none", description="`full`: processes share the weights and optimiser state too (FSDP), for large encoders"
+    )
+    collapse_retries: int = Field(
+        0, ge=0, description="how often a collapsed training is tried again, with a seed derived from its own"
+    )
+
     @field_validator("memory")
     @classmethod
     def _a_size(cls, value: str | None) -> str | None:
@@ -74,11 +82,18 @@ class Hyperparameters(Part):
     def lengths(self) -> Lengths:
         return Lengths(self.max_length, self.doc_stride, self.max_query_length)
 
+    def key(self) -> dict[str, Any]:
+        """What of these decides a stage's output. Keys from before a field was added stay where it is not used."""
+        return {name: value for name, value in self.model_dump().items() if UNUSED.get(name, ...) != value}
+
+
+#: Values with which these fields do nothing.
+UNUSED = {"processes": 1, "sharding": "none", "collapse_retries": 0}
 
 #: Of a stage's hyper-parameters, those that its tasks share; the others say how each task's data are read.
 OF_THE_STAGE = (
     "learning_rate", "warmup", "weight_decay", "max_grad_norm", "adam_epsilon", "dropout", "freeze_embeddings",
-    "precision", "memory",
+    "precision", "memory", "processes", "sharding", "collapse_retries",
 )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """Processes that it runs at the same time. A stage takes `Stage.processes` of them, or all if these are more."""
+        """Processes that it runs at the same time; a stage takes `Stage.processes` of them."""
 
     def submit(self, stage: Stage) -> None:
         """Begin with a stage whose inputs are in the store. Never more at a time than there are slots for."""
