@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,9 @@ from typer.testing import CliRunner
 import xstilts
 from xstilts.cli import app
 from xstilts.errors import UserError
-from xstilts.executors import local
+from xstilts.executors.schedule import SKIPPED, TRIES
 from xstilts.planner import make_plan
-from xstilts.run import execute, gather
+from xstilts.run import choose, execute, gather
 from xstilts.store import Store
 from xstilts.study import make_study
 
@@ -193,6 +195,7 @@ class Recorder:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.reasons: dict[str, str] = {}
+        self.again: list[tuple[str, str]] = []
 
     def started(self, stage: Any) -> None:
         pass
@@ -206,16 +209,19 @@ class Recorder:
     def failed(self, stage: Any, reason: str) -> None:
         self.reasons[stage.label] = reason
 
+    def put_back(self, stage: Any, reason: str) -> None:
+        self.again.append((stage.label, reason))
+
 
 def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
     # With an epsilon that rounds to 0, AdamW divides 0 by 0 for the embeddings that a batch does not use.
     study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
     plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
-    outcome = execute(plan, store, recorder, workers=1)
-    failed = [label for label, reason in recorder.reasons.items() if reason != local.SKIPPED]
+    outcome = execute(plan, store, recorder, choose("local", store, tmp_path, workers=1))
+    failed = [label for label, reason in recorder.reasons.items() if reason != SKIPPED]
     assert failed == ["bundled/e5-small@1 seed 1: train mini-nli"]
     assert "loss is" in recorder.reasons[failed[0]] and "nli-train-" in recorder.reasons[failed[0]]
-    assert {label for label, reason in recorder.reasons.items() if reason == local.SKIPPED} == {
+    assert {label for label, reason in recorder.reasons.items() if reason == SKIPPED} == {
         stage.label for stage in plan.stages.values() if "mini-nli →" in stage.label
     }
     results = gather(plan, store, outcome.failures)
@@ -228,15 +234,19 @@ def test_a_worker_that_dies_fails_its_stage_alone(tmp_path: Path, monkeypatch: p
     class Killer(Recorder):
         def started(self, stage: Any) -> None:
             if stage.kind == "train":
-                import multiprocessing
+                threading.Timer(0.1, kill).start()  # as soon as there is a process that has it
 
-                for child in multiprocessing.active_children():
-                    os.kill(child.pid or 0, signal.SIGKILL)
+    def kill() -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGKILL)
 
     killer = Killer()
-    execute(plan, store, killer, workers=1)
-    reasons = [reason for reason in killer.reasons.values() if reason != local.SKIPPED]
-    assert reasons == ["its process ended with status -9 (killed: out of memory?)"]
+    execute(plan, store, killer, choose("local", store, tmp_path, workers=1))
+    reasons = [reason for reason in killer.reasons.values() if reason != SKIPPED]
+    assert reasons == [f"its process ended with status -9 (killed: out of memory?), {TRIES} times"]
+    assert [reason for _, reason in killer.again] == [
+        "its process ended with status -9 (killed: out of memory?); it is tried again"
+    ] * (TRIES - 1)
     assert any("retrieval" in label for label in killer.done)
 
 

@@ -19,16 +19,17 @@ from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub
 from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
-from xstilts.errors import UserError, did_you_mean
-from xstilts.executors.local import cores
+from xstilts.errors import StoreError, UserError, did_you_mean
 from xstilts.plan import ASSUMED_FLOPS_PER_SECOND, Plan
 from xstilts.planner import make_plan
 from xstilts.results import Results
-from xstilts.run import execute, gather, open_store
+from xstilts.run import choose, execute, gather, open_store
 from xstilts.store import Store
 from xstilts.study import load_study
 from xstilts.tasks import builtin_catalog
+from xstilts.tracking import Tracker, Tracking
 from xstilts.units import duration, memory
+from xstilts.worker import cores
 
 app = typer.Typer(
     name="xstilts",
@@ -50,6 +51,12 @@ StoreOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
 
 
+class Executors(str, Enum):
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
 class TableFormat(str, Enum):
     table = "table"
     csv = "csv"
@@ -64,6 +71,9 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _version(wanted: bool) -> None:
@@ -93,14 +103,33 @@ def run(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="stages that run at the same time; one a core, or one a GPU, by default"),
     ] = None,
+    executor: Annotated[
+        Executors, typer.Option(help="where stages are computed: this machine, a Ray cluster, or Slurm")
+    ] = Executors.local,
+    address: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="ray: the cluster, as `auto` or host:port; by default a Ray of this machine alone"),
+    ] = None,
+    slurm: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(metavar="KEY=VALUE", help="slurm: a job parameter, as partition=gpu; may be given several times"),
+    ] = None,
+    track: Annotated[
+        Optional[Tracker],  # noqa: UP045
+        typer.Option(help="send losses, dev scores and throughput to an experiment tracker, a run a stage"),
+    ] = None,
 ) -> None:
     """Run a study: plan it, compute what is missing, write the report.
 
-    Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice.
+    Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice, also not
+    by several runs at the same time, on any machines that share the store.
     """
     console = Console(stderr=True)
     place = open_store(store)
     plan = _plan(study)
+    out = out or Path("runs") / plan.study.name
+    tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
+    make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
     missing = plan.missing(place)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
@@ -109,13 +138,13 @@ def run(
     )
     try:
         with Display(missing, console) as display:
-            outcome = execute(plan, place, display, workers)
+            outcome = execute(plan, place, display, make)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None
     results = gather(plan, place, outcome.failures)
     if not results.scores.is_empty():
-        _report(results, out or Path("runs") / plan.study.name)
+        _report(results, out)
     elif not results.planned and not outcome.failures:
         print(
             f"no target has gold labels, so nothing is scored; `xstilts submission {study} --out DIR` writes the "
@@ -127,6 +156,25 @@ def run(
             highlight=False,
         )
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `xstilts status studies/quickstart.yaml`, from another terminal or machine")
+def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
+    from xstilts.status import status as look
+
+    found = look(_plan(study, estimate=True), open_store(store))
+    if as_json:
+        rows = [{"key": one.stage.key, "kind": one.stage.kind, "label": one.stage.label, "state": one.state,
+                 "share": one.share, "text": one.text} for one in found]  # fmt: skip
+        print(json.dumps(rows, indent=1))
+        return
+    states = list(dict.fromkeys(one.state for one in found))
+    print(", ".join(f"{sum(one.state == state for one in found)} {state}" for state in states))
+    for one in found:
+        if one.state in ("running", "failed", "interrupted"):
+            share = f" {one.share:.0%}" if one.share else ""
+            print(f"{one.state}{share}: {one.stage.label}{': ' if one.text else ''}{one.text}")
 
 
 #: A plan of more stages is shown as a table of recipes and targets alone.

@@ -56,8 +56,13 @@ class Display:
         running = self.running[stage.key]
         running.share, running.text = done / steps, text
 
+    def put_back(self, stage: Stage, reason: str) -> None:
+        self.running.pop(stage.key)
+        self._line(f"put back: {stage.label}: {reason}")
+
     def finished(self, stage: Stage, text: str) -> None:
-        took = time.monotonic() - self.running.pop(stage.key).since
+        running = self.running.pop(stage.key, None)  # none for what another run has computed
+        took = time.monotonic() - running.since if running else 0.0
         self.done += 1
         self.work_done += stage.flops
         if not self.console.is_terminal and stage.kind != "score":

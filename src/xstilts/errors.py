@@ -25,6 +25,10 @@ class StageError(Exception):
     """A stage could not be completed for a reason that training or the machine gave, not the input."""
 
 
+class StoreError(Exception):
+    """The store cannot be read or written any more: full, read-only, or gone. One line, with what to do."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for a mistyped ``word``: the closest of the ``known`` words, or all of them when few."""
     options = sorted(known)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -12,13 +14,17 @@ import polars as pl
 import yaml
 
 from xstilts.encoders import bundled
-from xstilts.executors import local
-from xstilts.executors.local import Listener
+from xstilts.errors import UserError
+from xstilts.executors import Executor, schedule
+from xstilts.executors.local import LocalExecutor
+from xstilts.executors.schedule import Listener
 from xstilts.plan import Plan, Stage, Train
 from xstilts.planner import make_plan
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.store import Store
 from xstilts.study import Study, load_study
+from xstilts.tracking import Tracking
+from xstilts.worker import compute
 
 DEFAULT_STORE = ".xstilts/store"
 
@@ -39,6 +45,9 @@ class Silent:
         pass
 
     def failed(self, stage: Stage, reason: str) -> None:
+        pass
+
+    def put_back(self, stage: Stage, reason: str) -> None:
         pass
 
 
@@ -65,21 +74,49 @@ def run(study: Study | str | Path, store: str | Path | None = None, workers: int
     checked = study if isinstance(study, Study) else load_study(Path(study))
     place = open_store(store)
     plan = make_plan(checked)
-    outcome = execute(plan, place, workers=workers)
+    outcome = execute(plan, place, make=choose("local", place, Path(), workers=workers))
     if outcome.failures:
         labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
         raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
     return gather(plan, place).scores
 
 
-def execute(plan: Plan, store: Store, listener: Listener | None = None, workers: int | None = None) -> Outcome:
-    """Compute the missing stages of a plan on this machine; ``workers`` processes, one a core or GPU by default."""
+def choose(
+    kind: str,
+    store: Store,
+    out: Path,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    slurm: Sequence[str] = (),
+    tracking: Tracking | None = None,
+) -> Callable[[], Executor]:
+    """What makes the executor of a ``kind``, once there is something to compute. Raises UserError.
+
+    ``address`` is a Ray cluster's, ``slurm`` are job parameters as KEY=VALUE, ``out`` is where the study's files go.
+    """
+    if address is not None and kind != "ray":
+        raise UserError(f"--address {address}: is for --executor ray")
+    if slurm and kind != "slurm":
+        raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
+    do = partial(compute, tracking=tracking)
+    return partial(LocalExecutor, store.url, workers, do)
+
+
+def execute(
+    plan: Plan, store: Store, listener: Listener | None = None, make: Callable[[], Executor] | None = None
+) -> Outcome:
+    """Compute the missing stages of a plan by the executor that ``make`` gives, of this machine by default.
+
+    Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
+    """
     missing = plan.missing(store)
     if not missing:
         return Outcome(plan, 0, {})
     fetch_encoders(plan)
     store.sweep()
-    failures = local.execute(missing, store, listener or Silent(), workers)
+    executor = make() if make else LocalExecutor(store.url)
+    failures = schedule.run(missing, store, executor, listener or Silent())
     return Outcome(plan, len(missing) - len(failures), failures)
 
 

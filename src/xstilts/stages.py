@@ -44,12 +44,10 @@ from xstilts.tasks.formats.mlm import Masked
 from xstilts.training import device, loop, memory
 from xstilts.training.mixture import Stream
 from xstilts.vectors import Embedded
-
-#: progress(done, all, text): how far a stage is; the text says loss and speed
-Progress = Callable[[int, int, str], None]
+from xstilts.worker import Told
 
 
-def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
+def run_stage(stage: Stage, store: Store, progress: Told) -> None:
     """Compute one stage and publish its artifact. Raises StageError or whatever went wrong."""
     began = time.perf_counter()
     memory.reset_peak()
@@ -76,7 +74,7 @@ def run_stage(stage: Stage, store: Store, progress: Progress) -> None:
 TRANSLATED = "translated.jsonl"
 
 
-def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
+def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Told) -> None:
     source, engine = examples(spec.source), translation.engine(spec.engine)
     dropped = translation.write_translated(
         spec.source.task, source, engine, spec.language, folder / TRANSLATED,
@@ -138,7 +136,7 @@ def _translated(
     return found, _features(lambda: found, part.train, encoder, part.hyper.lengths, True, store, decides)
 
 
-def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
+def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
     tokenizer = load_tokenizer(spec.encoder)
     loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
     texts = _texts(spec.mlm, spec.encoder, store) if spec.mlm else []
@@ -161,7 +159,9 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
     log = loop.train(
         trimmed.joint, streams, spec.hyper,
         seed=spec.seed, precision=precision, pad_id=pad_id, dev_score=dev_score,
-        progress=lambda step, steps, loss, speed: progress(step, steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s"),
+        progress=lambda step, steps, loss, speed: progress(
+            step, steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s", {"loss": loss, "tokens_per_second": speed}
+        ),
         sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0,
     )  # fmt: skip
     save_trained(trimmed, folder)
@@ -214,7 +214,7 @@ def _merge(spec: Merge, store: Store, folder: Path, meta: dict[str, Any]) -> Non
     meta |= {"weights": [weight for _, weight in spec.weights]}
 
 
-def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Progress) -> None:
+def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
     fmt = formats.get(spec.task.format)
     tokenizer = load_tokenizer(spec.encoder)
     own = {ref: rows_of(ref, spec.encoder, spec.hyper, training=False, store=store) for ref in (*spec.sets, *spec.dev)}
@@ -264,7 +264,7 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
 
 
 def _mine(
-    spec: Predict, embed: Callable[..., list[Embedded]], progress: Progress
+    spec: Predict, embed: Callable[..., list[Embedded]], progress: Told
 ) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
     """The predictions for each language, and what dev says of it: the best block, each one's threshold and F1.
 

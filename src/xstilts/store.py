@@ -19,7 +19,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from xstilts.errors import StageError, UserError
+from xstilts.errors import StageError, StoreError, UserError
 
 MANIFEST = "manifest.json"
 
@@ -50,6 +50,19 @@ class Store:
             self.fs.makedirs(f"{self.root}/artifacts", exist_ok=True)
         except OSError as error:
             raise UserError(f"store {url}: {error.strerror or error}; choose another with --store") from None
+
+    @contextmanager
+    def failing_plainly(self) -> Iterator[None]:
+        """Turn errors of the file system into a StoreError."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"store {self.url}: {error.strerror or error}; mend it, then run again to go on") from None
+
+    def keys(self) -> set[str]:
+        """Of all artifacts that are there."""
+        found = self.fs.glob(f"{self.root}/artifacts/*/*/{MANIFEST}")
+        return {path.split("/")[-2] for path in found}
 
     def _folder(self, key: str) -> str:
         return f"{self.root}/artifacts/{key[:2]}/{key}"

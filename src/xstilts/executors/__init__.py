@@ -28,11 +28,12 @@ class Ended:
     """The stage ``key`` is not worked on any more.
 
     ``done``: its artifact is in the store. ``failed``: it raised what ``text`` says, and would again. ``lost``: its
-    process or machine is gone. ``elsewhere``: another run holds its lease, as ``text`` says.
+    process or machine is gone. ``elsewhere``: another run holds its lease, as ``text`` says. ``unusable``: the store
+    cannot be read or written, so that no other stage could go on either.
     """
 
     key: str
-    how: Literal["done", "failed", "lost", "elsewhere"]
+    how: Literal["done", "failed", "lost", "elsewhere", "unusable"]
     text: str
 
 

@@ -6,55 +6,23 @@ one a stage's result is the same bit for bit however busy the machine is.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count as count_from
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
-from typing import Protocol
+from types import FrameType, TracebackType
 
+from xstilts.executors import Ended, Progress
 from xstilts.plan import Stage
 from xstilts.store import Store
-
-#: Why a stage was not even tried.
-SKIPPED = "skipped: a stage that it needs failed"
-
-
-def environment(threads: int) -> dict[str, str]:
-    """What the libraries of a process with so many threads read when they load. The user's own settings win."""
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
-        "RAYON_NUM_THREADS": str(threads),
-        # glibc: keep what a step has freed for the next one, instead of asking for fresh pages (buffers above 32 MB
-        # always are); after a stage it goes back.
-        "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    }
-
-
-class Listener(Protocol):
-    """Is told how a run goes; the command line shows it, a test records it."""
-
-    def started(self, stage: Stage) -> None: ...
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None: ...
-
-    def finished(self, stage: Stage, text: str) -> None: ...
-
-    def failed(self, stage: Stage, reason: str) -> None: ...
+from xstilts.worker import Compute, compute, cores, environment, give_back_memory
 
 
 @dataclass
@@ -63,105 +31,93 @@ class Worker:
 
     process: BaseProcess
     pipe: Connection
+    devices: Sequence[str]  # the GPUs that it sees
     stage: Stage | None = None
 
 
-def execute(stages: Sequence[Stage], store: Store, listener: Listener, workers: int | None = None) -> dict[str, str]:
-    """Compute ``stages``, each once its inputs are there; gives key → reason of those that failed or were skipped.
+class LocalExecutor:
+    """Worker processes on this machine: ``workers``, or one a GPU, or one a core.
 
-    A failed stage stops only those that need it; a worker that dies fails its stage and is replaced. ``workers``
-    is one a GPU, or one a core, by default.
+    They start as they are needed, do one stage after the other, and end with the executor. A stage of several
+    processes gets a worker of its own, which sees as many GPUs.
     """
-    waiting = {stage.key: stage for stage in stages}
-    failures: dict[str, str] = {}
-    unfinished = set(waiting)
-    with _pool(len(stages), workers, store.url) as (pool, replace):
-        while unfinished:
-            for worker in pool:
-                if worker.stage is None:
-                    _assign(worker, waiting, unfinished, failures, listener)
-            unfinished -= failures.keys()
-            busy = [worker for worker in pool if worker.stage is not None]
-            if not busy:
-                continue
-            for pipe in wait([worker.pipe for worker in busy]):
-                worker = next(worker for worker in busy if worker.pipe is pipe)
-                stage = worker.stage
-                assert stage is not None
-                try:
-                    kind, *content = worker.pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    worker.process.join()
-                    code = worker.process.exitcode
-                    hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
-                    kind, content = "failed", [f"its process ended with status {code}{hint}"]
-                    pool[pool.index(worker)] = replace()
-                if kind == "progress":
-                    listener.progress(stage, *content)
-                    continue
-                worker.stage = None
-                unfinished.discard(stage.key)
-                if kind == "failed":
-                    failures[stage.key] = content[0]
-                    listener.failed(stage, content[0])
-                else:
-                    listener.finished(stage, content[0])
-    return failures
 
+    def __init__(self, url: str, workers: int | None = None, do: Compute = compute) -> None:
+        with _interrupt_held():
+            import torch  # here, so that a plan with nothing to do starts without it
 
-def _assign(
-    worker: Worker, waiting: dict[str, Stage], unfinished: set[str], failures: dict[str, str], listener: Listener
-) -> None:
-    """Give an idle worker the first stage whose inputs are all there, and skip those whose inputs failed."""
-    for key, stage in list(waiting.items()):
-        if any(source in failures for source in stage.inputs):
-            del waiting[key]
-            failures[key] = SKIPPED
-            listener.failed(stage, SKIPPED)
-        elif not any(source in unfinished for source in stage.inputs):
-            del waiting[key]
-            worker.stage = stage
-            listener.started(stage)
-            with suppress(BrokenPipeError):  # a dead worker: its pipe's end, which we wait on, says so too
-                worker.pipe.send(stage)
-            return
+        gpus = torch.cuda.device_count()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        self.slots = workers or gpus or cores()
+        # Of the slots, not of the stages left: a resumed run must compute the same bits.
+        self._threads = max(1, cores() // self.slots)
+        self._devices = [visible[i % gpus] for i in range(self.slots)] if gpus else []
+        self._url, self._do = url, do
+        self._context = multiprocessing.get_context("spawn")  # forking a process with threads is not safe
+        self._workers: list[Worker] = []
 
+    def __enter__(self) -> LocalExecutor:
+        return self
 
-def cores() -> int:
-    """How many cores this process may use: as many stages run at the same time where there is no GPU."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
 
+    def submit(self, stage: Stage) -> None:
+        processes, free = min(stage.processes, self.slots), self._free_devices()
+        idle = (worker for worker in self._workers if worker.stage is None and set(worker.devices) <= set(free))
+        worker = next(idle, None) if processes == 1 else None
+        if worker is None:
+            worker = self._start(free[:processes])
+            self._workers.append(worker)
+        worker.stage = stage
+        with suppress(BrokenPipeError):  # a dead worker: its pipe's end, which we wait on, says so too
+            worker.pipe.send(stage)
 
-@contextmanager
-def _pool(stages: int, workers: int | None, url: str) -> Iterator[tuple[list[Worker], Callable[[], Worker]]]:
-    with _interrupt_held():
-        import torch  # here, so that a plan with nothing to do starts without it
+    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+        busy = [worker for worker in self._workers if worker.stage is not None]
+        if not busy:
+            time.sleep(timeout or 0.0)
+            return []
+        ready = wait([worker.pipe for worker in busy], timeout)
+        return [self._receive(worker) for worker in busy if worker.pipe in ready]
 
-    gpus = torch.cuda.device_count()
-    slots = workers or gpus or cores()
-    threads = max(1, cores() // slots)  # of the slots, not of the stages left: a resumed run must compute the same bits
-    count = min(slots, stages)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-    numbers = count_from(0)
-    context = multiprocessing.get_context("spawn")  # forking a process with threads is not safe
+    def _receive(self, worker: Worker) -> Progress | Ended:
+        assert worker.stage is not None
+        try:
+            event: Progress | Ended = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._workers.remove(worker)
+            worker.process.join()
+            code = worker.process.exitcode or 0
+            hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
+            return Ended(worker.stage.key, "lost", f"its process ended with status {code}{hint}")
+        if isinstance(event, Ended):
+            worker.stage = None
+            if len(worker.devices) > 1:
+                worker.process.terminate()
+                self._workers.remove(worker)
+        return event
 
-    def start() -> Worker:
-        ours, theirs = context.Pipe()
-        device = visible[next(numbers) % gpus] if gpus else None
-        process = context.Process(target=_work, args=(theirs, url, threads), daemon=True)
-        with _environment(threads, device), _deaf_to_interrupts():
+    def _free_devices(self) -> list[str]:
+        """GPUs that no busy worker has."""
+        free = list(self._devices)
+        for worker in self._workers:
+            for device in worker.devices if worker.stage is not None else ():
+                free.remove(device)
+        return free
+
+    def _start(self, devices: Sequence[str]) -> Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, self._url, self._threads, self._do))
+        with _environment(self._threads, devices), _deaf_to_interrupts():
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
-        return Worker(process, ours)
-
-    pool = [start() for _ in range(count)]
-    try:
-        yield pool, start
-    finally:
-        for worker in pool:
-            worker.process.terminate()
-        for worker in pool:
-            worker.process.join()
+        return Worker(process, ours, devices)
 
 
 @contextmanager
@@ -192,11 +148,11 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(threads: int, device: str | None) -> Iterator[None]:
+def _environment(threads: int, devices: Sequence[str]) -> Iterator[None]:
     """The environment that a worker starts with."""
     own = {name: value for name, value in environment(threads).items() if name not in os.environ}
-    if device is not None:
-        own["CUDA_VISIBLE_DEVICES"] = device
+    if devices:
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     before = {name: os.environ.get(name) for name in own}
     os.environ.update(own)
     try:
@@ -209,7 +165,7 @@ def _environment(threads: int, device: str | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(pipe: Connection, url: str, threads: int) -> None:
+def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
     """A worker's life: stages in, word of their progress and end out."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import torch
@@ -218,26 +174,14 @@ def _work(pipe: Connection, url: str, threads: int) -> None:
     store = Store(url)
     with suppress(EOFError, BrokenPipeError):  # the parent is gone, and with it who waits for our stages
         while True:
-            _work_on(pipe.recv(), store, pipe)
-            _give_back_memory()
+            stage: Stage = pipe.recv()
 
+            def told(done: int, steps: int, text: str, key: str = stage.key) -> None:
+                pipe.send(Progress(key, done, steps, text))
 
-def _work_on(stage: Stage, store: Store, pipe: Connection) -> None:
-    last = "done"
-
-    def progress(done: int, steps: int, text: str) -> None:
-        nonlocal last
-        last = text
-        pipe.send(("progress", done, steps, text))
-
-    from xstilts.stages import run_stage  # here, so that a plan with nothing to do starts without torch
-
-    try:
-        run_stage(stage, store, progress)
-    except Exception as error:  # whatever goes wrong in one stage, the others go on; it is reported, exit 1
-        pipe.send(("failed", _reason(error)))
-    else:
-        pipe.send(("finished", last))
+            pipe.send(do(stage, store, told))
+            if stage.kind != "score":  # which loads no model
+                give_back_memory()
 
 
 def _end_with(parent: int) -> None:
@@ -245,15 +189,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
-
-
-def _give_back_memory() -> None:
-    """Return what a stage has freed to the system: glibc keeps free pages between pages in use, up to gigabytes."""
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if type(error).__name__ == "StageError" else f"{type(error).__name__}: {text}"
