@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test bench bench-quality lint clean
+.PHONY: help demo test soak bench bench-quality lint clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -14,7 +14,10 @@ demo: $(READY)  ## train and compare small encoders on the bundled data, write r
 	@$(BIN)/xstilts run studies/quickstart.yaml
 
 test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+soak: $(READY)  ## run the long tests: hundreds of killed processes, clusters, stores that fail (an hour)
+	@$(BIN)/python -m pytest -m soak -s
 
 bench: $(READY)  ## measure speed and memory against Transformers' Trainer (25 minutes)
 	@$(BIN)/python -m benchmarks

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,53 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 import xstilts
+from tiny import command, scores_in, write
 from xstilts.cli import app
 from xstilts.errors import UserError
-from xstilts.executors.schedule import SKIPPED, TRIES
-from xstilts.planner import make_plan
-from xstilts.run import choose, execute, gather
-from xstilts.store import Store
-from xstilts.study import make_study
-
-STUDY: dict[str, Any] = {
-    "name": "tiny",
-    "encoders": ["bundled/e5-small@1"],
-    "recipes": ["none", "mini-nli"],
-    "targets": [
-        {"task": "mini-span", "max_examples": 6, "languages": ["en", "sw"]},
-        {"task": "mini-retrieval", "max_examples": 12, "languages": ["sw"]},
-    ],
-    "seeds": [1],
-    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8},
-}
-XSTILTS = [sys.executable, "-m", "xstilts.cli"]
-
-
-def write(folder: Path, **changes: Any) -> Path:
-    file = folder / "tiny.yaml"
-    file.write_text(yaml.safe_dump({**STUDY, **changes}))
-    return file
-
-
-def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {key: value for key, value in os.environ.items() if key != "XSTILTS_DATA"}
-    return subprocess.run(
-        [*XSTILTS, *words], cwd=folder, capture_output=True, text=True, timeout=240, env={**variables, **environment}
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the tiny study ran from the command line, uninterrupted."""
-    folder = tmp_path_factory.mktemp("finished")
-    ended = command(folder, "run", str(write(folder)))
-    assert ended.returncode == 0, ended.stderr
-    assert "Report: runs/tiny/report.html" in ended.stdout.splitlines()[-1]
-    return folder
-
-
-def scores_in(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "runs" / "tiny" / "scores.parquet")
 
 
 def test_a_run_leaves_scores_report_and_tables(finished: Path) -> None:
@@ -88,62 +36,6 @@ def test_a_second_run_computes_nothing_and_gives_the_same_scores(finished: Path)
     assert ended.returncode == 0 and "0 to compute" in ended.stderr
     assert scores_in(finished).equals(before)
     assert artifacts == {path: path.stat().st_mtime_ns for path in (finished / ".xstilts").rglob("manifest.json")}
-
-
-def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(finished: Path, tmp_path: Path) -> None:
-    file = write(tmp_path)
-    computed: list[str] = []
-
-    def label(line: str) -> str:
-        return line.split("] ", 1)[1].rsplit(" (", 1)[0]
-
-    for stages in (1, 2, 2):  # kill when so many more stages are done
-        process = subprocess.Popen(
-            [*XSTILTS, "run", str(file)], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("["):
-                computed.append(label(line))
-                stages -= 1
-            if stages == 0:
-                break
-        time.sleep(0.3)  # somewhere inside the next stage
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-    ended = command(tmp_path, "run", str(file))
-    assert ended.returncode == 0, ended.stderr
-    computed += [label(line) for line in ended.stderr.splitlines() if line.startswith("[")]
-    assert len(computed) == len(set(computed))  # nothing that was reported done is computed twice
-    assert scores_in(tmp_path).equals(scores_in(finished))
-
-
-def test_with_a_single_stage_left_it_is_computed_as_it_would_have_been(finished: Path, tmp_path: Path) -> None:
-    """As many threads as with all stages to do: sums of floating-point numbers depend on that."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    plan, store = make_plan(make_study(STUDY)), Store(tmp_path / ".xstilts" / "store")
-    last = [stage for stage in plan.stages.values() if stage.kind == "train"][-1]
-    scores = [stage for stage in plan.stages.values() if stage.kind == "score"]
-    for stage in (last, *(stage for stage in plan.stages.values() if last.key in stage.inputs), *scores):
-        shutil.rmtree(store._folder(stage.key))
-    ended = command(tmp_path, "run", "tiny.yaml")
-    assert ended.returncode == 0 and f"{last.label} (" in ended.stderr
-    assert sum(": train " in line or "→ train " in line for line in ended.stderr.splitlines()) == 1
-    assert scores_in(tmp_path).equals(scores_in(finished))
-
-
-def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*XSTILTS, "run", str(write(tmp_path))], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    process.stderr.readline()
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)  # as ^C does: to the workers too
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again" in errors and "Traceback" not in errors
 
 
 def test_from_python_a_run_gives_the_scores_as_a_frame(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,65 +81,6 @@ def test_languages_without_gold_are_predicted_noted_and_submitted_but_not_scored
     for name in ("report", "scores"):
         refused = invoke(name, blank).exception
         assert isinstance(refused, UserError) and "no target has gold labels" in str(refused)
-
-
-class Recorder:
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.reasons: dict[str, str] = {}
-        self.again: list[tuple[str, str]] = []
-
-    def started(self, stage: Any) -> None:
-        pass
-
-    def progress(self, stage: Any, done: int, steps: int, text: str) -> None:
-        assert 0 < done <= steps
-
-    def finished(self, stage: Any, text: str) -> None:
-        self.done.append(stage.label)
-
-    def failed(self, stage: Any, reason: str) -> None:
-        self.reasons[stage.label] = reason
-
-    def put_back(self, stage: Any, reason: str) -> None:
-        self.again.append((stage.label, reason))
-
-
-def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
-    # With an epsilon that rounds to 0, AdamW divides 0 by 0 for the embeddings that a batch does not use.
-    study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
-    plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
-    outcome = execute(plan, store, recorder, choose("local", store, tmp_path, workers=1))
-    failed = [label for label, reason in recorder.reasons.items() if reason != SKIPPED]
-    assert failed == ["bundled/e5-small@1 seed 1: train mini-nli"]
-    assert "loss is" in recorder.reasons[failed[0]] and "nli-train-" in recorder.reasons[failed[0]]
-    assert {label for label, reason in recorder.reasons.items() if reason == SKIPPED} == {
-        stage.label for stage in plan.stages.values() if "mini-nli →" in stage.label
-    }
-    results = gather(plan, store, outcome.failures)
-    assert set(results.scores["recipe"]) == {"none"} and len(results.failures) == len(recorder.reasons)
-
-
-def test_a_worker_that_dies_fails_its_stage_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, store = make_plan(make_study({**STUDY, "recipes": ["none"]})), Store(tmp_path)
-
-    class Killer(Recorder):
-        def started(self, stage: Any) -> None:
-            if stage.kind == "train":
-                threading.Timer(0.1, kill).start()  # as soon as there is a process that has it
-
-    def kill() -> None:
-        for child in multiprocessing.active_children():
-            os.kill(child.pid or 0, signal.SIGKILL)
-
-    killer = Killer()
-    execute(plan, store, killer, choose("local", store, tmp_path, workers=1))
-    reasons = [reason for reason in killer.reasons.values() if reason != SKIPPED]
-    assert reasons == [f"its process ended with status -9 (killed: out of memory?), {TRIES} times"]
-    assert [reason for _, reason in killer.again] == [
-        "its process ended with status -9 (killed: out of memory?); it is tried again"
-    ] * (TRIES - 1)
-    assert any("retrieval" in label for label in killer.done)
 
 
 def test_the_plan_says_what_is_done(finished: Path) -> None:
@@ -329,7 +162,21 @@ def test_a_damaged_artifact_is_computed_again(finished: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["run", "plan", "report", "scores", "tasks", "encoders", "predict", "export", "submission", "score", "data"]
+    "name",
+    [
+        "status",
+        "run",
+        "plan",
+        "report",
+        "scores",
+        "tasks",
+        "encoders",
+        "predict",
+        "export",
+        "submission",
+        "score",
+        "data",
+    ],
 )
 def test_help_is_written_for_a_person_and_has_an_example(name: str) -> None:
     words = [name, "check", "--help"] if name == "data" else [name, "--help"]

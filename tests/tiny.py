@@ -1,0 +1,42 @@
+"""A study of 14 stages that runs in seconds, for tests of what a run does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+STUDY: dict[str, Any] = {
+    "name": "tiny",
+    "encoders": ["bundled/e5-small@1"],
+    "recipes": ["none", "mini-nli"],
+    "targets": [
+        {"task": "mini-span", "max_examples": 6, "languages": ["en", "sw"]},
+        {"task": "mini-retrieval", "max_examples": 12, "languages": ["sw"]},
+    ],
+    "seeds": [1],
+    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8},
+}
+XSTILTS = [sys.executable, "-m", "xstilts.cli"]
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    file = folder / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return file
+
+
+def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {key: value for key, value in os.environ.items() if key != "XSTILTS_DATA"}
+    return subprocess.run(
+        [*XSTILTS, *words], cwd=folder, capture_output=True, text=True, timeout=240, env={**variables, **environment}
+    )
+
+
+def scores_in(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "runs" / "tiny" / "scores.parquet")
