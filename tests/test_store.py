@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from xstilts.errors import StageError, UserError
+from xstilts.processes import this_process
 from xstilts.store import Store
 
 KEY = "ab" + "0" * 62
@@ -48,15 +49,15 @@ def test_nothing_is_published_when_the_block_raises(url: str) -> None:
 @pytest.mark.parametrize("damage", ["changed", "cut", "removed", "manifest"])
 def test_a_damaged_artifact_is_set_aside_and_can_be_published_again(tmp_path: Path, damage: str) -> None:
     put(Store(tmp_path))
-    folder = tmp_path / "artifacts" / "ab" / KEY
+    (file,) = tmp_path.glob(f"artifacts/ab/{KEY}/*/text.txt")
     if damage == "changed":
-        (folder / "text.txt").write_text("jello")
+        file.write_text("jello")
     elif damage == "cut":
-        (folder / "text.txt").write_text("hel")
+        file.write_text("hel")
     elif damage == "removed":
-        (folder / "text.txt").unlink()
+        file.unlink()
     else:
-        (folder / "manifest.json").write_text('{"files": ')
+        (file.parent.parent / "manifest.json").write_text('{"files": ')
     store = Store(tmp_path)
     assert store.get(KEY) is None
     assert len(list((tmp_path / "set-aside").iterdir())) == 1
@@ -75,12 +76,15 @@ def test_an_artifact_without_its_manifest_does_not_exist(tmp_path: Path) -> None
 
 def test_scratch_of_dead_processes_is_swept(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    dead = tmp_path / "tmp" / "999999999-x"  # above every process id
-    alive = tmp_path / "tmp" / f"{os.getpid()}-x"
-    dead.mkdir(parents=True)
-    alive.mkdir()
+    here = this_process()
+    dead = tmp_path / "tmp" / f"{replace(here, pid=999999999)}~x"  # above every process id
+    renumbered = tmp_path / "tmp" / f"{replace(here, started=1.0)}~x"  # its number is another's now
+    elsewhere = tmp_path / "tmp" / f"{replace(here, pid=999999999, host='other')}~x"
+    alive = tmp_path / "tmp" / f"{here}~x"
+    for folder in (dead, renumbered, elsewhere, alive):
+        folder.mkdir(parents=True)
     store.sweep()
-    assert alive.exists() and not dead.exists()
+    assert alive.exists() and elsewhere.exists() and not dead.exists() and not renumbered.exists()
 
 
 def test_a_store_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:

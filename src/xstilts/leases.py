@@ -1,26 +1,27 @@
 """Who computes which stage, told in the store: a lease is one process's, is renewed while it lives, and expires.
 
-A lease on ``key`` is a file ``leases/<key>.<number>``. Taking one is creating a file that must not be there yet, in one
-step of the file system; taking over an expired one is creating the file of the next number, so that of several takers
-one succeeds. Ages are told by the store's clock alone, from the times that it gives to files.
+A lease on ``key`` is a file ``leases/<key>/<number>``, created in one step of the file system that fails where it is
+there. Taking over a dead one is creating the file of the next number, so that of several takers one succeeds; the
+highest number counts. Who has created one looks once more: should there be a higher number now, or a lower one that is
+alive (both of a process that saw other files than we did), it gives way. Ages are told by the store's clock alone, from
+the times that it gives to files.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
+import random
 import threading
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import cache
 from types import TracebackType
 
-import psutil
-
+from xstilts.errors import StoreError
+from xstilts.processes import Process, this_process
 from xstilts.store import Store
 
 #: Seconds between two renewals.
@@ -31,22 +32,18 @@ EXPIRY = 60.0
 
 
 @dataclass(frozen=True)
-class Process:
-    """Which process holds a lease. ``boot`` and ``started`` tell it from others that had its number."""
+class Claimant(Process):
+    """The process that holds a lease, on the stage ``label``, since so many seconds after 1970 by its own clock."""
 
-    host: str
-    boot: str
-    pid: int
-    started: float  # seconds since 1970
-    label: str  # of the stage
-    since: float  # seconds since 1970
+    label: str
+    since: float
 
 
 @dataclass(frozen=True)
 class Holder:
     """A process that holds a lease, and ``alive``, whether it still does."""
 
-    process: Process | None  # None while the file is still being written
+    process: Claimant | None  # None while the file is still being written
     age: float  # seconds since the last renewal
     alive: bool
 
@@ -55,160 +52,214 @@ class Holder:
         return f"process {self.process.pid} on {self.process.host}" if self.process else "a process that just began"
 
 
-def take(store: Store, key: str, label: str = "", expiry: float = EXPIRY) -> Lease | Holder:
+def take(
+    store: Store, key: str, label: str = "", *, expiry: float = EXPIRY, heartbeat: float = HEARTBEAT
+) -> Lease | Holder:
     """A lease on ``key`` for this process, or who holds it. Raises StoreError where the store fails."""
+    claimant = Claimant(**asdict(this_process()), label=label, since=time.time())
+    content = json.dumps({**asdict(claimant), "token": uuid.uuid4().hex}).encode()
     with store.failing_plainly():
-        content = json.dumps(asdict(_this_process(label))).encode()
-        number = 0
-        while not _create(store, _path(store, key, number), content):
-            holder = _holder(store, key, number, expiry)
-            if holder is None:  # released this moment: once more
+        while True:
+            highest = max(_numbers(store, key), default=None)
+            if highest is not None:
+                holder = _holder(store, key, highest, expiry)
+                if holder is None:  # released this moment
+                    continue
+                if holder.alive:
+                    return holder
+            number = 0 if highest is None else highest + 1
+            if not _create(store, key, number, content):
                 continue
-            if holder.alive and not store.fs.exists(_path(store, key, number + 1)):
-                return holder
-            number += 1
-        return Lease(store, key, number, content)
+            others = [other for other in _numbers(store, key) if other != number]
+            if any(other > number or _alive(store, key, other, expiry) for other in others):
+                _delete(store, key, number)
+                time.sleep(random.uniform(0, 0.01))  # two that give way to each other do not meet again
+                continue
+            for other in others:
+                _delete(store, key, other)
+            return Lease(store, key, number, content, expiry, heartbeat)
 
 
-def holders(store: Store, expiry: float = EXPIRY) -> dict[str, Holder]:
-    """All that hold leases, or held them when they died: stage key → holder."""
+def holders(store: Store, *, expiry: float = EXPIRY) -> dict[str, Holder]:
+    """All that hold leases, or held them when they died: stage key → holder. Raises StoreError."""
     with store.failing_plainly():
-        newest: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         for path in store.fs.find(f"{store.root}/leases"):
-            key, number = path.split("/")[-1].split(".")
-            newest[key] = max(int(number), newest.get(key, 0))
-        found = {key: _holder(store, key, number, expiry) for key, number in newest.items()}
+            key, number = path.split("/")[-2:]
+            if number.isdigit():
+                numbers[key] = max(int(number), numbers.get(key, 0))
+        now = _now(store) if numbers else 0.0
+        found = {key: _holder(store, key, number, expiry, now) for key, number in numbers.items()}
         return {key: holder for key, holder in found.items() if holder is not None}
 
 
-class Lease:
-    """A lease of this process's: a context, at whose end it is released. A thread renews it meanwhile."""
+def clear(store: Store, key: str) -> None:
+    """Remove the files of leases on ``key`` that are dead."""
+    with store.failing_plainly():
+        for number in sorted(_numbers(store, key)):
+            if not _alive(store, key, number, EXPIRY):
+                _delete(store, key, number)
 
-    def __init__(self, store: Store, key: str, number: int, content: bytes) -> None:
-        self._store, self._content = store, content
-        self._paths = [_path(store, key, i) for i in range(number + 1)]  # with those it was taken over from
+
+class Lease:
+    """A lease of this process's: a context, at whose end it is released. A thread renews it meanwhile.
+
+    ``lost`` says that it is another's now, or may be since it could not be renewed in time.
+    """
+
+    def __init__(self, store: Store, key: str, number: int, content: bytes, expiry: float, heartbeat: float) -> None:
+        self.lost = False
+        self._store, self._key, self._number, self._content = store, key, number, content
+        self._expiry, self._heart = expiry, _heart(os.getpid(), heartbeat)
+        self._renewed = time.monotonic()
+        self._lock = threading.Lock()  # so that it is not renewed once it is released
 
     def __enter__(self) -> Lease:
-        _heart().add(self)
+        self._heart.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _heart().remove(self)
-        with suppress(OSError):  # a store that fails now has failed the stage too; the lease expires
-            for path in self._paths:
-                with suppress(FileNotFoundError):
-                    self._store.fs.rm_file(path)
+        self._heart.remove(self)
+        # A store that fails now has failed the stage too, or will the next one; the lease expires.
+        with self._lock, suppress(StoreError), self._store.failing_plainly():
+            if self._is_ours():
+                _delete(self._store, self._key, self._number)
+            self.lost = True
 
     def renew(self) -> None:
+        """Say that this process is still alive, or find that the lease is lost."""
+        with self._lock:
+            if self.lost:
+                return
+            now = time.monotonic()
+            try:
+                with self._store.failing_plainly():
+                    self.lost = not self._renew()
+                self._renewed = now
+            except StoreError:  # tried again at the next beat
+                self.lost = now - self._renewed > self._expiry
+
+    def _renew(self) -> bool:
+        """Whether it is still this process's."""
+        if max(_numbers(self._store, self._key), default=-1) > self._number:
+            # Perhaps of a taker that finds us alive and gives way: it does so within moments.
+            time.sleep(min(1.0, self._expiry / 10))
+            if max(_numbers(self._store, self._key), default=-1) > self._number:
+                return False
+        if not self._is_ours():
+            return False
         if self._store.local:
-            os.utime(self._paths[-1])
+            os.utime(_path(self._store, self._key, self._number))
         else:
-            self._store.fs.pipe_file(self._paths[-1], self._content)
+            self._store.fs.pipe_file(_path(self._store, self._key, self._number), self._content)
+        return True
+
+    def _is_ours(self) -> bool:
+        try:
+            return _read(self._store, self._key, self._number) == self._content
+        except FileNotFoundError:
+            return False
 
 
 class _Heart:
     """A thread that renews this process's leases for as long as the process lives."""
 
-    def __init__(self, every: float = HEARTBEAT) -> None:
+    def __init__(self, every: float) -> None:
         self._every = every
         self._leases: list[Lease] = []
-        self._lock = threading.Lock()
-        threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._beat, name="leases", daemon=True).start()
 
     def add(self, lease: Lease) -> None:
-        with self._lock:
-            self._leases.append(lease)
+        self._leases.append(lease)
 
     def remove(self, lease: Lease) -> None:
-        with self._lock:  # so that it is not renewed once it is released
-            self._leases.remove(lease)
+        self._leases.remove(lease)
 
     def _beat(self) -> None:
         while True:
             time.sleep(self._every)
-            with self._lock:
-                for lease in self._leases:
-                    with suppress(OSError):  # tried again, some times before it expires
-                        lease.renew()
+            for lease in list(self._leases):
+                lease.renew()
 
 
 @cache
-def _heart() -> _Heart:
-    return _Heart()
+def _heart(pid: int, every: float) -> _Heart:
+    """Of this process: after a fork, its parent's thread is not there."""
+    return _Heart(every)
 
 
 def _path(store: Store, key: str, number: int) -> str:
-    return f"{store.root}/leases/{key}.{number}"
+    return f"{store.root}/leases/{key}/{number}"
 
 
-def _create(store: Store, path: str, content: bytes) -> bool:
-    """Whether the file could be created: False if it was there."""
+def _numbers(store: Store, key: str) -> list[int]:
+    folder = f"{store.root}/leases/{key}"
     try:
-        if store.local:
-            with open(path, "xb") as stream:
-                stream.write(content)
-        else:
-            store.fs.pipe_file(path, content, mode="create")
-    except FileExistsError:
-        return False
+        names = os.listdir(folder) if store.local else [path.split("/")[-1] for path in store.fs.ls(folder, False)]
     except FileNotFoundError:
-        if not os.path.isdir(store.root):
-            raise
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return _create(store, path, content)
-    return True
+        return []
+    return [int(name) for name in names if name.isdigit()]
 
 
-def _holder(store: Store, key: str, number: int, expiry: float) -> Holder | None:
-    """Of that lease; None if it is not there (any more)."""
+def _create(store: Store, key: str, number: int, content: bytes) -> bool:
+    """Whether the file could be created: False if it was there."""
     path = _path(store, key, number)
+    if not store.local:
+        return store.create(path, content)
+    store.make(os.path.dirname(path))
     try:
-        content, renewed = store.fs.cat_file(path), store.fs.modified(path).timestamp()
+        return store.create(path, content)
+    except FileNotFoundError:  # the folder was removed by who released the last lease in it
+        return False
+
+
+def _delete(store: Store, key: str, number: int) -> None:
+    path = _path(store, key, number)
+    with suppress(FileNotFoundError):
+        if not store.local:
+            store.fs.rm_file(path)
+            return
+        os.unlink(path)
+        with suppress(OSError):  # others' leases are in it
+            os.rmdir(os.path.dirname(path))
+
+
+def _read(store: Store, key: str, number: int) -> bytes:
+    return store.content(_path(store, key, number))
+
+
+def _holder(store: Store, key: str, number: int, expiry: float, now: float | None = None) -> Holder | None:
+    """Of that lease; None if it is not there (any more). ``now`` is the store's, to save asking it again."""
+    try:
+        content, renewed = _read(store, key, number), _modified(store, _path(store, key, number))
     except FileNotFoundError:
         return None
-    age = max(0.0, _now(store) - renewed)
-    try:
-        process = Process(**json.loads(content))
-    except ValueError:  # still being written, or never finished
-        return Holder(None, age, age < expiry)
-    return Holder(process, age, age < expiry and not _known_dead(process))
+    process = None
+    with suppress(ValueError, TypeError):  # still being written, or never finished
+        told = json.loads(content)
+        process = Claimant(**{name: told[name] for name in Claimant.__dataclass_fields__})
+    age = max(0.0, (_now(store) if now is None else now) - renewed)
+    return Holder(process, age, age < expiry and not (process is not None and process.known_dead))
+
+
+def _alive(store: Store, key: str, number: int, expiry: float) -> bool:
+    holder = _holder(store, key, number, expiry)
+    return holder is not None and holder.alive
+
+
+def _modified(store: Store, path: str) -> float:
+    return os.stat(path).st_mtime if store.local else float(store.fs.modified(path).timestamp())
 
 
 def _now(store: Store) -> float:
     """The store's clock: the time that it gives to a file written now."""
-    probe = f"{store.root}/tmp/clock-{uuid.uuid4().hex}"
-    store.fs.makedirs(f"{store.root}/tmp", exist_ok=True)
+    probe = f"{store.root}/leases/clock/at-{uuid.uuid4().hex}"
+    if store.local:
+        store.make(os.path.dirname(probe))
     store.fs.pipe_file(probe, b"now")
     try:
-        return float(store.fs.modified(probe).timestamp())
+        return _modified(store, probe)
     finally:
         store.fs.rm_file(probe)
-
-
-def _this_process(label: str) -> Process:
-    return Process(*_identity(os.getpid()), label, time.time())
-
-
-@lru_cache(maxsize=1)
-def _identity(pid: int) -> tuple[str, str, int, float]:
-    return socket.gethostname(), _boot(), pid, psutil.Process(pid).create_time()
-
-
-def _boot() -> str:
-    """Where process numbers mean the same: until the machine's next start, and within one container."""
-    names = Path("/proc/self/ns/pid"), Path("/proc/sys/kernel/random/boot_id")
-    if all(name.exists() for name in names):
-        return f"{names[1].read_text().strip()}/{names[0].stat().st_ino}"
-    return str(psutil.boot_time())
-
-
-def _known_dead(process: Process) -> bool:
-    """Whether it was of this machine and is there no more. Of other machines nothing is known but the lease's age."""
-    if (process.host, process.boot) != (socket.gethostname(), _boot()):
-        return False
-    try:
-        return abs(psutil.Process(process.pid).create_time() - process.started) > 1.0  # its number is another's now
-    except psutil.NoSuchProcess:
-        return True
