@@ -100,6 +100,10 @@ def choose(
     if slurm and kind != "slurm":
         raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
     do = partial(compute, tracking=tracking)
+    if kind == "ray":
+        from xstilts.executors.ray import RayExecutor
+
+        return partial(RayExecutor, store, address, do)
     return partial(LocalExecutor, store.url, workers, do)
 
 
