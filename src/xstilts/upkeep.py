@@ -192,8 +192,8 @@ def _sweep(store: Store, alive: Collection[Process]) -> Iterator[str]:
 
     def left_behind(name: str, changed: float) -> bool:
         process = owner(name)
-        if process is not None and (process in alive or process.known_dead):
-            return process not in alive
+        if process is not None and (process.here or process in alive):
+            return process.known_dead
         return time.time() - changed > ABANDONED
 
     attempts: dict[tuple[str, str], float] = {}  # key and attempt → last change
