@@ -183,10 +183,14 @@ def test_processes_that_die_and_race_compute_each_stage_once(tmp_path: Path) -> 
 
 
 class Turns:
-    """Runs functions in threads, one at a time; at each `step`, ``choose`` says which goes on."""
+    """Runs functions in threads, one at a time; at each `step` the one of the highest priority goes on.
 
-    def __init__(self, choose: Callable[[int], int]) -> None:
-        self._choose = choose
+    Priorities are drawn anew now and then, so that one may stand still while the others go a long way.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._priority: dict[int, float] = {}
         self._go: dict[int, threading.Semaphore] = {}
         self._stopped = threading.Semaphore(0)
         self._waiting: list[int] = []
@@ -214,7 +218,11 @@ class Turns:
             threading.Thread(target=thread, args=(function,), daemon=True).start()
             self._stopped.acquire()
         while self._waiting:
-            next_one = self._waiting.pop(self._choose(len(self._waiting)))
+            for one in self._waiting:
+                if one not in self._priority or self._rng.random() < 0.05:
+                    self._priority[one] = self._rng.random()
+            next_one = max(self._waiting, key=self._priority.__getitem__)
+            self._waiting.remove(next_one)
             self._go[next_one].release()
             self._stopped.acquire()
 
@@ -226,7 +234,7 @@ def test_however_their_steps_interleave_two_never_hold_a_lease(
 ) -> None:
     store = Store(tmp_path_factory.mktemp("store"))
     rng = random.Random(data.draw(st.integers(0, 10**6)))
-    turns = Turns(rng.randrange)
+    turns = Turns(rng)
     dead: set[int] = set()
     names: dict[int, int] = {}  # thread → the process that it plays
     inside: list[int] = []

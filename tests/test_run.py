@@ -184,6 +184,7 @@ def test_help_is_written_for_a_person_and_has_an_example(name: str) -> None:
     assert "Example" in shown and "xstilts" in shown
 
 
+@pytest.mark.soak
 def test_with_a_store_on_s3_the_scores_are_the_same(
     finished: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,4 +197,4 @@ def test_with_a_store_on_s3_the_scores_are_the_same(
     assert again.returncode == 0 and "0 to compute" in again.stderr
     verified = command(tmp_path, "store", "verify", "--store", f"{s3}/x")
     assert verified.returncode == 0 and " 0 damaged, 0 leftovers removed" in verified.stdout, verified.stdout
-    assert not list((tmp_path / "cache" / "xstilts" / "tmp").iterdir())  # copies go with their processes
+    assert not list((tmp_path / "cache" / "xstilts" / "tmp").iterdir())  # copies go with the run
