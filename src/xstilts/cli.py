@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__
+from xstilts import __version__, cli_store
+from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub
@@ -42,13 +43,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_store.app, name="store")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
-StoreOption = Annotated[
-    Optional[str],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
-    typer.Option("--store", envvar="XSTILTS_STORE", help="where artifacts are kept: a folder or any fsspec URL"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
 
 
 class Executors(str, Enum):

@@ -121,6 +121,7 @@ def execute(
     store.sweep()
     executor = make() if make else LocalExecutor(store.url)
     failures = schedule.run(missing, store, executor, listener or Silent())
+    store.sweep()  # of its workers
     return Outcome(plan, len(missing) - len(failures), failures)
 
 
