@@ -105,6 +105,10 @@ def choose(
         from xstilts.executors.ray import RayExecutor
 
         return partial(RayExecutor, store, address, do)
+    if kind == "slurm":
+        from xstilts.executors.slurm import SlurmExecutor
+
+        return partial(SlurmExecutor, store, out / "slurm", slurm, do, workers)
     return partial(LocalExecutor, store.url, workers, do)
 
 
