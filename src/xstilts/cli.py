@@ -127,7 +127,7 @@ def run(
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
-    missing = plan.missing(place)
+    missing = plan.missing(place, verify=True)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",
@@ -191,7 +191,7 @@ def plan(
     """
     place = open_store(store)
     planned = _plan(study, estimate=True)
-    todo = {stage.key for stage in planned.missing(place)}
+    todo, there = {stage.key for stage in planned.missing(place)}, place.keys()
     rate = _measured_rate(planned, place)
     work = sum(stage.flops for stage in planned.stages.values() if stage.key in todo)
     seconds = work / (rate or ASSUMED_FLOPS_PER_SECOND) / cores()
@@ -201,7 +201,7 @@ def plan(
             "key": stage.key,
             "kind": stage.kind,
             "label": stage.label,
-            "state": "to do" if stage.key in todo else "done" if place.peek(stage.key) else "not needed",
+            "state": "to do" if stage.key in todo else "done" if stage.key in there else "not needed",
             "flops": stage.flops,
         }
         for stage in planned.stages.values()
