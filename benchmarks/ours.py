@@ -55,6 +55,7 @@ def _trained(
     trimmed = build_model(encoder, task, seed, hyper, None, of_vocabulary, head=False)
     rows = trimmed.rows(rows)
     ends: list[float] = []
+    epochs = iter(range(hyper.epochs))
 
     def progress(step: int, *_: Any) -> None:
         ends.append(time.perf_counter())  # in a training of 100 steps or more, not every one is reported
@@ -63,7 +64,7 @@ def _trained(
     log = loop.train(
         trimmed.joint, [stream], hyper,
         seed=seed, precision=device.precision(hyper.precision), pad_id=load_tokenizer(encoder).pad_token_id,
-        dev_score=iter(range(hyper.epochs)).__next__,  # the last epoch is the best, as it is with the Trainer
+        dev_scores=lambda: {task.name: next(epochs)},  # the last epoch is the best, as it is with the Trainer
         progress=progress,
     )  # fmt: skip
     first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]

@@ -42,7 +42,7 @@ def train(trimmed: Trimmed, rows: list[Row], task: Task, dev: list[float], **cha
     stream = Stream(task.name, fmt, trimmed.rows(rows), hyper, lambda row: f"example {row.example}")
     return loop.train(
         trimmed.joint, [stream], hyper,
-        seed=1, precision="fp32", pad_id=1, dev_score=lambda: next(scores), progress=lambda *_: None,
+        seed=1, precision="fp32", pad_id=1, dev_scores=lambda: {task.name: next(scores)}, progress=lambda *_: None,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def trained(task_name: str, hyper: Hyperparameters) -> tuple[loop.Log, dict[str,
     trimmed, rows, fmt = built(task_name, hyper)
     log = loop.train(
         trimmed.joint, [Stream(task_name, fmt, rows, hyper, lambda row: str(row.example))], hyper,
-        seed=1, precision=hyper.precision, pad_id=1, dev_score=lambda: 0.0, progress=lambda *_: None,
+        seed=1, precision=hyper.precision, pad_id=1, dev_scores=lambda: {task_name: 0.0}, progress=lambda *_: None,
     )  # fmt: skip
     return log, trimmed.model.state_dict()
 

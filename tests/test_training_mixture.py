@@ -108,7 +108,7 @@ def train(trimmed: Trimmed, rows: dict[str, list[Row]], **options: Any) -> loop.
         for name, own in rows.items()
     ]  # fmt: skip
     return loop.train(
-        trimmed.joint, streams, HYPER, seed=1, precision="fp32", pad_id=1, dev_score=lambda: 1.0,
+        trimmed.joint, streams, HYPER, seed=1, precision="fp32", pad_id=1, dev_scores=lambda: {"mean": 1.0},
         progress=lambda *_: None, **options,
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_
 from xstilts.store import Store
 from xstilts.study import Study, load_study
 from xstilts.tracking import Tracking
+from xstilts.training import collapse
 from xstilts.worker import compute
 
 DEFAULT_STORE = ".xstilts/store"
@@ -100,6 +101,14 @@ def choose(
     if slurm and kind != "slurm":
         raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
     do = partial(compute, tracking=tracking)
+    if kind == "ray":
+        from xstilts.executors.ray import RayExecutor
+
+        return partial(RayExecutor, store, address, do)
+    if kind == "slurm":
+        from xstilts.executors.slurm import SlurmExecutor
+
+        return partial(SlurmExecutor, store, out / "slurm", slurm, do, workers)
     return partial(LocalExecutor, store.url, workers, do)
 
 
@@ -256,10 +265,12 @@ def _data(plan: Plan) -> pl.DataFrame:
 def _notes(plan: Plan, store: Store) -> list[str]:
     notes = list(plan.notes)
     for stage in plan.stages.values():
-        artifact = store.peek(stage.key) if stage.kind == "translate" else None
-        for reason, count in (artifact.meta["dropped"] if artifact else {}).items():
-            left = artifact.meta["examples"] if artifact else 0
-            notes.append(f"{stage.label}: {count:,} examples are left out, {left:,} remain: {reason}.")
+        artifact = store.peek(stage.key) if stage.kind in ("translate", "train") else None
+        meta = artifact.meta if artifact else {}
+        for reason, count in meta.get("dropped", {}).items():
+            notes.append(f"{stage.label}: {count:,} examples are left out, {meta['examples']:,} remain: {reason}.")
+        if note := collapse.described(stage.label, meta):
+            notes.append(note)
     if any(cell.encoder.source == bundled.NAME and cell.encoder.init == "pretrained" for cell in plan.cells):
         notes.append(
             f"{bundled.NAME} was tuned contrastively on pairs that include NLI, SQuAD and translations: it is no "

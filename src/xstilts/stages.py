@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -41,14 +40,18 @@ from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row, mining, retrieval
 from xstilts.tasks.formats.mlm import Masked
-from xstilts.training import device, loop, memory
+from xstilts.training import collapse, device, loop, memory
+from xstilts.training.checkpoints import Checkpoints, Policy
 from xstilts.training.mixture import Stream
 from xstilts.vectors import Embedded
 from xstilts.worker import Told
 
 
-def run_stage(stage: Stage, store: Store, progress: Told) -> None:
-    """Compute one stage and publish its artifact. Raises StageError or whatever went wrong."""
+def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
+    """Compute one stage and publish its artifact. Raises StageError or whatever went wrong.
+
+    A training goes on from its last checkpoint, if it has one; ``policy`` says when it writes them.
+    """
     began = time.perf_counter()
     memory.reset_peak()
     with store.publish(stage.key) as (folder, meta):
@@ -56,7 +59,9 @@ def run_stage(stage: Stage, store: Store, progress: Told) -> None:
             case Translate() as spec:
                 _translate(spec, folder, meta, progress)
             case Train() as spec:
-                _train(spec, store, folder, meta, progress)
+                agree = {"precision": device.precision(spec.hyper.precision)}
+                checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
+                _train(spec, store, checkpoints, folder, meta, progress)
             case Merge() as spec:
                 _merge(spec, store, folder, meta)
             case Predict() as spec:
@@ -66,9 +71,11 @@ def run_stage(stage: Stage, store: Store, progress: Told) -> None:
         meta |= {
             "kind": stage.kind,
             "label": stage.label,
-            "seconds": time.perf_counter() - began,
+            "seconds": meta.get("seconds", 0.0) + time.perf_counter() - began,
             "peak_memory": memory.peak(),
         }
+    if isinstance(stage.spec, Train):
+        checkpoints.remove()
 
 
 TRANSLATED = "translated.jsonl"
@@ -136,34 +143,80 @@ def _translated(
     return found, _features(lambda: found, part.train, encoder, part.hyper.lengths, True, store, decides)
 
 
-def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
-    tokenizer = load_tokenizer(spec.encoder)
+@dataclass(frozen=True)
+class _Data:
+    """What a training stage reads."""
+
+    tasks: list[_Loaded]
+    texts: Sequence[Row]  # of MLM
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        return chain(*((*one.train, *one.dev) for one in self.tasks), self.texts)
+
+
+def _train(
+    spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Told
+) -> None:
+    """Train, and again with other seeds where that collapsed and the study asks for it."""
     loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
-    texts = _texts(spec.mlm, spec.encoder, store) if spec.mlm else []
+    data = _Data(loaded, _texts(spec.mlm, spec.encoder, store) if spec.mlm else [])
+    majority = {one.part.task.name: _majority(one) for one in loaded}
+    attempts = checkpoints.attempts
+    saved = None
+    while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.hyper.collapse_retries):
+        seed = collapse.seed(spec.seed, len(attempts))
+        trimmed, log = _fitted(spec, seed, data, store, checkpoints, progress)
+        collapsed = collapse.collapsed(log.dev_of, majority)
+        checkpoints.over({"seed": seed, "dev": log.best_dev, "dev_of": log.dev_of, "collapsed": collapsed,
+                          "flops": _flops(spec, log)})  # fmt: skip
+        if collapse.kept(attempts) is attempts[-1]:
+            _save(trimmed, log, folder, meta)
+            saved = seed
+    kept = collapse.kept(attempts)
+    if kept["seed"] != saved:  # a process that was killed later had trained it
+        _save(*_fitted(spec, kept["seed"], data, store, checkpoints, progress), folder, meta)
+    meta |= {
+        "collapsed": kept["collapsed"],
+        "dev_majority": majority,
+        "attempts": attempts,
+        "examples": sum(len(one.train_examples) for one in loaded),
+        "flops": sum(attempt["flops"] for attempt in attempts),
+        "precision": device.precision(spec.hyper.precision),
+        "seconds": checkpoints.earlier,
+    }
+    if checkpoints.error:
+        meta["checkpoint_error"] = checkpoints.error
+
+
+def _fitted(
+    spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told
+) -> tuple[Trimmed, loop.Log]:
+    """A model trained from ``seed``, with the weights of its best dev score."""
+    tokenizer = load_tokenizer(spec.encoder)
     tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
-    rows = chain(*((*one.train, *one.dev) for one in loaded), texts)
     with _weights(store, spec.start) as start:
-        trimmed = build_models(spec.encoder, tasks, spec.seed, spec.hyper, start, rows, head=False, pooler=spec.pooler)
+        trimmed = build_models(spec.encoder, tasks, seed, spec.hyper, start, data.rows, head=False, pooler=spec.pooler)
     if spec.hyper.freeze_embeddings:
         trimmed.model.get_input_embeddings().weight.requires_grad_(False)
     precision = device.precision(spec.hyper.precision)
     pad_id = tokenizer.pad_token_id
-    streams = [one.stream(trimmed) for one in loaded]
+    streams = [one.stream(trimmed) for one in data.tasks]
     if spec.mlm:
-        streams.append(_mlm_stream(spec.mlm, trimmed, texts, tokenizer))
-
-    def dev_score() -> float:
-        """The mean over the tasks of their main metrics, as in jiant."""
-        return statistics.fmean(_dev_score(one, trimmed, pad_id, precision) for one in loaded)
-
+        streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
     log = loop.train(
         trimmed.joint, streams, spec.hyper,
-        seed=spec.seed, precision=precision, pad_id=pad_id, dev_score=dev_score,
+        seed=seed, precision=precision, pad_id=pad_id,
+        dev_scores=lambda: {one.part.task.name: _dev_score(one, trimmed, pad_id, precision) for one in data.tasks},
         progress=lambda step, steps, loss, speed: progress(
             step, steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s", {"loss": loss, "tokens_per_second": speed}
         ),
-        sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0,
+        sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0, checkpoints=checkpoints,
     )  # fmt: skip
+    return trimmed, log
+
+
+def _save(trimmed: Trimmed, log: loop.Log, folder: Path, meta: dict[str, Any]) -> None:
     save_trained(trimmed, folder)
     points = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in log.points]
     pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64}).write_parquet(
@@ -171,14 +224,25 @@ def _train(spec: Train, store: Store, folder: Path, meta: dict[str, Any], progre
     )
     meta |= {
         "dev": log.best_dev,
+        "dev_of": log.dev_of,
         "best_step": log.best_step,
         "steps": log.steps,
         "steps_of": log.steps_of,
-        "examples": sum(len(one.train_examples) for one in loaded),
         "tokens": log.tokens,
-        "flops": cost.flops(describe(spec.encoder), log.tokens, log.tokens / log.sequences, training=True),
-        "precision": precision,
+        "micro_batch_halvings": log.halvings,
+        "resumed_at": log.resumed_at,
     }
+
+
+def _flops(spec: Train, log: loop.Log) -> float:
+    return cost.flops(describe(spec.encoder), log.tokens, log.tokens / log.sequences, training=True)
+
+
+def _majority(one: _Loaded) -> float:
+    """The dev score of the same prediction for every example."""
+    task = one.part.task
+    fmt = formats.get(task.format)
+    return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
 
 
 def _dev_score(one: _Loaded, trimmed: Trimmed, pad_id: int, precision: str) -> float:

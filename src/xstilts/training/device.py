@@ -7,13 +7,11 @@ from functools import cache
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 
 @cache
 def accelerator() -> Accelerator:
-    # Poolers and the embeddings of unused positions have no gradient.
-    return Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    return Accelerator()
 
 
 def precision(wanted: str) -> str:

@@ -6,46 +6,26 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, zip_longest
+from statistics import fmean
 
 import torch
-from transformers import get_linear_schedule_with_warmup
 
 from xstilts.errors import StageError
 from xstilts.models import Joint
 from xstilts.recipe import PROPORTIONAL, Sampling
 from xstilts.study import Hyperparameters
 from xstilts.tasks.formats import IGNORED, Format, Row, pad, padded
-from xstilts.training import memory
+from xstilts.training import memory, parallel
+from xstilts.training.checkpoints import Checkpoints, Training, parameters
 from xstilts.training.device import accelerator, autocast
 from xstilts.training.dropout import drawing_from, redrawing
+from xstilts.training.log import Log, Point
 from xstilts.training.mixture import Step, Stream, order, step_counts, steps
-from xstilts.training.threads import AtOnce, side_by_side
+from xstilts.training.threads import side_by_side
 from xstilts.units import parse_memory
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of the training curve: mean loss since the last one, or the English dev score, after ``step`` steps."""
-
-    step: int
-    loss: float | None = None
-    dev: float | None = None
-
-
-@dataclass
-class Log:
-    """What a training leaves beside the weights."""
-
-    points: list[Point] = field(default_factory=list)
-    steps: int = 0
-    tokens: int = 0  # real ones, without padding
-    sequences: int = 0
-    steps_of: dict[str, int] = field(default_factory=dict)  # task → its steps
-    best_step: int = 0
-    best_dev: float = -math.inf
 
 
 def train(
@@ -56,105 +36,124 @@ def train(
     seed: int,
     precision: str,
     pad_id: int,
-    dev_score: Callable[[], float],
+    dev_scores: Callable[[], dict[str, float]],
     progress: Callable[[int, int, float, float], None],
     sampling: Sampling = PROPORTIONAL,
     mlm_share: float = 0.0,
+    checkpoints: Checkpoints | None = None,
 ) -> Log:
-    """Train ``model`` in place and leave in it the weights with the best dev score (the first, if tied).
+    """Train ``model`` in place and leave in it the weights with the best mean dev score (the first, if tied).
 
     ``streams`` are the tasks' rows; where there are several, ``sampling`` and ``mlm_share`` say which of them each step
-    is of (see `mixture`). ``dev_score`` evaluates the model as it is, in points, after each epoch of a single task;
-    of several, as often as the most epochs of one, at equal distances. ``progress`` is told (step, all steps, loss,
-    tokens a second). AdamW without decay on biases and norms, linear schedule, gradient clipping once a step, as
-    ``hyper`` has it. A batch that does not fit ``hyper.memory`` goes through in parts, whose gradients add up to the
-    batch's. Raises StageError where the loss is not finite, or no division of the batches fits.
+    is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each epoch of a
+    single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told (step, all
+    steps, loss, tokens a second). AdamW without decay on biases and norms, linear schedule, gradient clipping once a
+    step, as ``hyper`` has it. A batch that does not fit ``hyper.memory``, or the memory that there is, goes through in
+    parts, whose gradients add up to the batch's. With ``checkpoints`` it goes on where an earlier attempt was.
+
+    Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
     """
     engine = accelerator()
+    model.to(engine.device)
     budget = parse_memory(hyper.memory) if hyper.memory else None
     divisions = {stream.task: memory.divide(model.model(stream.task), stream.rows, precision, budget, model)
                  for stream in streams}  # fmt: skip
-    for name, division in divisions.items():
-        if division.checkpointing:
-            # The new name is not in the last Transformers for Python 3.10, 5.20.
-            one = model.model(name)
-            enable = getattr(one, "activation_checkpointing_enable", None) or one.gradient_checkpointing_enable
-            enable({"use_reentrant": False, "context_fn": redrawing})
     course = _course(streams, sampling, mlm_share, seed)
     all_steps = len(course.streams)
-    warmup = round(hyper.warmup * all_steps) if hyper.warmup < 1 else int(hyper.warmup)
-    groups = _parameter_groups(model, hyper)
-    optimizer = torch.optim.AdamW(groups, hyper.learning_rate, eps=hyper.adam_epsilon, fused=True)
-    schedule = get_linear_schedule_with_warmup(optimizer, warmup, all_steps)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, hyper), hyper.learning_rate, eps=hyper.adam_epsilon, fused=True
+    )
     scaler = torch.amp.GradScaler(engine.device.type, enabled=precision == "fp16")
-    model, optimizer = engine.prepare(model, optimizer)
-    log, best = Log(), None
-    every = max(1, all_steps // 50)
-    losses: list[float] = []
-    began = time.perf_counter()
     torch.manual_seed(seed)
-    state = torch.get_rng_state()
+    undrawn = torch.get_rng_state()
+    run = Training(model, optimizer, scaler, divisions)
+    if checkpoints:
+        checkpoints.restore(run)
+    for task, division in divisions.items():
+        if division.checkpointing:
+            _recompute(model, task)
+    log = run.log
+    every = max(1, all_steps // 50)
+    began, tokens_before = time.perf_counter(), log.tokens
 
-    def gradients(stream: Stream, part: _Part) -> float:
-        """Add the part's to the model's; gives its loss, times its share."""
+    def gradients(stream: Stream, part: _Part) -> float | None:
+        """Add the part's to the model's; gives its loss, times its share, or None where memory ran out."""
         inputs = {name: tensor.to(engine.device) for name, tensor in part.inputs.items()}
-        with drawing_from(part.generator):
-            with autocast(precision):
-                loss = part.share * stream.format.loss(partial(model, stream.task), inputs)
-            engine.backward(scaler.scale(engine.num_processes * loss))  # their gradients are averaged
-        return loss.item()
+        try:
+            with drawing_from(part.generator):
+                with autocast(precision):
+                    loss = part.share * stream.format.loss(partial(model, stream.task), inputs)
+                scaler.scale(loss).backward()
+            return loss.item()
+        except (RuntimeError, MemoryError) as error:
+            if memory.ran_out(error):
+                return None
+            raise
 
-    def gradients_of_all(step: Step, at_once: AtOnce) -> float:
-        """Those of a step's batch; gives its loss."""
-        fmt = step.stream.format
-        parts = list(_parts(step.rows, divisions[step.stream.task], fmt, pad_id, f"{seed}/{log.steps}"))
-        own = partial(gradients, step.stream)
-        # A model with dropout of its own draws from the generator that threads share, as the first step shows.
-        if log.steps and torch.equal(torch.get_rng_state(), state):
-            value = sum(at_once(own, parts))
-        else:
-            value = sum(next(iter(at_once(own, [part]))) for part in parts)
-        if engine.num_processes > 1:
-            value = engine.reduce(torch.tensor(value, device=engine.device)).item()
-        return value
+    def gradients_of_all(step: Step, wanted: bool) -> tuple[float, bool]:
+        """Those of a step's batch; gives its loss, and whether the first process ``wanted`` something."""
+        task = step.stream.task
+        while True:
+            division = divisions[task]
+            divided = _divided(step.rows, division)
+            parts = list(_parts(divided, step.stream.format, pad_id, f"{seed}/{log.steps}"))
+            # A model with dropout of its own draws from the generator that threads share, as the first step shows.
+            unshared = division.halves and log.steps and torch.equal(torch.get_rng_state(), undrawn)
+            groups = [parts] if unshared else [[part] for part in parts]
+            values = [value for group in groups for value in at_once(partial(gradients, step.stream), group)]
+            failed = None in values
+            value, failures, asked = parallel.sums(
+                sum(value or 0.0 for value in values), failed, wanted and engine.is_main_process
+            )
+            if not failures:
+                parallel.sum_gradients(model)
+                return value, asked > 0
+            optimizer.zero_grad()
+            divisions[task] = _smaller(model, task, division, divided)
+            log.halvings += 1
 
     model.train()
     with side_by_side(2 if any(division.halves for division in divisions.values()) else 1) as at_once:
-        for step in steps(streams, course.streams, seed):
-            value = gradients_of_all(step, at_once)
+        for step in steps(streams, course.streams, seed, log.steps):
+            value, due = gradients_of_all(step, checkpoints is not None and checkpoints.due(log.steps + 1))
             if not math.isfinite(value):
-                names = ", ".join(map(step.stream.name_of, step.rows))
-                raise StageError(f"loss is {value} at step {log.steps + 1} on {names}; lower learning_rate")
+                raise StageError(f"loss is {value} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
             scaler.unscale_(optimizer)
-            engine.clip_grad_norm_(model.parameters(), hyper.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), hyper.max_grad_norm).item()
+            if not math.isfinite(norm) and (not scaler.is_enabled() or scaler.get_scale() < 1):
+                # In fp16 that is how the scaler finds its scale: it passes over the step and halves it.
+                raise StageError(f"gradient is {norm} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
+            for group in optimizer.param_groups:
+                group["lr"] = _learning_rate(hyper, log.steps, all_steps)
             scaler.step(optimizer)
             scaler.update()
-            schedule.step()
             optimizer.zero_grad()
             log.steps += 1
             log.tokens += sum(row.tokens for row in step.rows)
             log.sequences += sum(len(row.sequences) for row in step.rows)
             log.steps_of[step.stream.task] = log.steps_of.get(step.stream.task, 0) + 1
-            losses.append(value)
-            if log.steps % every == 0 or log.steps == all_steps:
-                mean = sum(losses) / len(losses)
-                log.points.append(Point(log.steps, loss=mean))
-                progress(log.steps, all_steps, mean, log.tokens / (time.perf_counter() - began))
-                losses = []
+            log.losses.append(value)
+            last = log.steps == all_steps
+            if log.steps % every == 0 or last:
+                log.points.append(Point(log.steps, loss=sum(log.losses) / len(log.losses)))
+                log.losses = []
+                speed = (log.tokens - tokens_before) / (time.perf_counter() - began)
+                progress(log.steps, all_steps, log.points[-1].loss or 0.0, speed)
             if log.steps in course.evaluated_after:
-                dev = dev_score()
+                of = dev_scores()
                 model.train()
+                dev = fmean(of.values())
                 log.points.append(Point(log.steps, dev=dev))
                 if dev > log.best_dev:
-                    log.best_dev, log.best_step = dev, log.steps
-                    last = log.steps == all_steps
-                    best = None if last else {name: value.clone() for name, value in _weights(model)}
+                    log.best_dev, log.best_step, log.dev_of = dev, log.steps, of
+                    run.best = None if last else {name: value.clone() for name, value in parameters(model)}
+            if checkpoints and due and not last:
+                checkpoints.write(run)
     model.eval()
-    if best is not None:
+    if run.best is not None:
         with torch.no_grad():
-            for name, parameter in _weights(model):
-                parameter.copy_(best[name])
-    engine.free_memory()  # it holds on to what it prepared
+            for name, parameter in parameters(model):
+                parameter.copy_(run.best[name])
     return log
 
 
@@ -180,9 +179,16 @@ def _course(streams: Sequence[Stream], sampling: Sampling, mlm_share: float, see
     return _Course(chosen, frozenset(round(len(chosen) * (i + 1) / epochs) for i in range(epochs)))
 
 
-def _weights(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each parameter once, under one of its names, without its gradient."""
-    return ((name, parameter.detach()) for name, parameter in model.named_parameters())
+def _learning_rate(hyper: Hyperparameters, step: int, steps: int) -> float:
+    """Of the step after ``step`` ones: it rises linearly during warm-up, and falls linearly to 0 at the end."""
+    warmup = round(hyper.warmup * steps) if hyper.warmup < 1 else int(hyper.warmup)
+    if step < warmup:
+        return hyper.learning_rate * (step / max(1, warmup))
+    return hyper.learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def _names(step: Step) -> str:
+    return ", ".join(map(step.stream.name_of, step.rows))
 
 
 @dataclass(frozen=True)
@@ -194,18 +200,50 @@ class _Part:
     generator: torch.Generator  # of its dropout
 
 
-def _parts(batch: Sequence[Row], division: memory.Division, fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
-    """This process's parts of a batch: every process has as many, since they add up gradients part by part."""
-    engine = accelerator()
-    rows_by_process = [batch[i :: engine.num_processes] for i in range(engine.num_processes)]
-    divided = [division.parts(rows) if rows else [] for rows in rows_by_process]
+def _divided(batch: Sequence[Row], division: memory.Division) -> list[list[list[Row]]]:
+    """The parts of a batch, by process."""
+    processes = accelerator().num_processes
+    shares = [batch[i::processes] for i in range(processes)]
+    return [division.parts(rows) if rows else [] for rows in shares]
+
+
+def _parts(divided: Sequence[Sequence[Sequence[Row]]], fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
+    """This process's parts. Every process has as many, since they may exchange weights with each."""
+    own = accelerator().process_index
     total = sum(_count(part, fmt) for parts in divided for part in parts)
-    own = divided[engine.process_index]
-    seeds = random.Random(f"{seed}/{engine.process_index}")
-    for i in range(max(map(len, divided))):
-        part, share = (own[i], _count(own[i], fmt) / total) if i < len(own) else (batch[:1], 0.0)
+    spare = next(part for parts in divided for part in parts)[:1]
+    seeds = random.Random(f"{seed}/{own}")
+    for parts in zip_longest(*divided):
+        part, share = (parts[own], _count(parts[own], fmt) / total) if parts[own] else (spare, 0.0)
         inputs = pad(part, pad_id) | fmt.targets(part, padded(max(row.length for row in part)))
         yield _Part(inputs, share, torch.Generator().manual_seed(seeds.getrandbits(63)))
+
+
+def _smaller(
+    model: Joint, task: str, division: memory.Division, divided: Sequence[Sequence[Sequence[Row]]]
+) -> memory.Division:
+    """How to go on after a batch that was ``divided`` did not fit. Raises StageError where nothing is left to try."""
+    if accelerator().device.type == "cuda":
+        torch.cuda.empty_cache()
+    parts = [part for parts in divided for part in parts]
+    smaller = division.smaller(parts)
+    if smaller is None:
+        longest = max(row.length for part in parts for row in part)
+        raise StageError(
+            f"out of memory with a single row of {task}, of up to {longest} tokens, and activations recomputed; "
+            "lower max_length, take a smaller encoder, or run fewer stages at the same time"
+        )
+    if smaller.checkpointing and not division.checkpointing:
+        _recompute(model, task)
+    return smaller
+
+
+def _recompute(model: Joint, task: str) -> None:
+    """Recompute the activations of a task's model in its backward pass, in place of keeping them."""
+    one = model.model(task)
+    # The new name is not in the last Transformers for Python 3.10, 5.20.
+    enable = getattr(one, "activation_checkpointing_enable", None) or one.gradient_checkpointing_enable
+    enable({"use_reentrant": False, "context_fn": redrawing})
 
 
 def _count(rows: Sequence[Row], fmt: Format) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
 from xstilts.errors import StageError
@@ -62,6 +63,16 @@ class Division:
     tokens: int | None = None
     checkpointing: bool = False
     halves: bool = False
+
+    def smaller(self, parts: Sequence[Sequence[Row]]) -> Division | None:
+        """What to try where ``parts`` of a batch did not fit: half of the largest of them at once.
+
+        A single row's activations are recomputed; None where they were already.
+        """
+        largest = max(parts, key=_sizes)
+        if len(largest) > 1:
+            return replace(self, tokens=_sizes(largest) // 2, halves=False)
+        return None if self.checkpointing else replace(self, checkpointing=True)
 
     def parts(self, batch: Sequence[Row]) -> list[list[Row]]:
         """``batch`` in halves that take as long, or in pieces in its order, each within the limit or a single row."""
@@ -122,6 +133,16 @@ def activation_bytes(model: PreTrainedModel, length: int, precision: str, *, che
     )
     layers = int(config.num_hidden_layers)
     return layers * 4.0 * config.hidden_size + 2 * layer if checkpointing else float(layers * layer)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether a GPU's memory or the CPU's is what was wanting."""
+    return isinstance(error, MemoryError) or (isinstance(error, Exception) and should_reduce_batch_size(error))
+
+
+def _sizes(rows: Sequence[Row]) -> int:
+    """Tokens with padding."""
+    return max(map(_size, rows)) * len(rows)
 
 
 def _size(row: Row) -> int:

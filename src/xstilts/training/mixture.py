@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 from xstilts.recipe import Sampling
@@ -90,17 +92,22 @@ def order(counts: Sequence[int], seed: int) -> list[int]:
     return streams
 
 
-def steps(streams: Sequence[Stream], chosen: Sequence[int], seed: int) -> Iterator[Step]:
-    """The steps, of the streams ``chosen``: each stream goes on where it was, epoch after epoch."""
-    running = [_endless(stream, seed) for stream in streams]
-    for i in chosen:
+def steps(streams: Sequence[Stream], chosen: Sequence[int], seed: int, done: int = 0) -> Iterator[Step]:
+    """The steps, of the streams ``chosen``, after the first ``done``, whose rows are not read.
+
+    Each stream goes on where it was, epoch after epoch.
+    """
+    over = Counter(chosen[:done])
+    running = [_endless(stream, seed, over[i]) for i, stream in enumerate(streams)]
+    for i in chosen[done:]:
         yield next(running[i])
 
 
-def _endless(stream: Stream, seed: int) -> Iterator[Step]:
-    epoch = 0
-    while True:
-        rows = stream.view(stream.rows, f"{seed}/{epoch}")
-        for batch in stream.batches(seed, epoch):
-            yield Step(stream, [rows[i] for i in batch])
-        epoch += 1
+def _endless(stream: Stream, seed: int, done: int) -> Iterator[Step]:
+    for epoch in count():
+        batches = stream.batches(seed, epoch)
+        if done < len(batches):
+            rows = stream.view(stream.rows, f"{seed}/{epoch}")
+            for batch in batches[done:]:
+                yield Step(stream, [rows[i] for i in batch])
+        done = max(0, done - len(batches))

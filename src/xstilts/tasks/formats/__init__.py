@@ -7,7 +7,8 @@ index of a choice, tags joined by spaces, a pair's id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -96,6 +97,9 @@ class Format(Decoder, Protocol):
     def loss(self, model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """The mean loss over the targets of a batch. ``inputs`` are of `pad` and `targets`."""
 
+    def majority(self, examples: Sequence[Any], task: Task) -> list[str]:
+        """Predictions that read nothing: the same for every example, and as often right as such can be."""
+
     def score(self, examples: Sequence[Any], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
         """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""
 
@@ -140,6 +144,12 @@ def model_loss(model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> to
     """What the model itself takes for its loss."""
     value: torch.Tensor = model(**inputs).loss
     return value
+
+
+def most_frequent(gold: Iterable[str]) -> str:
+    """The first in the alphabet, if tied."""
+    counts = Counter(gold)
+    return min(counts, key=lambda each: (-counts[each], each), default="")
 
 
 def encode(tokenizer: Any, first: list[str], second: list[str] | None, **options: Any) -> list[list[list[int]]]:

@@ -10,7 +10,7 @@ import torch
 from xstilts.data.examples import ClassificationExample
 from xstilts.study import Lengths
 from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row, encode, model_loss
+from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
 
 AUTO_CLASS = "AutoModelForSequenceClassification"
 
@@ -54,6 +54,11 @@ def assemble(
     examples: Sequence[ClassificationExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
 ) -> list[str]:
     return list(reduced)
+
+
+def majority(examples: Sequence[ClassificationExample], task: Task) -> list[str]:
+    """The most frequent label."""
+    return [most_frequent(example.label or "" for example in examples)] * len(examples)
 
 
 def score(examples: Sequence[ClassificationExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:

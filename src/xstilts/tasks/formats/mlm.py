@@ -94,5 +94,9 @@ def assemble(examples: Sequence[TextExample], rows: Sequence[Row], reduced: Sequ
     raise TypeError("MLM predicts nothing")
 
 
+def majority(examples: Sequence[TextExample], task: Task) -> list[str]:
+    raise TypeError("MLM predicts nothing")
+
+
 def score(examples: Sequence[TextExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     raise TypeError("MLM predicts nothing")

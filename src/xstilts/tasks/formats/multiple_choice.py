@@ -10,7 +10,7 @@ import torch
 from xstilts.data.examples import MultipleChoiceExample
 from xstilts.study import Lengths
 from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row, encode, model_loss
+from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
 
 AUTO_CLASS = "AutoModelForMultipleChoice"
 
@@ -57,6 +57,11 @@ def assemble(
     examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
 ) -> list[str]:
     return list(reduced)
+
+
+def majority(examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
+    """The most frequent position of the right choice."""
+    return [most_frequent(str(example.label) for example in examples)] * len(examples)
 
 
 def score(examples: Sequence[MultipleChoiceExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:

@@ -256,6 +256,11 @@ def _with_probabilities(scores: Mapping[str, float], n: int) -> list[dict[str, A
     ]
 
 
+def majority(examples: Sequence[SpanExample], task: Task) -> list[str]:
+    """No answer."""
+    return ["inf\t" if task.unanswerable else ""] * len(examples)
+
+
 def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
     """F1 and exact match; where there are unanswerable questions, also at the best threshold of "no answer".
 

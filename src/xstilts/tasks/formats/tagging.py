@@ -11,7 +11,7 @@ from xstilts.data.examples import TaggingExample
 from xstilts.metrics import tagging as metrics
 from xstilts.study import Lengths
 from xstilts.tasks import Task
-from xstilts.tasks.formats import IGNORED, Outcomes, Row, model_loss
+from xstilts.tasks.formats import IGNORED, Outcomes, Row, model_loss, most_frequent
 
 AUTO_CLASS = "AutoModelForTokenClassification"
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)
@@ -84,6 +84,12 @@ def assemble(examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: S
         if len(predicted) != len(example.tokens):
             raise AssertionError(f"{example.id}: {len(predicted)} tags for {len(example.tokens)} tokens")
     return [" ".join(predicted) for predicted in tags]
+
+
+def majority(examples: Sequence[TaggingExample], task: Task) -> list[str]:
+    """The most frequent tag, everywhere."""
+    tag = most_frequent(tag for example in examples for tag in example.tags or ())
+    return [" ".join([tag] * len(example.tokens)) for example in examples]
 
 
 def score(examples: Sequence[TaggingExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
