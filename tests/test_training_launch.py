@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xstilts.errors import StageError
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
 from xstilts.stages import run_stage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -17,9 +16,6 @@ from xstilts.tasks import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
 REVISIONS = {"translate": 1, "train": 3, "merge": 1, "predict": 4, "score": 2}
-
-#: A core of which nothing is known yet is taken to do this many operations a second.
-ASSUMED_FLOPS_PER_SECOND = 1e11
 
 
 @dataclass(frozen=True)
@@ -227,11 +223,6 @@ class Plan:
     def _before(self, key: str | None) -> set[str]:
         """A stage and all that it needs."""
         return set() if key is None else {key}.union(*map(self._before, self.stages[key].inputs))
-
-    def disk(self, keys: Collection[str]) -> int:
-        """Bytes that the artifacts of these stages take at most: the weights of trained models, in 32 bits."""
-        specs = (self.stages[key].spec for key in keys)
-        return sum(4 * self.facts[spec.encoder].parameters for spec in specs if isinstance(spec, Train | Merge))
 
 
 @lru_cache(maxsize=256)

@@ -77,7 +77,7 @@ def member(stage: Stage, store: Store, told: Told) -> None:
     del torch
 
 
-def _silent(done: int, steps: int, text: str, values: Mapping[str, float] = {}, /) -> None:  # noqa: B006
+def _silent(done: int, steps: int, text: str, values: Mapping[str, float] = {}, /) -> None:
     pass
 
 
