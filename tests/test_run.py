@@ -182,3 +182,19 @@ def test_help_is_written_for_a_person_and_has_an_example(name: str) -> None:
     words = [name, "check", "--help"] if name == "data" else [name, "--help"]
     shown = CliRunner().invoke(app, words).output
     assert "Example" in shown and "xstilts" in shown
+
+
+@pytest.mark.soak
+def test_with_a_store_on_s3_the_scores_are_the_same(
+    finished: Path, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = write(tmp_path)
+    ended = command(tmp_path, "run", str(file), "--store", f"{s3}/x")
+    assert ended.returncode == 0, ended.stderr
+    assert scores_in(tmp_path).equals(scores_in(finished))
+    again = command(tmp_path, "run", str(file), "--store", f"{s3}/x")
+    assert again.returncode == 0 and "0 to compute" in again.stderr
+    verified = command(tmp_path, "store", "verify", "--store", f"{s3}/x")
+    assert verified.returncode == 0 and " 0 damaged, 0 leftovers removed" in verified.stdout, verified.stdout
+    assert not list((tmp_path / "cache" / "xstilts" / "tmp").iterdir())  # copies go with the run

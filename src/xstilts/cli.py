@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__
+from xstilts import __version__, cli_store
+from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub
@@ -42,13 +43,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_store.app, name="store")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
-StoreOption = Annotated[
-    Optional[str],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
-    typer.Option("--store", envvar="XSTILTS_STORE", help="where artifacts are kept: a folder or any fsspec URL"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
 
 
 class Executors(str, Enum):
@@ -130,7 +127,7 @@ def run(
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
-    missing = plan.missing(place)
+    missing = plan.missing(place, verify=True)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",
@@ -194,7 +191,7 @@ def plan(
     """
     place = open_store(store)
     planned = _plan(study, estimate=True)
-    todo = {stage.key for stage in planned.missing(place)}
+    todo, there = {stage.key for stage in planned.missing(place)}, place.keys()
     rate = _measured_rate(planned, place)
     work = sum(stage.flops for stage in planned.stages.values() if stage.key in todo)
     seconds = work / (rate or ASSUMED_FLOPS_PER_SECOND) / cores()
@@ -204,7 +201,7 @@ def plan(
             "key": stage.key,
             "kind": stage.kind,
             "label": stage.label,
-            "state": "to do" if stage.key in todo else "done" if place.peek(stage.key) else "not needed",
+            "state": "to do" if stage.key in todo else "done" if stage.key in there else "not needed",
             "flops": stage.flops,
         }
         for stage in planned.stages.values()

@@ -69,6 +69,7 @@ class TrainingPart:
     train: DataRef
     dev: DataRef
     hyper: Hyperparameters
+    digest: str  # of all that decides it
     translations: tuple[Translation, ...] = ()  # of `train`, trained on beside it
 
 
@@ -80,6 +81,7 @@ class MlmPart:
     texts: tuple[DataRef, ...]
     hyper: Hyperparameters
     share: float
+    digest: str  # of all that decides it
 
 
 @dataclass(frozen=True)
@@ -188,18 +190,21 @@ class Plan:
     data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
     notes: tuple[str, ...]
 
-    def missing(self, store: Store) -> list[Stage]:
-        """The stages to compute: those of which no whole artifact is there but one is needed."""
+    def missing(self, store: Store, *, verify: bool = False) -> list[Stage]:
+        """The stages to compute: those whose artifact is needed and not there.
+
+        With ``verify`` the scores' files are read, and what is damaged is set aside and counts as missing.
+        """
+        there = store.keys()
         needed: set[str] = set()
-
-        def need(key: str) -> None:
-            if key not in needed and store.get(key) is None:
+        behind = [cell.score or cell.predictions for cell in self.cells]
+        if verify:
+            there -= {key for key in there.intersection(behind) if store.get(key) is None}
+        while behind:
+            key = behind.pop()
+            if key not in needed and key not in there:
                 needed.add(key)
-                for source in self.stages[key].inputs:
-                    need(source)
-
-        for cell in self.cells:
-            need(cell.score or cell.predictions)
+                behind += self.stages[key].inputs
         return [stage for key, stage in self.stages.items() if key in needed]
 
     def flops_by_recipe(self) -> dict[str, dict[str, float]]:

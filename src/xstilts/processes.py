@@ -38,10 +38,14 @@ class Process:
             return None
 
     @property
+    def here(self) -> bool:
+        """Whether it is, or was, of this machine since it started. Of others' processes nothing is known."""
+        return (self.host, self.boot) == (this_process().host, this_process().boot)
+
+    @property
     def known_dead(self) -> bool:
-        """Whether it was of this machine and is there no more. Of other machines' processes nothing is known."""
-        here = this_process()
-        return (self.host, self.boot) == (here.host, here.boot) and _started(self.pid) != self.started
+        """Whether it was of this machine and is there no more."""
+        return self.here and _started(self.pid) != self.started
 
 
 def this_process() -> Process:

@@ -101,6 +101,14 @@ def choose(
     if slurm and kind != "slurm":
         raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
     do = partial(compute, tracking=tracking)
+    if kind == "ray":
+        from xstilts.executors.ray import RayExecutor
+
+        return partial(RayExecutor, store, address, do)
+    if kind == "slurm":
+        from xstilts.executors.slurm import SlurmExecutor
+
+        return partial(SlurmExecutor, store, out / "slurm", slurm, do, workers)
     return partial(LocalExecutor, store.url, workers, do)
 
 
@@ -111,13 +119,14 @@ def execute(
 
     Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
     """
-    missing = plan.missing(store)
+    missing = plan.missing(store, verify=True)
     if not missing:
         return Outcome(plan, 0, {})
     fetch_encoders(plan)
     store.sweep()
     executor = make() if make else LocalExecutor(store.url)
     failures = schedule.run(missing, store, executor, listener or Silent())
+    store.sweep()  # of its workers
     return Outcome(plan, len(missing) - len(failures), failures)
 
 

@@ -152,7 +152,7 @@ class Store:
             except FileNotFoundError:
                 return None
             except (ValueError, KeyError, TypeError, AttributeError):  # not JSON, not UTF-8, or not a manifest
-                self._set_aside(key)
+                self._move_aside(key)
                 return None
 
     def content(self, path: str) -> bytes:
@@ -179,7 +179,7 @@ class Store:
             except FileNotFoundError:
                 content = b""
             if hashlib.sha256(content).hexdigest() != artifact.files.get(name):
-                self._set_aside(key, artifact)
+                self.set_aside(artifact)
                 return None
         return BytesIO(content)
 
@@ -224,7 +224,7 @@ class Store:
             else:
                 folder = None
             if folder is None:
-                self._set_aside(key, artifact)
+                self.set_aside(artifact)
                 return None
         return artifact, folder
 
@@ -402,20 +402,23 @@ class Store:
                 self.fs.rm_file(f"{home}/{MANIFEST}")  # first: without it, the artifact does not exist
                 self.fs.rm(home, recursive=True)
 
-    def _set_aside(self, key: str, artifact: Artifact | None = None) -> None:
+    def set_aside(self, artifact: Artifact) -> None:
         """Move a damaged artifact out of the way, unless another process has done so."""
+        if artifact == self.peek(artifact.key):
+            self._move_aside(artifact.key)
+
+    def _move_aside(self, key: str) -> None:
         aside = f"{self.root}/set-aside/{key}-{time.time_ns()}"
         self._checked.pop(key, None)
-        if artifact is not None and artifact != self.peek(key):
-            return
-        with suppress(FileNotFoundError):
+        with self.failing_plainly(), suppress(FileNotFoundError):
             if self.local:
                 self.make(os.path.dirname(aside))
                 os.rename(self._folder(key), aside)
             else:
                 self.fs.copy(f"{self._folder(key)}/{MANIFEST}", f"{aside}/{MANIFEST}")
                 self.fs.rm_file(f"{self._folder(key)}/{MANIFEST}")
-                self.fs.mv(self._folder(key), aside, recursive=True)
+                with suppress(FileNotFoundError):  # it had no files
+                    self.fs.mv(self._folder(key), aside, recursive=True)
 
     def sweep(self) -> None:
         """Remove the scratch folders of this machine's processes that are no more; `upkeep.verify` knows of others."""

@@ -23,7 +23,9 @@ def memory(size: int | None) -> str:
     """Bytes for people, in powers of 1000."""
     if size is None:
         return ""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
 def parse_memory(text: str) -> int:

@@ -124,14 +124,14 @@ def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Lis
                     listener.progress(stage, event.done, event.steps, event.text)
                     continue
                 del running[event.key]
-                how = _in_truth(event, store)
-                if how == "done":
+                event = _in_truth(event, store)
+                if event.how == "done":
                     finish(stage, event.text)
-                elif how == "failed":
+                elif event.how == "failed":
                     fail(stage, event.text)
-                elif how == "unusable":
+                elif event.how == "unusable":
                     raise StoreError(event.text)
-                elif how == "elsewhere":
+                elif event.how == "elsewhere":
                     elsewhere[stage.key] = stage
                     listener.put_back(stage, f"computed by another run: {event.text}")
                 else:
@@ -152,8 +152,12 @@ def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Lis
     return queue.failures
 
 
-def _in_truth(event: Ended, store: Store) -> str:
+def _in_truth(event: Ended, store: Store) -> Ended:
     """How a stage ended: done if its artifact is in the store, whatever became of its process, and only then."""
     if event.how not in ("done", "lost"):
-        return event.how
-    return "done" if store.peek(event.key) is not None else "lost"
+        return event
+    if store.peek(event.key) is not None:
+        return Ended(event.key, "done", event.text)
+    if event.how == "done":
+        return Ended(event.key, "lost", "said to be done, but not in the store: does its machine see the same one?")
+    return event
