@@ -41,9 +41,9 @@ SECONDARY = ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
 def launch(stage: Stage, url: str, told: Told, policy: Policy | None = None) -> None:
     """Compute a training stage with `Stage.processes` processes of this machine, each on a GPU of its own if there are.
 
-    ``url`` is the store's; ``policy`` says when checkpoints are written. The first process publishes, and is who tells of its progress. The death of one, or its
-    error, ends all of them, and so does the end of this process. Raises StageError with what went wrong first, and
-    StoreError where the store did.
+    ``url`` is the store's; ``policy`` says when checkpoints are written. The first process publishes, and is who tells
+    of its progress. The death of one, or its error, ends all of them, and so does the end of this process. Raises
+    StageError with what went wrong first, and StoreError where the store did.
     """
     members = [_Member(rank) for rank in range(stage.processes)]
     try:
@@ -145,7 +145,7 @@ class _Member:
 
 def _heard(members: list[_Member], timeout: float | None = None) -> list[_Member]:
     """Those that have told something, or ended."""
-    by_output = {member.process.stdout: member for member in members if member.process}
+    by_output = {member.process.stdout: member for member in members if member.process and member.process.stdout}
     readable, _, _ = select.select(list(by_output), [], [], timeout)
     return [by_output[output] for output in readable]
 

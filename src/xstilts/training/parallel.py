@@ -69,7 +69,7 @@ def sharded(model: Joint) -> Joint:
     copied = copy.deepcopy(model)
     layers = {
         layer
-        for one in copied.models.values()
+        for one in map(copied.model, copied.models)
         for modules in one.modules()
         if isinstance(modules, torch.nn.ModuleList) and len(modules) == one.config.num_hidden_layers
         for layer in modules
