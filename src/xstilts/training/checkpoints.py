@@ -207,10 +207,10 @@ def _random_state() -> dict[str, torch.Tensor]:
 
 
 def _set_random_state(states: dict[str, torch.Tensor]) -> None:
-    own = accelerator().process_index
-    torch.set_rng_state(states["cpu"][own])
+    own = accelerator().process_index  # torch reads a state from where its storage begins: a row is to be a copy
+    torch.set_rng_state(states["cpu"][own].clone())
     if "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"][own])
+        torch.cuda.set_rng_state(states["cuda"][own].clone())
 
 
 @cache

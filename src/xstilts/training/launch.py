@@ -20,12 +20,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xstilts.errors import StageError, StoreError
 from xstilts.plan import Stage
 from xstilts.store import Store
 from xstilts.worker import Told, cores, environment, reason
+
+if TYPE_CHECKING:
+    from xstilts.training.checkpoints import Policy
 
 #: Seconds that are waited, after one process failed, for what others say: the one that failed first may be the last to
 #: be heard of.
@@ -35,12 +38,12 @@ GRACE = 1.0
 SECONDARY = ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
 
 
-def launch(stage: Stage, url: str, told: Told) -> None:
+def launch(stage: Stage, url: str, told: Told, policy: Policy | None = None) -> None:
     """Compute a training stage with `Stage.processes` processes of this machine, each on a GPU of its own if there are.
 
-    ``url`` is the store's. The first process publishes, and is who tells of its progress. The death of one, or its
-    error, ends all of them, and so does the end of this process. Raises StageError with what went wrong first, and
-    StoreError where the store did.
+    ``url`` is the store's; ``policy`` says when checkpoints are written. The first process publishes, and is who tells
+    of its progress. The death of one, or its error, ends all of them, and so does the end of this process. Raises
+    StageError with what went wrong first, and StoreError where the store did.
     """
     members = [_Member(rank) for rank in range(stage.processes)]
     try:
@@ -48,7 +51,7 @@ def launch(stage: Stage, url: str, told: Told) -> None:
         for member in members:
             member.start(address)
         for member in members:
-            member.give(pickle.dumps((stage, url)))
+            member.give(pickle.dumps((stage, url, policy)))
         while waiting := [member for member in members if not member.ended]:
             for member in _heard(waiting):
                 for message in member.messages():
@@ -60,21 +63,19 @@ def launch(stage: Stage, url: str, told: Told) -> None:
             member.kill()
 
 
-def member(stage: Stage, store: Store, told: Told) -> None:
+def member(stage: Stage, store: Store, told: Told, policy: Policy | None = None) -> None:
     """What each process does, once RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which it is.
 
     Those are set by `launch`, by torchrun and by Ray Train. Returns when the stage is published. Raises as
     `stages.run_stage` does, in some of the processes: who started them is to end the others then.
     """
-    import torch
-
     from xstilts.stages import run_stage
+    from xstilts.training.checkpoints import Policy
     from xstilts.training.device import accelerator
 
     engine = accelerator()
-    run_stage(stage, store, told if engine.is_main_process else _silent)
+    run_stage(stage, store, told if engine.is_main_process else _silent, policy or Policy())
     engine.wait_for_everyone()  # none is to go while another still needs it
-    del torch
 
 
 def _silent(done: int, steps: int, text: str, values: Mapping[str, float] = {}, /) -> None:
@@ -144,7 +145,7 @@ class _Member:
 
 def _heard(members: list[_Member], timeout: float | None = None) -> list[_Member]:
     """Those that have told something, or ended."""
-    by_output = {member.process.stdout: member for member in members if member.process}
+    by_output = {member.process.stdout: member for member in members if member.process and member.process.stdout}
     readable, _, _ = select.select(list(by_output), [], [], timeout)
     return [by_output[output] for output in readable]
 
@@ -175,7 +176,7 @@ def _main() -> None:
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no message
     count = int.from_bytes(sys.stdin.buffer.read(8), "big")
-    stage, url = pickle.loads(sys.stdin.buffer.read(count))
+    stage, url, policy = pickle.loads(sys.stdin.buffer.read(count))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def tell(*progress: Any) -> None:
@@ -187,7 +188,7 @@ def _main() -> None:
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
     try:
-        member(stage, Store(url), tell)
+        member(stage, Store(url), tell, policy)
     except Exception as error:
         told.write(json.dumps({"error": [type(error).__name__, reason(error)]}) + "\n")
         told.flush()

@@ -69,7 +69,7 @@ def sharded(model: Joint) -> Joint:
     copied = copy.deepcopy(model)
     layers = {
         layer
-        for one in copied.models.values()
+        for one in map(copied.model, copied.models)
         for modules in one.modules()
         if isinstance(modules, torch.nn.ModuleList) and len(modules) == one.config.num_hidden_layers
         for layer in modules
@@ -78,6 +78,7 @@ def sharded(model: Joint) -> Joint:
     for module in [module for module in copied.modules() if module in layers] + [copied]:
         whole = fully_shard(module, mesh=mesh)
         whole.set_gradient_divide_factor(1.0)  # gradients are summed: parts are weighted by their share of the batch
+        whole.set_force_sum_reduction_for_comms(True)
     return copied
 
 
