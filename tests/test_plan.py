@@ -12,6 +12,7 @@ import yaml
 import xstilts.study
 from xstilts.data.examples import texts
 from xstilts.errors import UserError
+from xstilts.estimate import disk
 from xstilts.plan import Plan, Predict, Score, Train, examples
 from xstilts.planner import make_plan
 from xstilts.store import Store
@@ -351,7 +352,8 @@ def test_the_full_experiment_is_planned_without_data_network_or_encoder(monkeypa
     # 1,104,934 examples of ANLI+ against 392,702 of MNLI, for as many epochs
     assert flops["anli_plus"][""] / flops["mnli"][""] == pytest.approx(1104934 / 392702, rel=0.01)
     assert flops["squad+mlm"][""] > flops["squad"][""] > 0
-    assert planned.disk([planned.cells[0].training or ""]) == 4 * planned.facts[study.encoders[0].encoder].parameters
+    training = planned.stages[planned.cells[0].training or ""]
+    assert disk(planned, training) == 4 * planned.facts[study.encoders[0].encoder].parameters
     assert "FacebookAI/xlm-roberta-large; " in planned.notes[-1] and "mnli train" in planned.notes[-1]
     with pytest.raises(UserError, match="no data folder"):
         make_plan(study.model_copy(update={"encoders": make_study(STUDY).encoders}))

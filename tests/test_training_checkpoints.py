@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +39,14 @@ HYPER = Hyperparameters(
     max_query_length=16, precision="fp32",
 )  # fmt: skip
 KEY = "ab" * 32
+
+
+@pytest.fixture(autouse=True)
+def a_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Interrupted(Exception):
@@ -106,22 +115,39 @@ def assert_same(one: tuple[Log, dict[str, torch.Tensor]], other: tuple[Log, dict
     assert all(torch.equal(other[1][name], tensor) for name, tensor in one[1].items())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("tasks", [("mini-nli",), ("mini-nli", "mini-pos", "mini-text")])
+@pytest.mark.parametrize(
+    ("tasks", "precision", "stops"),
+    [
+        (("mini-nli",), "fp32", (3, 7, 9)),  # within an epoch, after the evaluations of one and of two
+        (("mini-nli",), "fp16", (6,)),
+        (("mini-nli", "mini-pos", "mini-text"), "fp32", (6,)),
+        (("mini-nli", "mini-pos", "mini-text"), "bf16", (19,)),
+    ],
+)
 def test_what_goes_on_computes_the_bits_of_what_was_not_interrupted(
-    tasks: tuple[str, ...], precision: str, tmp_path: Path
+    tasks: tuple[str, ...], precision: str, stops: tuple[int, ...], tmp_path: Path
 ) -> None:
     whole = train(tasks, precision=precision)
-    last = whole[0].steps
-    assert last >= 9 and len({point.dev for point in whole[0].points if point.dev is not None}) == 3
-    stops = [3, last - 1, last] if precision == "fp32" else [last // 2]
-    for stop in stops:  # within an epoch, after the evaluations of one and of two
+    assert len({point.dev for point in whole[0].points if point.dev is not None}) == 3
+    for stop in stops:
         folder = tmp_path / str(stop)
         with pytest.raises(Interrupted):
             train(tasks, checkpoints_in(folder, stop=stop, precision=precision), precision=precision)
         resumed = train(tasks, checkpoints_in(folder, precision=precision), precision=precision)
         assert resumed[0].resumed_at == [(stop - 1) // 2 * 2]
         assert_same(whole, resumed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_it_may_be_interrupted_before_any_step(precision: str, tmp_path: Path) -> None:
+    tasks = ("mini-nli", "mini-pos", "mini-text")
+    whole = train(tasks, precision=precision)
+    for stop in range(1, whole[0].steps + 1):
+        folder = tmp_path / str(stop)
+        with pytest.raises(Interrupted):
+            train(tasks, checkpoints_in(folder, 1, stop, precision), precision=precision)
+        assert_same(whole, train(tasks, checkpoints_in(folder, 1000, precision=precision), precision=precision))
 
 
 def test_it_may_be_interrupted_again_and_again(tmp_path: Path) -> None:

@@ -188,3 +188,100 @@ def test_sizes_of_memory(text: str, size: float) -> None:
 def test_what_is_no_size_of_memory_is_refused_with_the_study(text: str) -> None:
     with pytest.raises(ValueError, match="is no size of memory; write it as 8GB"):
         Hyperparameters.model_validate({**HYPER.model_dump(), "memory": text})
+
+
+# -- out of memory --------------------------------------------------------------------------------------------------
+
+
+class Cramped:
+    """Has room for so many rows at once, for one at a time when ``recomputing``, and remembers how many it was given.
+
+    It fails in the backward pass of every second batch, so that gradients are there already.
+    """
+
+    def __init__(self, model: torch.nn.Module, rows: int, error: type[BaseException], recomputing: int = 1) -> None:
+        self.model, self.rows, self.error, self.recomputing, self.given = model, rows, error, recomputing, [0]
+        model.register_forward_pre_hook(self.before, with_kwargs=True)
+        model.classifier.register_full_backward_hook(self.after)
+
+    def room(self) -> int:
+        return self.recomputing if self.rows == 0 and self.recomputes() else self.rows
+
+    def recomputes(self) -> bool:
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.model.modules())
+
+    def before(self, model: torch.nn.Module, arguments: object, inputs: dict[str, torch.Tensor]) -> None:
+        self.given.append(len(inputs["input_ids"]))
+        if self.given[-1] > self.room() and len(self.given) % 2:
+            raise self.error("CUDA out of memory. Tried to allocate 9.00 GiB")
+
+    def after(self, *_: object) -> None:
+        if self.given[-1] > self.room():
+            raise self.error("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+
+def cramped(
+    hyper: Hyperparameters, monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[loop.Log, dict[str, torch.Tensor], Cramped]:
+    """Trained on mini-nli by a model without much room."""
+    made = []
+    build = globals()["built"]
+
+    def build_cramped(*given: object) -> object:
+        trimmed, rows, fmt = build(*given)
+        made.append(Cramped(trimmed.model, *arguments))  # type: ignore[arg-type]
+        return trimmed, rows, fmt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "built", build_cramped)
+        log, weights = trained("mini-nli", hyper)
+    return log, weights, made[0]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_trains_the_same(
+    error: type[BaseException], count: int, monkeypatch: pytest.MonkeyPatch, threads: Callable[[int], None]
+) -> None:
+    threads(count)
+    whole, expected = trained("mini-nli", GRADIENTS)
+    parts, weights, model = cramped(GRADIENTS, monkeypatch, 2, error)
+    assert whole.halvings == 0 and parts.halvings == 2  # 12 rows, halves of 6 on the CPU, then 3, then 1 or 2
+    assert max(model.given[-6:]) <= 2
+    assert [point.loss for point in parts.points[:-1]] == pytest.approx([point.loss for point in whole.points[:-1]])
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=2e-5, msg=name)
+
+
+def test_what_does_not_fit_as_a_single_row_is_recomputed_else_the_stage_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, expected = trained("mini-nli", GRADIENTS)
+    log, weights, _ = cramped(GRADIENTS, monkeypatch, 0, MemoryError)
+    assert log.halvings == 4  # 6 → 3 → 1, then a row with its activations recomputed
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=2e-5, msg=name)
+    with pytest.raises(StageError, match=r"out of memory with a single row of mini-nli.*lower max_length"):
+        cramped(GRADIENTS, monkeypatch, 0, MemoryError, 0)
+
+
+def test_other_errors_are_not_taken_for_a_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(RuntimeError):
+        def __init__(self, text: str) -> None:
+            super().__init__("shapes do not match")
+
+    with pytest.raises(Wrong, match="shapes"):
+        cramped(HYPER, monkeypatch, 0, Wrong)
+
+
+def test_a_gradient_that_is_no_number_stops_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = built
+
+    def spoilt(*arguments: object) -> object:
+        trimmed, rows, fmt = build(*arguments)  # type: ignore[arg-type]
+        trimmed.model.classifier.weight.register_hook(lambda gradient: gradient * float("inf"))
+        return trimmed, rows, fmt
+
+    monkeypatch.setitem(globals(), "built", spoilt)
+    with pytest.raises(StageError, match=r"gradient is (inf|nan) at step 1 on \d+, .*; lower learning_rate"):
+        trained("mini-nli", HYPER)

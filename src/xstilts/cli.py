@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -21,11 +23,10 @@ from xstilts.data.check import check_hub
 from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
 from xstilts.errors import StoreError, UserError, did_you_mean
-from xstilts.plan import ASSUMED_FLOPS_PER_SECOND, Plan
+from xstilts.plan import Plan
 from xstilts.planner import make_plan
 from xstilts.results import Results
 from xstilts.run import choose, execute, gather, open_store
-from xstilts.store import Store
 from xstilts.study import load_study
 from xstilts.tasks import builtin_catalog
 from xstilts.tracking import Tracker, Tracking
@@ -127,7 +128,7 @@ def run(
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
-    missing = plan.missing(place)
+    missing = plan.missing(place, verify=True)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",
@@ -183,51 +184,86 @@ def plan(
     study: StudyFile,
     store: StoreOption = None,
     stages: Annotated[bool, typer.Option("--stages", help="list every stage, however many there are")] = False,
+    device: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="estimate for this device, such as a100-80gb, in place of this machine; see docs/cost.md"),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="how many of the device")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a study will cost, by recipe and target, and its stages: which are done, which are to do.
 
     Data and listed encoders that are not at hand are counted as the catalog says; `xstilts run` needs them.
     """
+    from xstilts import estimate as estimating
+
+    if devices > 1 and device is None:
+        raise UserError(f"--devices {devices}: of which? name it with --device")
+    on = estimating.device(device) if device else None
     place = open_store(store)
     planned = _plan(study, estimate=True)
-    todo = {stage.key for stage in planned.missing(place)}
-    rate = _measured_rate(planned, place)
-    work = sum(stage.flops for stage in planned.stages.values() if stage.key in todo)
-    seconds = work / (rate or ASSUMED_FLOPS_PER_SECOND) / cores()
-    disk = planned.disk(todo)
-    rows: list[dict[str, Any]] = [
+    todo, there = {stage.key for stage in planned.missing(place)}, place.keys()
+    measured = None if on else estimating.measured_rate(planned, place)
+    rate = on.rate if on else measured or estimating.ASSUMED_FLOPS_PER_SECOND
+    left = estimating.estimate(planned, todo, rate, devices if on else cores())
+    shared = estimating.sharing(planned)
+    notes = [*planned.notes, *filter(None, [estimating.too_large(planned, todo, on) if on else None])]
+    rows: Iterator[dict[str, Any]] = (
         {
             "key": stage.key,
             "kind": stage.kind,
             "label": stage.label,
-            "state": "to do" if stage.key in todo else "done" if place.peek(stage.key) else "not needed",
+            "state": "to do" if stage.key in todo else "done" if stage.key in there else "not needed",
             "flops": stage.flops,
+            "seconds": stage.flops / rate / stage.processes,
+            "memory": estimating.training_memory(planned, stage),
+            "disk": estimating.disk(planned, stage),
         }
         for stage in planned.stages.values()
-    ]
+    )
     if as_json:
-        print(json.dumps({"study": planned.study.name, "stages": rows, "flops": planned.flops_by_recipe(),
-                          "seconds_left": seconds, "rate_measured": rate is not None, "bytes_left": disk,
-                          "notes": planned.notes}, indent=1))  # fmt: skip
+        print(json.dumps({"study": planned.study.name, "stages": list(rows), "flops": planned.flops_by_recipe(),
+                          "device": device, "seconds_left": left.seconds, "rate": rate,
+                          "rate_measured": measured is not None, "bytes_left": left.disk, "memory": left.memory,
+                          "critical_path": [stage.key for stage in left.critical],
+                          "critical_seconds": left.critical_seconds, "sharing": asdict(shared), "notes": notes},
+                         indent=1))  # fmt: skip
         return
     console = Console()
-    if stages or len(rows) <= MANY_STAGES:
-        table = _table("stage", "kind", "state", "GFLOP")
+    if stages or len(planned.stages) <= MANY_STAGES:
+        table = _table("kind", "state", "GFLOP", "time", "memory", "stage")
         for row in rows:
-            table.add_row(row["label"], row["kind"], row["state"], f"{row['flops'] / 1e9:,.0f}" if row["flops"] else "")
+            numbers = (f"{row['flops'] / 1e9:,.0f}", duration(row["seconds"]), memory(row["memory"]))
+            table.add_row(row["kind"], row["state"], *(numbers if row["flops"] else ("", "", "")), row["label"])
         console.print(table)
         console.print()
     console.print(_cost_table(planned))
-    basis = "at the speed of the stages that are done" if rate else "a guess until a first stage has been timed"
-    basis += f", a stage on each of {cores()} cores"
-    console.print(
-        f"{len(rows)} stages, {len(todo)} to do: {work:.2g} FLOP, about {duration(seconds)} ({basis}), at most "
-        f"{memory(disk)} of disk",
-        highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    for note in planned.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    basis = (
+        f"at {estimating.UTILISATION:.0%} of its peak"
+        if on
+        else ("at the speed of the stages that are done" if measured else "a guess until a first stage has been timed")
+    )
+    where = f"{devices} {on.name}" if on else f"{cores()} cores"
+    say(
+        f"{len(planned.stages)} stages, {len(todo)} to do: {left.flops:.2g} FLOP, about {duration(left.seconds)} on "
+        f"{where} ({basis}), at most {memory(left.disk)} of disk and {memory(left.memory)} of memory a stage"
+    )
+    if left.critical:
+        say(
+            f"critical path: {duration(left.critical_seconds)} for {len(left.critical)} stages, of which each needs "
+            f"the one before it, up to {left.critical[-1].label}"
+        )
+    if shared.flops_alone > shared.flops:
+        say(
+            f"shared: computed alone, the study's cells would take {shared.stages_alone} stages and "
+            f"{shared.flops_alone:.2g} FLOP; {1 - shared.flops / shared.flops_alone:.0%} is saved"
+        )
+    for note in notes:
+        say(f"note: {note}")
 
 
 def _cost_table(planned: Plan) -> Table:
@@ -561,13 +597,6 @@ def _report(results: Results, out: Path) -> None:
     print(f"Report: {path}")
 
 
-def _measured_rate(plan: Plan, store: Store) -> float | None:
-    """Operations a second, as the plan counts them, of a training stage, by those that are done; None if none is."""
-    pairs = [(stage, store.peek(stage.key)) for stage in plan.stages.values() if stage.kind == "train"]
-    done = [(stage.flops, artifact.meta["seconds"]) for stage, artifact in pairs if artifact]
-    return sum(flops for flops, _ in done) / sum(seconds for _, seconds in done) if done else None
-
-
 def _table(first: str, *others: str) -> Table:
     """Columns that keep to one line; the last gives way where the terminal is narrow."""
     table = Table(box=None, header_style="bold")
@@ -578,8 +607,6 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _plain(entry: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return asdict(entry)
 
 

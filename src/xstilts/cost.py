@@ -65,3 +65,15 @@ def flops(facts: EncoderFacts, tokens: int, length: float, *, training: bool) ->
     """
     forward = 2.0 * facts.parameters_without_embeddings + 4.0 * facts.layers * facts.hidden_size * length
     return tokens * forward * (3.0 if training else 1.0)
+
+
+def activation_bytes(
+    layers: int, hidden: int, ffn: int, heads: int, length: int, wide: int, *, checkpointing: bool
+) -> float:
+    """What is kept of a token for the backward pass, in sequences of ``length``: a little more than BERT was seen to.
+
+    Per layer 24 values of the hidden size and 3 of the feed-forward size, and two rows of attention shares a head, each
+    of ``wide`` bytes; when recomputing, one value of the hidden size in 32 bits, and a layer's worth at a time, twice.
+    """
+    layer = wide * (24 * hidden + 3 * ffn + 2 * heads * length)
+    return layers * 4.0 * hidden + 2 * layer if checkpointing else float(layers * layer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -17,9 +16,6 @@ from xstilts.tasks import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
 REVISIONS = {"translate": 1, "train": 3, "merge": 1, "predict": 4, "score": 2}
-
-#: A core of which nothing is known yet is taken to do this many operations a second.
-ASSUMED_FLOPS_PER_SECOND = 1e11
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,7 @@ class TrainingPart:
     train: DataRef
     dev: DataRef
     hyper: Hyperparameters
+    digest: str  # of all that decides it
     translations: tuple[Translation, ...] = ()  # of `train`, trained on beside it
 
 
@@ -80,6 +77,7 @@ class MlmPart:
     texts: tuple[DataRef, ...]
     hyper: Hyperparameters
     share: float
+    digest: str  # of all that decides it
 
 
 @dataclass(frozen=True)
@@ -188,18 +186,21 @@ class Plan:
     data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
     notes: tuple[str, ...]
 
-    def missing(self, store: Store) -> list[Stage]:
-        """The stages to compute: those of which no whole artifact is there but one is needed."""
+    def missing(self, store: Store, *, verify: bool = False) -> list[Stage]:
+        """The stages to compute: those whose artifact is needed and not there.
+
+        With ``verify`` the scores' files are read, and what is damaged is set aside and counts as missing.
+        """
+        there = store.keys()
         needed: set[str] = set()
-
-        def need(key: str) -> None:
-            if key not in needed and store.get(key) is None:
+        behind = [cell.score or cell.predictions for cell in self.cells]
+        if verify:
+            there -= {key for key in there.intersection(behind) if store.get(key) is None}
+        while behind:
+            key = behind.pop()
+            if key not in needed and key not in there:
                 needed.add(key)
-                for source in self.stages[key].inputs:
-                    need(source)
-
-        for cell in self.cells:
-            need(cell.score or cell.predictions)
+                behind += self.stages[key].inputs
         return [stage for key, stage in self.stages.items() if key in needed]
 
     def flops_by_recipe(self) -> dict[str, dict[str, float]]:
@@ -222,11 +223,6 @@ class Plan:
     def _before(self, key: str | None) -> set[str]:
         """A stage and all that it needs."""
         return set() if key is None else {key}.union(*map(self._before, self.stages[key].inputs))
-
-    def disk(self, keys: Collection[str]) -> int:
-        """Bytes that the artifacts of these stages take at most: the weights of trained models, in 32 bits."""
-        specs = (self.stages[key].spec for key in keys)
-        return sum(4 * self.facts[spec.encoder].parameters for spec in specs if isinstance(spec, Train | Merge))
 
 
 @lru_cache(maxsize=256)

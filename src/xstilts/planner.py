@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xstilts import cost, data, encoders
@@ -49,6 +49,32 @@ def make_plan(study: Study, *, estimate: bool = False) -> Plan:
     return _Planner(study, estimate).plan()
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a recipe does before the target task, the same for all encoders and seeds."""
+
+    recipe: RecipeEntry
+    parts: tuple[TrainingPart, ...]
+    mlm: MlmPart | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is the same of a target for all encoders, recipes and seeds; digests are of what decides."""
+
+    entry: TargetEntry
+    task: Task
+    part: TrainingPart | None  # its training, if it has any
+    sets: tuple[DataRef, ...]
+    dev: tuple[DataRef, ...]  # on which thresholds are chosen
+    scored: tuple[DataRef, ...]  # of the sets those with gold
+    hyper: Hyperparameters
+    tokens: int  # read to predict it once
+    length: float  # of an input, mean tokens
+    predicts: str
+    scores: str
+
+
 class _Planner:
     def __init__(self, study: Study, estimate: bool):
         self.study = study
@@ -64,17 +90,19 @@ class _Planner:
         self.notes: dict[str, None] = {}  # in order, each once
         self.dev = {target.task: self._thresholds(target) for target in study.targets}
         self.overlapping: dict[DataRef, frozenset[str]] = {}
-        self.translations: dict[tuple[DataRef, str, Translated], Translation] = {}
+        self.flops: dict[tuple[Any, ...], float] = {}  # of training, which is the same for all seeds
 
     def plan(self) -> Plan:
         self._check_overlap()
         self._note_what_is_not_scored()
         self._note_translations()
+        before = {recipe.name: self._before(recipe) for recipe in self.study.recipes}
+        targets = [self._target(target) for target in self.study.targets]
         for entry in self.study.encoders:
             for seed in self.study.seeds:
                 for recipe in self.study.recipes_of(entry):
-                    intermediate = self._intermediate(entry.encoder, recipe, seed)
-                    for target in self.study.targets:
+                    intermediate = self._intermediate(entry.encoder, recipe, before, seed)
+                    for target in targets:
                         self._cell(entry.encoder, recipe, intermediate, target, seed)
         if self.absent:
             self._note(f"Not at hand, and counted as the catalog says: {'; '.join(self.absent)}.")
@@ -127,7 +155,9 @@ class _Planner:
             data.load(task, target.split, task.languages[0], self.study.provider)  # says what is missing, and where
             raise AssertionError(f"{task.name}: no language is available, yet {task.languages[0]} can be loaded")
         return tuple(
-            self._ref(task, target.split, language, "evaluation", target.max_examples) for language in languages
+            self._ref(task, target.split, language, "evaluation", target.max_examples)
+            for language in task.languages
+            if language in languages
         )
 
     def _is_absent(self, task: Task, split: Split, language: str) -> bool:
@@ -299,13 +329,14 @@ class _Planner:
         flops: float = 0.0,
     ) -> str:  # fmt: skip
         sources = tuple(key for key in inputs if key is not None)
-        content = json.dumps([kind, REVISIONS[kind], decides, inputs], sort_keys=True, ensure_ascii=False)
-        key = hashlib.sha256(content.encode()).hexdigest()
+        key = _digest([kind, REVISIONS[kind], decides, inputs])
         self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
         return key
 
     def _identity(self, encoder: Encoder) -> list[Any]:
-        return [encoder.source, encoder.init, self.facts[encoder].layers, self.facts[encoder].digest]
+        """What decides an encoder. The same files are the same encoder in whatever folder they are."""
+        facts = self.facts[encoder]
+        return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
 
     def _part(
         self, task: Task, overrides: dict[str, Any], *, intermediate: bool, translated: Translated | None = None
@@ -313,14 +344,11 @@ class _Planner:
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
         train, dev, hyper = self._training(task, overrides, intermediate)
-        return TrainingPart(task, train, dev, hyper, self._translations(train, translated) if translated else ())
-
-    def _translations(self, source: DataRef, wanted: Translated) -> tuple[Translation, ...]:
-        """Looked up once for all encoders and seeds: files are read for it, and engines load their tokenizers."""
-        for language in wanted.languages:
-            if (source, language, wanted) not in self.translations:
-                self.translations[source, language, wanted] = self._translation(source, language, wanted)
-        return tuple(self.translations[source, language, wanted] for language in wanted.languages)
+        translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
+                             ) if translated else ()  # fmt: skip
+        decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
+                   [[each.language, each.stage, each.fingerprint] for each in translations]]  # fmt: skip
+        return TrainingPart(task, train, dev, hyper, _digest(decides), translations)
 
     def _translation(self, source: DataRef, language: str, wanted: Translated) -> Translation:
         task = source.task
@@ -348,6 +376,7 @@ class _Planner:
             if not there and self.estimate:
                 there = task.languages
             languages = tuple(each for each in there if each in evaluated)
+        languages = tuple(each for each in task.languages if each in languages)
         if not languages:
             data.load(task, "train", task.languages[0], self.study.provider)  # says what is missing, and where
             raise UserError(f"mlm: {task.name} has text in no language of the targets; name its `languages`")
@@ -355,23 +384,20 @@ class _Planner:
 
     def _mlm(self, mlm: Mlm) -> MlmPart:
         texts, hyper = self._texts(mlm)
-        return MlmPart(self._task(mlm.task), tuple(map(self._clean, texts)), hyper, mlm.share)
+        clean = tuple(map(self._clean, texts))
+        decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
+        return MlmPart(self._task(mlm.task), clean, hyper, mlm.share, _digest(decides))
 
     def _train(self, spec: Train, label: str) -> str:
-        decides: list[Any] = [self._identity(spec.encoder)]
-        for part in spec.parts:
-            decides += [part.task.format, part.task.metric, part.train.key(), part.dev.key(), part.hyper.key()]
-            decides += [["translated", each.language, each.stage, each.fingerprint] for each in part.translations]
-        decides.append(spec.seed)
-        if len(spec.parts) > 1:
-            decides.append(spec.sampling.model_dump())
-        if spec.mlm:
-            texts = [ref.key() for ref in spec.mlm.texts]
-            decides.append(["mlm", spec.mlm.share, texts, spec.mlm.hyper.key()])
-        if not spec.pooler:
-            decides.append("without pooler")
+        parts = [part.digest for part in spec.parts]
+        mlm = spec.mlm.digest if spec.mlm else None
+        sampling = spec.sampling.model_dump() if len(parts) > 1 else None
+        decides = [self._identity(spec.encoder), parts, spec.seed, sampling, mlm, spec.pooler]
         translated = [each.stage for part in spec.parts for each in part.translations]
-        return self._add("train", label, spec, decides, (spec.start, *translated), self._training_flops(spec))
+        costs = (spec.encoder, *parts, spec.sampling, mlm)
+        if costs not in self.flops:
+            self.flops[costs] = self._training_flops(spec)
+        return self._add("train", label, spec, decides, (spec.start, *translated), self.flops[costs])
 
     def _training_flops(self, spec: Train) -> float:
         """Estimated: rows are taken to be as many as examples."""
@@ -391,74 +417,83 @@ class _Planner:
             flops += seen * cost.flops(self.facts[spec.encoder], tokens, tokens / lines, training=True)
         return flops
 
-    def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, seed: int) -> str | None:
+    def _before(self, recipe: RecipeEntry) -> _Before:
+        """The tasks of a recipe by name: their order in the study changes nothing."""
+        parts = tuple(
+            self._part(self._task(name), recipe.training, intermediate=True, translated=recipe.translated)
+            for name in sorted(recipe.tasks)
+        )
+        return _Before(recipe, parts, self._mlm(recipe.mlm) if recipe.mlm else None)
+
+    def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
         """The key of what a recipe does before the target task; None where it does nothing."""
         where = f"{encoder.label} seed {seed}"
         if recipe.merge:
-            sources = {entry.name: entry for entry in self.study.recipes}
             weights = []
             for name, weight in recipe.merge.items():
-                key = self._intermediate(encoder, sources[name], seed)
+                key = self._intermediate(encoder, before[name].recipe, before, seed)
                 assert key is not None, "a study merges recipes with training"
                 weights.append((key, weight))
+            weights.sort()
             return self._add(
                 "merge", f"{where}: merge {recipe.name}", Merge(encoder, seed, tuple(weights)),
                 [self._identity(encoder), [weight for _, weight in weights]], tuple(key for key, _ in weights),
             )  # fmt: skip
-        if not recipe.tasks:
+        own = before[recipe.name]
+        if not own.parts:
             return None
-        parts = tuple(
-            self._part(self._task(name), recipe.training, intermediate=True, translated=recipe.translated)
-            for name in recipe.tasks
-        )
-        mlm = self._mlm(recipe.mlm) if recipe.mlm else None
-        spec = Train(encoder, parts, seed, None, sampling=recipe.sampling, mlm=mlm)
+        spec = Train(encoder, own.parts, seed, None, sampling=recipe.sampling, mlm=own.mlm)
         return self._train(spec, f"{where}: train {recipe.name}")
 
-    def _cell(
-        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: TargetEntry, seed: int
-    ) -> None:
+    def _target(self, target: TargetEntry) -> _Target:
         task = self._task(target.task)
-        where = f"{encoder.label} seed {seed}"
-        model = intermediate
+        part = None
         if task.training_task:
-            trained = self._task(task.training_task)
-            part = self._part(trained, target.training, intermediate=False)
-            pooler = recipe.transfer_pooler or intermediate is None
-            spec = Train(encoder, (part,), seed, intermediate, pooler)
-            model = self._train(spec, f"{where}: {recipe.name} → train {trained.name}")
-
-        sets = self.evaluation[target.task]
-        hyper = self.study.hyperparameters(self._task(task.training_task or task.name), target.training)
-        dev = self.dev[target.task]
-        layer = self._hidden_layer(encoder, target) if task.format in COMPARING else None
-        reading = [] if layer is None else [target.pooling, [ref.key() for ref in dev]]
-        random_seed = seed if encoder.init == "random" else 0
+            part = self._part(self._task(task.training_task), target.training, intermediate=False)
+        sets, dev = self.evaluation[target.task], self.dev[target.task]
+        hyper = self.study.hyperparameters(part.task if part else task, target.training)
+        scored = tuple(ref for ref in sets if has_gold(ref))
         read = {*sets, *dev}
         tokens = sum(token_count(ref, hyper.max_length) for ref in read)
-        length = min(hyper.max_length, tokens / max(1, sum(size(ref) for ref in read)))
         reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
+        predicts: list[Any] = [task.format, task.unanswerable, [ref.key() for ref in sets], reads]
+        if task.format in COMPARING:
+            predicts += [target.pooling, [ref.key() for ref in dev]]
+        scores = [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]]
+        return _Target(
+            target, task, part, sets, dev, scored, hyper, tokens,
+            min(hyper.max_length, tokens / max(1, sum(size(ref) for ref in read))), _digest(predicts), _digest(scores),
+        )  # fmt: skip
+
+    def _cell(
+        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int
+    ) -> None:
+        task, where = target.task, f"{encoder.label} seed {seed}: {recipe.name}"
+        model = intermediate
+        if target.part:
+            pooler = recipe.transfer_pooler or intermediate is None
+            spec = Train(encoder, (target.part,), seed, intermediate, pooler)
+            model = self._train(spec, f"{where} → train {target.part.task.name}")
+        layer = self._hidden_layer(encoder, target.entry) if task.format in COMPARING else None
+        random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
             "predict",
-            f"{where}: {recipe.name} → predict {task.name}",
-            Predict(encoder, task, sets, hyper, random_seed, layer, model, target.pooling, dev),
-            [self._identity(encoder), task.format, task.unanswerable, [ref.key() for ref in sets], reads, random_seed,
-             layer, *reading],
+            f"{where} → predict {task.name}",
+            Predict(
+                encoder, task, target.sets, target.hyper, random_seed, layer, model, target.entry.pooling, target.dev
+            ),
+            [self._identity(encoder), target.predicts, random_seed, layer],
             (model,),
-            cost.flops(self.facts[encoder], tokens, length, training=False),
-        )  # fmt: skip
-        scored = tuple(ref for ref in sets if has_gold(ref))
+            cost.flops(self.facts[encoder], target.tokens, target.length, training=False),
+        )
         score = None
-        if scored:
+        if target.scored:
             score = self._add(
-                "score",
-                f"{where}: {recipe.name} → score {task.name}",
-                Score(task, scored, predictions),
-                [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]],
+                "score", f"{where} → score {task.name}", Score(task, target.scored, predictions), [target.scores],
                 (predictions,),
-            )
-        trained_on = model if task.training_task else None
-        self.cells.append(Cell(encoder, recipe.name, target, seed, intermediate, trained_on, predictions, score))
+            )  # fmt: skip
+        trained_on = model if target.part else None
+        self.cells.append(Cell(encoder, recipe.name, target.entry, seed, intermediate, trained_on, predictions, score))
 
     def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
         """0 = embeddings, n = after block n."""
@@ -472,6 +507,10 @@ class _Planner:
                 f"targets: {target.task}: hidden_layer {target.hidden_layer}: {encoder.label} has {layers} layers"
             )
         return target.hidden_layer
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:

@@ -119,7 +119,7 @@ def execute(
 
     Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
     """
-    missing = plan.missing(store)
+    missing = plan.missing(store, verify=True)
     if not missing:
         return Outcome(plan, 0, {})
     fetch_encoders(plan)

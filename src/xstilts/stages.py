@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import chain
@@ -54,7 +55,8 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
     """
     began = time.perf_counter()
     memory.reset_peak()
-    with store.publish(stage.key) as (folder, meta):
+    first = device.accelerator().is_main_process
+    with store.publish(stage.key) if first else _discarded() as (folder, meta):
         match stage.spec:
             case Translate() as spec:
                 _translate(spec, folder, meta, progress)
@@ -74,8 +76,15 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
             "seconds": meta.get("seconds", 0.0) + time.perf_counter() - began,
             "peak_memory": memory.peak(),
         }
-    if isinstance(stage.spec, Train):
+    if isinstance(stage.spec, Train) and first:
         checkpoints.remove()
+
+
+@contextmanager
+def _discarded() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What a process fills that computes a stage with others, of which the first publishes it."""
+    with tempfile.TemporaryDirectory(prefix="xstilts-") as folder:
+        yield Path(folder), {}
 
 
 TRANSLATED = "translated.jsonl"
@@ -159,8 +168,9 @@ def _train(
     spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Told
 ) -> None:
     """Train, and again with other seeds where that collapsed and the study asks for it."""
-    loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
-    data = _Data(loaded, _texts(spec.mlm, spec.encoder, store) if spec.mlm else [])
+    with device.accelerator().main_process_first():  # the others find its rows in the cache
+        loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
+        data = _Data(loaded, _texts(spec.mlm, spec.encoder, store) if spec.mlm else [])
     majority = {one.part.task.name: _majority(one) for one in loaded}
     attempts = checkpoints.attempts
     saved = None
@@ -217,6 +227,8 @@ def _fitted(
 
 
 def _save(trimmed: Trimmed, log: loop.Log, folder: Path, meta: dict[str, Any]) -> None:
+    if not device.accelerator().is_main_process:
+        return
     save_trained(trimmed, folder)
     points = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in log.points]
     pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64}).write_parquet(

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from xstilts.errors import StageError, StoreError
 from xstilts.store import Store
+from xstilts.training import parallel
 from xstilts.training.device import accelerator
 from xstilts.training.log import Log, Point
 from xstilts.training.memory import Division
@@ -86,6 +87,8 @@ class Checkpoints:
         self.error: str | None = None  # why the last one could not be written
         self._ended, self._took, self._step = self.began, 0.0, 0
         self._found = self._read()
+        if parallel.sums(self._found is not None)[0] < accelerator().num_processes:  # all have it, or none
+            self._found = None
         if self._found:
             self.attempts, self.earlier = self._found["attempts"], self._found["seconds"]
 
@@ -109,23 +112,32 @@ class Checkpoints:
         """Put the checkpoint in the place of the last. Without room on the disk the training goes on without one."""
         began = self.clock()
         self._step = training.log.steps
+        files = self._files(training)
         try:
-            with self.store.publish(self.key, replace=True) as (folder, _):
-                self._fill(folder, training)
+            if accelerator().is_main_process:
+                with self.store.publish(self.key, replace=True) as (folder, _):
+                    for name, tensors in files:
+                        save_file(tensors, folder / name)
+                    (folder / STATE).write_text(json.dumps(self._state(training)))
         except (OSError, SafetensorError, StoreError) as error:
             self.error = f"{type(error).__name__}: {error}"
+        for _ in files:  # all processes take part, to the end
+            pass
         self._ended = self.clock()
         self._took = self._ended - began
 
-    def _fill(self, folder: Path, training: Training) -> None:
+    def _files(self, training: Training) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+        """One after the other, so that no second copy of all is in memory."""
+        yield RANDOM, _random_state()
+        yield WEIGHTS, _whole(dict(parameters(training.model)))
         moments = training.optimizer.state_dict()["state"]
-        for kind in MOMENTS:  # file by file, so that no second copy of all is in memory
-            save_file(_on_cpu({str(i): state[kind] for i, state in moments.items()}), folder / f"{kind}.safetensors")
-        save_file(_on_cpu(dict(parameters(training.model))), folder / WEIGHTS)
+        for kind in MOMENTS:
+            yield f"{kind}.safetensors", _whole({str(i): state[kind] for i, state in moments.items()})
         if training.best is not None:
-            save_file(_on_cpu(training.best), folder / BEST)
-        save_file(_random_state(), folder / RANDOM)
-        state = {
+            yield BEST, _whole(training.best)
+
+    def _state(self, training: Training) -> dict[str, Any]:
+        return {
             "agree": self.agree,
             "attempts": self.attempts,
             "seconds": self.earlier + self.clock() - self.began,
@@ -133,7 +145,6 @@ class Checkpoints:
             "divisions": {task: asdict(division) for task, division in training.divisions.items()},
             "log": asdict(training.log),
         }
-        (folder / STATE).write_text(json.dumps(state))
 
     def restore(self, training: Training) -> None:
         """Bring ``training`` to where the checkpoint was, if there is one."""
@@ -143,14 +154,16 @@ class Checkpoints:
         with self.store.files(self.key) as folder, torch.no_grad():
             weights = dict(parameters(training.model))
             for name, tensor in _tensors(folder / WEIGHTS):
-                weights[name].copy_(tensor)
+                weights[name].copy_(parallel.like(weights[name], tensor))
             moments: dict[int, dict[str, torch.Tensor]] = {}
+            trained = [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
             for kind in MOMENTS:
                 for i, tensor in _tensors(folder / f"{kind}.safetensors"):
-                    moments.setdefault(int(i), {})[kind] = tensor
+                    own = trained[int(i)].detach()
+                    moments.setdefault(int(i), {})[kind] = tensor if kind == "step" else parallel.like(own, tensor)
             groups = training.optimizer.state_dict()["param_groups"]
             training.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-            if (folder / BEST).exists():
+            if (folder / BEST).exists() and accelerator().is_main_process:
                 training.best = {name: tensor.to(weights[name].device) for name, tensor in _tensors(folder / BEST)}
             _set_random_state(dict(_tensors(folder / RANDOM)))
         training.scaler.load_state_dict(found["scaler"])
@@ -166,11 +179,15 @@ class Checkpoints:
         self._step = 0
 
     def remove(self) -> None:
+        """Once the stage's artifact is published."""
         self.store.remove(self.key)
 
 
-def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+def _whole(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """On the CPU; in the first process alone, though all take part."""
+    gathered = ((name, parallel.full(tensor)) for name, tensor in tensors.items())
+    main = accelerator().is_main_process
+    return {name: tensor.cpu().contiguous() for name, tensor in gathered if main}
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -181,17 +198,19 @@ def _tensors(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _random_state() -> dict[str, torch.Tensor]:
-    """Of torch's generators; nothing else draws from a generator of the process."""
+    """Of torch's generators, a row a process; nothing else draws from a generator of the process."""
+    engine = accelerator()
     states = {"cpu": torch.get_rng_state()}
-    if accelerator().device.type == "cuda":
+    if engine.device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state()
-    return states
+    return {name: engine.gather(state.to(engine.device)[None]).cpu() for name, state in states.items()}
 
 
 def _set_random_state(states: dict[str, torch.Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
+    own = accelerator().process_index  # torch reads a state from where its storage begins: a row is to be a copy
+    torch.set_rng_state(states["cpu"][own].clone())
     if "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"])
+        torch.cuda.set_rng_state(states["cuda"][own].clone())
 
 
 @cache

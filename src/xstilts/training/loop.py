@@ -54,25 +54,28 @@ def train(
     Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
     """
     engine = accelerator()
-    model.to(engine.device)
+    # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
+    shared_out = hyper.sharding == "full" and engine.num_processes > 1
+    trained = parallel.sharded(model) if shared_out else model.to(engine.device)
     budget = parse_memory(hyper.memory) if hyper.memory else None
     divisions = {stream.task: memory.divide(model.model(stream.task), stream.rows, precision, budget, model)
                  for stream in streams}  # fmt: skip
     course = _course(streams, sampling, mlm_share, seed)
     all_steps = len(course.streams)
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, hyper), hyper.learning_rate, eps=hyper.adam_epsilon, fused=True
+        _parameter_groups(trained, hyper), hyper.learning_rate, eps=hyper.adam_epsilon, fused=True
     )
     scaler = torch.amp.GradScaler(engine.device.type, enabled=precision == "fp16")
     torch.manual_seed(seed)
     undrawn = torch.get_rng_state()
-    run = Training(model, optimizer, scaler, divisions)
+    run = Training(trained, optimizer, scaler, divisions)
     if checkpoints:
         checkpoints.restore(run)
     for task, division in divisions.items():
         if division.checkpointing:
-            _recompute(model, task)
+            _recompute(trained, task)
     log = run.log
+    tasks = [stream.task for stream in streams if stream.supervised]
     every = max(1, all_steps // 50)
     began, tokens_before = time.perf_counter(), log.tokens
 
@@ -82,13 +85,17 @@ def train(
         try:
             with drawing_from(part.generator):
                 with autocast(precision):
-                    loss = part.share * stream.format.loss(partial(model, stream.task), inputs)
+                    loss = part.share * stream.format.loss(partial(trained, stream.task), inputs)
                 scaler.scale(loss).backward()
             return loss.item()
         except (RuntimeError, MemoryError) as error:
-            if memory.ran_out(error):
-                return None
-            raise
+            if not memory.ran_out(error):
+                raise
+            if shared_out:  # the others wait for this one's share of the weights
+                raise StageError(
+                    f"out of memory in a step of {stream.task}; set `memory`, or lower max_length"
+                ) from None
+            return None
 
     def gradients_of_all(step: Step, wanted: bool) -> tuple[float, bool]:
         """Those of a step's batch; gives its loss, and whether the first process ``wanted`` something."""
@@ -106,20 +113,20 @@ def train(
                 sum(value or 0.0 for value in values), failed, wanted and engine.is_main_process
             )
             if not failures:
-                parallel.sum_gradients(model)
+                parallel.sum_gradients(trained)
                 return value, asked > 0
             optimizer.zero_grad()
-            divisions[task] = _smaller(model, task, division, divided)
+            divisions[task] = _smaller(trained, task, division, divided)
             log.halvings += 1
 
-    model.train()
+    trained.train()
     with side_by_side(2 if any(division.halves for division in divisions.values()) else 1) as at_once:
         for step in steps(streams, course.streams, seed, log.steps):
             value, due = gradients_of_all(step, checkpoints is not None and checkpoints.due(log.steps + 1))
             if not math.isfinite(value):
                 raise StageError(f"loss is {value} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
             scaler.unscale_(optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), hyper.max_grad_norm).item()
+            norm = parallel.full(torch.nn.utils.clip_grad_norm_(trained.parameters(), hyper.max_grad_norm)).item()
             if not math.isfinite(norm) and (not scaler.is_enabled() or scaler.get_scale() < 1):
                 # In fp16 that is how the scaler finds its scale: it passes over the step and halves it.
                 raise StageError(f"gradient is {norm} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
@@ -140,13 +147,15 @@ def train(
                 speed = (log.tokens - tokens_before) / (time.perf_counter() - began)
                 progress(log.steps, all_steps, log.points[-1].loss or 0.0, speed)
             if log.steps in course.evaluated_after:
-                of = dev_scores()
-                model.train()
+                parallel.collect(trained, model)
+                of = parallel.from_first(dev_scores, tasks)
+                trained.train()
                 dev = fmean(of.values())
                 log.points.append(Point(log.steps, dev=dev))
                 if dev > log.best_dev:
                     log.best_dev, log.best_step, log.dev_of = dev, log.steps, of
-                    run.best = None if last else {name: value.clone() for name, value in parameters(model)}
+                    if engine.is_main_process:
+                        run.best = None if last else {name: value.clone() for name, value in parameters(model)}
             if checkpoints and due and not last:
                 checkpoints.write(run)
     model.eval()

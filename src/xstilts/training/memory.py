@@ -12,6 +12,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
+from xstilts import cost
 from xstilts.errors import StageError
 from xstilts.tasks.formats import Row, padded
 from xstilts.training.device import accelerator, on_cpu
@@ -119,20 +120,13 @@ def divide(
 
 
 def activation_bytes(model: PreTrainedModel, length: int, precision: str, *, checkpointing: bool) -> float:
-    """What is kept of a token for the backward pass, in sequences of ``length``: a little more than BERT was seen to.
-
-    Per layer 24 values of the hidden size and 3 of the feed-forward size, and two rows of attention shares a head;
-    when recomputing, one value of the hidden size in 32 bits, and a layer's worth at a time, twice.
-    """
+    """`cost.activation_bytes` of a model."""
     config = model.config
-    wide = 4 if precision == "fp32" else 2
-    layer = wide * (
-        24 * config.hidden_size
-        + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
-        + 2 * config.num_attention_heads * length
-    )
-    layers = int(config.num_hidden_layers)
-    return layers * 4.0 * config.hidden_size + 2 * layer if checkpointing else float(layers * layer)
+    ffn = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return cost.activation_bytes(
+        int(config.num_hidden_layers), config.hidden_size, ffn, config.num_attention_heads, length,
+        4 if precision == "fp32" else 2, checkpointing=checkpointing,
+    )  # fmt: skip
 
 
 def ran_out(error: BaseException) -> bool:

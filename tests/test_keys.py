@@ -1,0 +1,249 @@
+"""Keys: what decides a stage's output moves its key, and nothing else does."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xstilts.encoders import bundled
+from xstilts.plan import Plan
+from xstilts.planner import make_plan
+from xstilts.recipe import Mlm, RecipeEntry, Sampling, Translated
+from xstilts.study import EncoderEntry, Hyperparameters, Study, TargetEntry, make_study
+
+#: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
+BASE: dict[str, Any] = {
+    "name": "base",
+    "description": "",
+    "encoders": [{"source": "bundled/e5-small", "layers": 2, "init": "pretrained"}],
+    "recipes": [
+        {"name": "none"},
+        {"name": "nli", "tasks": ["mini-nli"]},
+        {"name": "mixed", "tasks": ["mini-nli", "mini-pos"], "sampling": {"by": "proportional", "temperature": 2.0},
+         "mlm": {"share": 0.2, "task": "mini-text", "languages": ["de", "sw"], "training": {}}},
+        {"name": "sum", "merge": {"nli": 0.5, "mixed": 0.5}},
+    ],
+    "targets": [
+        {"task": "mini-span", "languages": ["en", "de"], "training": {}},
+        {"task": "mini-retrieval", "languages": ["de"], "hidden_layer": 1},
+    ],
+    "seeds": [1],
+    "training": {},
+}  # fmt: skip
+
+OTHER = "bundled/e5-small@1"
+
+#: Labels of the base's stages, without "bundled/e5-small@2 seed 1: ".
+ALL = {
+    "train nli", "train mixed", "merge sum",
+    *(f"{recipe} → {what}" for recipe in ("none", "nli", "mixed", "sum")
+      for what in ("train mini-span", "predict mini-span", "score mini-span", "predict mini-retrieval",
+                   "score mini-retrieval")),
+}  # fmt: skip
+NOTHING: set[str] = set()
+
+
+def behind(*words: str) -> set[str]:
+    """The stages whose label begins with one of ``words`` or names it as a step."""
+    return {label for label in ALL if any(label.startswith(word) or label.endswith(word) for word in words)}
+
+
+SPAN, RETRIEVAL = behind("mini-span"), behind("mini-retrieval")
+NLI, MIXED, SUM = behind("train nli", "nli →"), behind("train mixed", "mixed →"), behind("merge sum", "sum →")
+TRAINED = ALL - {"none → predict mini-retrieval", "none → score mini-retrieval"}
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    split = ((stage.label.split(" seed 1: "), key) for key, stage in plan.stages.items())
+    return {label[-1]: key for label, key in split if label[0] != OTHER}
+
+
+def moved(change: Callable[[dict[str, Any]], Any], base: dict[str, Any] = BASE) -> set[str]:
+    """The labels of the stages that have another key after ``change``."""
+    changed = copy.deepcopy(base)
+    change(changed)
+    before, after = keys(make_plan(make_study(copy.deepcopy(base)))), keys(make_plan(make_study(changed)))
+    return {label for label in before if after.get(label) != before[label]}
+
+
+def put(place: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Sets what stands at ``place``, such as ``recipes.1.name``."""
+
+    def change(study: dict[str, Any]) -> None:
+        *parts, last = place.split(".")
+        inner: Any = study
+        for part in parts:
+            inner = inner[int(part) if part.isdecimal() else part]
+        inner[int(last) if last.isdecimal() else last] = value
+
+    return change
+
+
+#: Field → a change of it, and the stages whose keys must move; all others must stay.
+CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]] = {
+    Study: {
+        "name": (put("name", "other"), NOTHING),
+        "description": (put("description", "other"), NOTHING),
+        "encoders": (lambda study: study["encoders"].insert(0, OTHER), NOTHING),
+        "recipes": (lambda study: study["recipes"].reverse(), NOTHING),
+        "targets": (lambda study: study["targets"].reverse(), NOTHING),
+        "seeds": (put("seeds", [1, 2]), NOTHING),
+        # Retrieval reads with the preset's maximum length, which is another there.
+        "preset": (put("preset", "jiant"), ALL),
+        "training": (put("training", {"learning_rate": 0.1}), TRAINED),
+        "data": (put("data", "/nowhere"), NOTHING),  # the mini suite is not in files
+        "hub": (put("hub", {"google/xtreme": "main"}), NOTHING),
+        "tasks": (put("tasks", []), NOTHING),
+        "on_overlap": (put("on_overlap", "drop"), NOTHING),
+    },
+    EncoderEntry: {
+        "layers": (put("encoders.0.layers", 1), ALL),
+        "init": (put("encoders.0.init", "random"), ALL),
+        "recipes": (put("encoders.0.recipes", ["none", "nli", "mixed", "sum"]), NOTHING),
+    },
+    RecipeEntry: {
+        "name": (put("recipes.2", {**BASE["recipes"][2], "name": "mixed"}), NOTHING),
+        "tasks": (put("recipes.1.tasks", ["mini-pos"]), NLI | SUM),
+        "sampling": (put("recipes.2.sampling", "uniform"), MIXED | SUM),
+        "mlm": (lambda study: study["recipes"][2].pop("mlm"), MIXED | SUM),
+        "merge": (put("recipes.3.merge", {"nli": 0.4, "mixed": 0.6}), SUM),
+        "transfer_pooler": (put("recipes.1.transfer_pooler", False), {each for each in NLI & SPAN}),
+        "training": (put("recipes.1.training", {"epochs": 5}), NLI | SUM),
+    },
+    Sampling: {
+        "by": (put("recipes.2.sampling", {"by": "uniform"}), MIXED | SUM),
+        "temperature": (put("recipes.2.sampling.temperature", 3.0), MIXED | SUM),
+        "cap": (put("recipes.2.sampling.cap", 5), MIXED | SUM),
+    },
+    Mlm: {
+        "share": (put("recipes.2.mlm.share", 0.3), MIXED | SUM),
+        "languages": (put("recipes.2.mlm.languages", ["de"]), MIXED | SUM),
+        "training": (put("recipes.2.mlm.training", {"batch_size": 2}), MIXED | SUM),
+    },
+    TargetEntry: {
+        "languages": (put("targets.0.languages", ["en"]), behind("predict mini-span", "score mini-span")),
+        "max_examples": (put("targets.0.max_examples", 3), behind("predict mini-span", "score mini-span")),
+        "split": (put("targets.1.split", "test"), NOTHING),  # as it is by default
+        "hidden_layer": (put("targets.1.hidden_layer", 2), RETRIEVAL),
+        "pooling": (put("targets.1.pooling", "cls"), RETRIEVAL),
+        "training": (put("targets.0.training", {"epochs": 5}), SPAN),
+    },
+}
+
+#: Fields whose values cannot be changed alone.
+ELSEWHERE = {
+    (EncoderEntry, "source"): "test_the_same_encoder_in_another_folder_is_the_same",
+    (EncoderEntry, "revision"): "only models of the hub have any; tests/test_encoders_hub.py",
+    (TargetEntry, "task"): "another task is another stage",
+    (Mlm, "task"): "another task is another stage",
+    (RecipeEntry, "translated"): "test_translations_move_what_trains_on_them",
+    (Translated, "languages"): "test_translations_move_what_trains_on_them",
+    (Translated, "engine"): "test_translations_move_what_trains_on_them",
+    (Translated, "files"): "test_translations_move_what_trains_on_them",
+}
+
+
+@pytest.mark.parametrize(("part", "field"), [(part, field) for part in CHANGES for field in CHANGES[part]])
+def test_a_field_moves_the_keys_of_what_it_decides_and_no_others(part: type, field: str) -> None:
+    change, expected = CHANGES[part][field]
+    assert moved(change) == expected
+
+
+@pytest.mark.parametrize("part", [*CHANGES, Translated])
+def test_no_field_is_forgotten(part: Any) -> None:
+    known = set(CHANGES.get(part, {})) | {field for owner, field in ELSEWHERE if owner is part}
+    assert set(part.model_fields) == known
+
+
+#: Hyper-parameter → another value. All but those of reading text decide training alone.
+HYPER: dict[str, Any] = {
+    "epochs": 5, "batch_size": 2, "batch_tokens": 99, "learning_rate": 0.1, "warmup": 0.5, "weight_decay": 0.5,
+    "max_length": 200, "doc_stride": 17, "max_query_length": 21, "max_grad_norm": 3.0, "adam_epsilon": 1e-3,
+    "dropout": "none", "freeze_embeddings": True, "precision": "fp32", "memory": "8GB", "max_train_examples": 3,
+    "max_dev_examples": 3, "dev_selection": "first500", "processes": 2, "sharding": "full", "collapse_retries": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", Hyperparameters.model_fields)
+def test_every_hyperparameter_moves_what_it_trains_and_what_comes_behind(field: str) -> None:
+    base = {**BASE, "recipes": BASE["recipes"][:2]}  # batch_tokens is for stages of one task
+    found = moved(put("training", {field: HYPER[field]}), base)
+    shown = {label for label in ALL if label.startswith(("none", "nli", "train nli"))}
+    reads = field in ("max_length", "doc_stride", "max_query_length", "precision")
+    assert found == (shown if reads else shown & TRAINED)
+
+
+@pytest.mark.parametrize("place", ["recipes.2.tasks", "recipes.2.mlm.languages", "targets.0.languages"])
+def test_the_order_in_the_file_changes_nothing(place: str) -> None:
+    def reverse(study: dict[str, Any]) -> None:
+        inner: Any = study
+        for part in place.split("."):
+            inner = inner[int(part) if part.isdecimal() else part]
+        inner.reverse()
+
+    assert moved(reverse) == NOTHING
+    assert moved(put("recipes.3.merge", {"mixed": 0.5, "nli": 0.5})) == NOTHING
+
+
+def test_translations_move_what_trains_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = copy.deepcopy(BASE)
+    base["recipes"] = [{"name": "none"}, {"name": "nli", "tasks": ["mini-nli"], "translated": {
+        "languages": ["es", "pt"], "engine": "named"}}]  # fmt: skip
+
+    class Engine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def id(self, language: str) -> str:
+            return f"{self.name} {language}"
+
+    monkeypatch.setattr("xstilts.data.translation.engine", Engine)
+    shown = {"translate mini-nli into es", "translate mini-nli into pt"}
+    trained = {label for label in NLI if "nli" in label}
+
+    def labels(change: Callable[[dict[str, Any]], Any]) -> set[str]:
+        changed = copy.deepcopy(base)
+        change(changed)
+
+        def named(study: dict[str, Any]) -> dict[str, str]:
+            plan = make_plan(make_study(copy.deepcopy(study)))
+            return {stage.label.split(": ", 1)[-1]: key for key, stage in plan.stages.items()}
+
+        before, after = named(base), named(changed)
+        return {label for label in before if after.get(label) != before[label]}
+
+    assert labels(put("recipes.1.translated.languages", ["pt", "es"])) == NOTHING
+    assert labels(put("recipes.1.translated.languages", ["es"])) == trained | {"translate mini-nli into pt"}
+    assert labels(put("recipes.1.translated.engine", "other")) == trained | shown
+
+
+def test_the_same_encoder_in_another_folder_is_the_same(tmp_path: Path) -> None:
+    def keys_of(name: str) -> set[str]:
+        return set(make_plan(make_study({**BASE, "encoders": [str(tmp_path / name)]})).stages)
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.json").write_text(json.dumps(bundled.config()))
+    (tmp_path / "one" / "tokenizer.json").write_text("{}")
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"some weights")
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert keys_of("one") == keys_of("two")
+    shutil.copytree(tmp_path / "one", tmp_path / "three")
+    (tmp_path / "three" / "model.safetensors").write_bytes(b"other weights")
+    assert not keys_of("one") & keys_of("three")
+
+
+def test_two_studies_share_what_they_share() -> None:
+    first = make_plan(make_study({**BASE, "recipes": ["none", "mini-nli"], "seeds": [1, 2]}))
+    second = make_plan(make_study({**BASE, "name": "second", "recipes": ["none", "mini-pos"], "seeds": [2, 3]}))
+    shared = {first.stages[key].label for key in first.stages.keys() & second.stages.keys()}
+    assert shared == {label for label in (stage.label for stage in first.stages.values())
+                      if label.startswith("bundled/e5-small@2 seed 2: none")} | {
+        stage.label for stage in first.stages.values()
+        if stage.label.endswith(("none → predict mini-retrieval", "none → score mini-retrieval"))
+    }  # fmt: skip
