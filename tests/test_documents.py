@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shlex
 import shutil
 import socket
@@ -135,7 +136,9 @@ def test_the_commands_for_clusters_run_as_shown(tmp_path, s3, finished):
     commands = [words for words in commands_for_clusters() if "slurm" not in words]
     assert commands.count(["ray", "stop"]) == 1  # not run: it ends every Ray of this machine, also of others
     commands.remove(["ray", "stop"])
-    assert len(commands) == 10
+    assert len(commands) == 11
+    # As docs/cluster.md asks for, with a token of this test's own.
+    environment = own_environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     machines = []
     try:
         for words in commands:
@@ -143,14 +146,14 @@ def test_the_commands_for_clusters_run_as_shown(tmp_path, s3, finished):
                 words = [word.replace(place, own) for word in words]
             if words[0] == "ray":  # in the foreground, so that it ends with the test
                 ray = [sys.executable, "-m", "ray.scripts.scripts", *words[1:], "--num-cpus=1", "--block"]
-                machines.append(subprocess.Popen(ray, env=own_environment(), stdout=subprocess.DEVNULL))
+                machines.append(subprocess.Popen(ray, env=environment, stdout=subprocess.DEVNULL))
                 time.sleep(15)
                 continue
             if "ray" in words:  # something to compute
                 for store in (".xstilts", "shared"):
                     shutil.rmtree(tmp_path / store, ignore_errors=True)
             ended = subprocess.run(
-                [*XSTILTS, *words[1:]], cwd=tmp_path, env=own_environment(), capture_output=True, text=True, timeout=300
+                [*XSTILTS, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
             )
             assert ended.returncode == 0, (words, ended.stdout, ended.stderr)
             if words[1] == "run":

@@ -56,7 +56,8 @@ class RayExecutor:
                 log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(f"--address {address}: no Ray cluster answers there: {_line(error)}") from None
+            hint = "; does it ask for a token (RAY_AUTH_MODE=token)?" if address else ""
+            raise UserError(f"--address {address}: no Ray cluster answers there: {_line(error)}{hint}") from None
         has = self._ray.cluster_resources()
         self._gpus = int(has.get("GPU", 0))
         self._cores = max(1, int(has.get("CPU", 1)) // self._gpus) if self._gpus else 1
