@@ -1,6 +1,13 @@
 """What the documents show works as shown."""
 
+import os
 import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +15,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from tiny import XSTILTS, scores_in, write
 from xstilts import cli
 from xstilts.study import load_study
 from xstilts.tasks import builtin_catalog, read_entry
@@ -102,3 +110,69 @@ def test_python_in_the_readme_uses_what_there_is():
     [code] = blocks("README.md", "python")
     for name in re.findall(r"xstilts\.(\w+)", code):
         assert callable(getattr(xstilts, name))
+
+
+def commands_for_clusters():
+    """The commands of docs/cluster.md as lists of words, comments left out."""
+    return [shlex.split(line, comments=True) for line in "".join(blocks("docs/cluster.md", "")).splitlines()]
+
+
+def own_environment(**more):
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    inherited = {key: value for key, value in os.environ.items() if key not in ("XSTILTS_DATA", "XSTILTS_STORE")}
+    return {**inherited, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": path, **more}
+
+
+@pytest.mark.soak
+def test_the_commands_for_clusters_run_as_shown(tmp_path, s3, finished):
+    """docs/cluster.md in its order; the machines are nodes of Ray on this one."""
+    pytest.importorskip("ray")
+    write(tmp_path).rename(tmp_path / "study.yaml")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    places = {"/shared": str(tmp_path / "shared"), "s3://my-bucket": s3, "HEAD": "127.0.0.1", "6379": port}
+    commands = [words for words in commands_for_clusters() if "slurm" not in words]
+    assert commands.count(["ray", "stop"]) == 1  # not run: it ends every Ray of this machine, also of others
+    commands.remove(["ray", "stop"])
+    assert len(commands) == 10
+    machines = []
+    try:
+        for words in commands:
+            for place, own in places.items():
+                words = [word.replace(place, own) for word in words]
+            if words[0] == "ray":  # in the foreground, so that it ends with the test
+                ray = [sys.executable, "-m", "ray.scripts.scripts", *words[1:], "--num-cpus=1", "--block"]
+                machines.append(subprocess.Popen(ray, env=own_environment(), stdout=subprocess.DEVNULL))
+                time.sleep(15)
+                continue
+            if "ray" in words:  # something to compute
+                for store in (".xstilts", "shared"):
+                    shutil.rmtree(tmp_path / store, ignore_errors=True)
+            ended = subprocess.run(
+                [*XSTILTS, *words[1:]], cwd=tmp_path, env=own_environment(), capture_output=True, text=True, timeout=300
+            )
+            assert ended.returncode == 0, (words, ended.stdout, ended.stderr)
+            if words[1] == "run":
+                assert scores_in(tmp_path).equals(scores_in(finished)), words
+    finally:
+        for machine in machines[::-1]:
+            machine.terminate()
+            machine.wait()
+
+
+def test_the_command_for_slurm_asks_for_what_it_says(tmp_path):
+    """docs/cluster.md; sbatch is a script that keeps what it is given and refuses."""
+    pytest.importorskip("submitit")
+    write(tmp_path).rename(tmp_path / "study.yaml")
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncp $1 {tmp_path}/asked\necho no such partition >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    [words] = [words for words in commands_for_clusters() if "slurm" in words]
+    words = [word.replace("/shared", str(tmp_path / "shared")) for word in words]
+    environment = own_environment(PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    ended = subprocess.run([*XSTILTS, *words[1:]], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 2 and "sbatch refuses the job: no such partition" in ended.stderr, ended.stderr
+    assert "Traceback" not in ended.stderr
+    asked = set(re.findall(r"^#SBATCH --(\S+)$", (tmp_path / "asked").read_text(), re.MULTILINE))
+    assert asked >= {"partition=gpu", "gpus-per-node=1", "cpus-per-task=4", "mem=16GB", "time=240"}, asked

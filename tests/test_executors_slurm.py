@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def work(stage: Stage, store: Store, told: Told) -> None:
         raise StageError("this one never works")
     if stage.key == "killed" and len(logs.read(store, stage.key)) == 1:  # the first time
         os.kill(os.getpid(), signal.SIGKILL)
+    if stage.key == "long" and len(logs.read(store, stage.key)) == 1:
+        told(1, 2, "half")
+        time.sleep(120)
     with store.publish(stage.key):
         told(1, 1, "there")
 
@@ -61,6 +65,39 @@ def test_jobs_are_done_fail_and_are_tried_again(tmp_path: Path, monkeypatch: pyt
     assert failures == {"wrong": "this one never works", "after": schedule.SKIPPED}
     assert len(listener.again) == 1 and "ended without a result" in listener.again[0]
     assert store.keys() == {"a", "b", "killed"} and "there" in listener.told
+
+
+def test_a_job_whose_time_is_up_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "LOOK", 0.1)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    store = Store(tmp_path / "store")
+    executor = SlurmExecutor(
+        store, tmp_path / "jobs", ["timeout_min=1"], partial(compute, work=work), cluster="local"
+    )  # fmt: skip
+
+    class Clock(Recorded):
+        def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
+            super().progress(stage, done, steps, text)
+            if text == "half":
+                os.kill(logs.read(store, stage.key)[0]["pid"], signal.SIGUSR2)  # as Slurm does
+
+    listener = Clock()
+    stage = Stage("long", "score", "long", None, ())  # type: ignore[arg-type]
+    assert schedule.run([stage], store, executor, listener) == {}
+    assert [record["event"] for record in logs.read(store, "long")].count("started") == 2
+    assert listener.told[0] == "half" and listener.again == [] and store.peek("long") is not None
+
+
+def test_what_sbatch_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sbatch", "sacct", "scancel", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: no such partition' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    store = Store(tmp_path / "store")
+    executor = SlurmExecutor(store, tmp_path / "jobs", ["partition=gpu"])
+    stage = Stage("a", "score", "a", None, ())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"sbatch refuses the job: .*no such partition"):
+        schedule.run([stage], store, executor, Silent())
 
 
 @pytest.mark.soak

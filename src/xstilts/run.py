@@ -104,7 +104,7 @@ def choose(
     if kind == "ray":
         from xstilts.executors.ray import RayExecutor
 
-        return partial(RayExecutor, store, address, do)
+        return partial(RayExecutor, store, address, do, workers)
     if kind == "slurm":
         from xstilts.executors.slurm import SlurmExecutor
 

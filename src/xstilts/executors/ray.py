@@ -9,9 +9,12 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any
+
+from fsspec.core import url_to_fs
 
 from xstilts.errors import UserError
 from xstilts.executors import Ended, Progress
@@ -31,18 +34,22 @@ class RayExecutor:
 
     ``address`` is ``auto``, ``host:port`` or ``ray://host:port``; None starts a Ray of this machine alone. Raises
     UserError where there is no cluster, or one of its machines has another xstilts or does not see the store.
+    ``workers`` is the most stages to run at a time; None as many as there is room for.
     """
 
-    def __init__(self, store: Store, address: str | None = None, do: Compute = compute) -> None:
+    def __init__(
+        self, store: Store, address: str | None = None, do: Compute = compute, workers: int | None = None
+    ) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
         except ModuleNotFoundError:
             raise UserError('--executor ray: Ray is not installed; pip install "xstilts[ray]"') from None
         self._ray: Any = ray
-        self._url = store.url
+        self._url, self._folder, self._workers = store.url, os.getcwd(), workers
         if address and address != "auto":
             _knock(address)
+        logging.getLogger("ray").setLevel(logging.ERROR)  # its notices would break the live table
         try:
             ray.init(
                 address or "local", num_cpus=None if address else cores(), include_dashboard=None if address else False,
@@ -77,7 +84,8 @@ class RayExecutor:
     def slots(self) -> int:
         if time.monotonic() - self._counted > 1.0:  # machines come and go
             resources = self._ray.cluster_resources()
-            self._slots = max(1, int(resources.get("GPU", 0) if self._gpus else resources.get("CPU", 0)))
+            room = max(1, int(resources.get("GPU", 0) if self._gpus else resources.get("CPU", 0)))
+            self._slots = min(room, self._workers or room)
             self._counted = time.monotonic()
         return self._slots
 
@@ -93,7 +101,8 @@ class RayExecutor:
 
     def submit(self, stage: Stage) -> None:
         function = self._light if stage.kind in LIGHT else self._heavy
-        self._tasks[function.options(name=stage.label).remote(stage, self._url, self._do, self._mailbox)] = stage.key
+        task = function.options(name=stage.label).remote(stage, self._url, self._folder, self._do, self._mailbox)
+        self._tasks[task] = stage.key
 
     def wait(self, timeout: float | None) -> list[Progress | Ended]:
         ready, _ = self._ray.wait([self._mail, *self._tasks], timeout=timeout)
@@ -125,15 +134,20 @@ class RayExecutor:
         store.fs.pipe_file(marker, b"")
         look = self._ray.remote(num_cpus=0)(_look)
         try:
-            for node in self._ray.nodes():
-                if node["Alive"]:
-                    try:
-                        found, sees = self._ray.get(
-                            look.options(scheduling_strategy=_on(node["NodeID"])).remote(store.url, marker), timeout=120
-                        )
-                    except self._ray.exceptions.RayError as error:
-                        raise UserError(f"Ray's machine {node['NodeManagerHostname']}: {_line(error)}") from None
-                    _compare(node["NodeManagerHostname"], found, sees, store.url)
+            looks = [
+                (
+                    node["NodeManagerHostname"],
+                    look.options(scheduling_strategy=_on(node["NodeID"])).remote(store.url, marker),
+                )
+                for node in self._ray.nodes()
+                if node["Alive"]
+            ]
+            for machine, reference in looks:
+                try:
+                    found, sees = self._ray.get(reference, timeout=120)
+                except self._ray.exceptions.RayError as error:
+                    raise UserError(f"Ray's machine {machine}: {_line(error)}") from None
+                _compare(machine, found, sees, store.url)
         finally:
             store.fs.rm_file(marker)
 
@@ -168,11 +182,14 @@ def _compare(machine: str, found: str, sees: bool, url: str) -> None:
 
 def _look(url: str, marker: str) -> tuple[str, bool]:
     """Run on a machine of the cluster: its version of xstilts, and whether it sees a file of the store."""
-    return version("xstilts"), Store(url).fs.exists(marker)
+    file_system, _ = url_to_fs(url)  # not a Store: one would be made where there is none
+    return version("xstilts"), file_system.exists(marker)
 
 
-def _compute(stage: Stage, url: str, do: Compute, mailbox: Any) -> Ended:
-    """Run on a machine of the cluster."""
+def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any) -> Ended:
+    """Run on a machine of the cluster, in the ``folder`` that relative paths of the study and the store start from."""
+    with suppress(FileNotFoundError):  # not needed where the data come with the install and the store is remote
+        os.chdir(folder)
     return do(stage, Store(url), _rarely(stage.key, mailbox.put.remote))
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,9 @@ from xstilts.worker import Compute, compute, environment
 
 #: Jobs that wait or run at the same time, if the user says nothing.
 JOBS = 100
+
+#: Minutes that a job may take, if the user says nothing; submitit's own 5 would end most training amid it.
+MINUTES = 24 * 60
 
 #: Seconds between two looks at the jobs.
 LOOK = 2.0
@@ -52,7 +56,9 @@ class SlurmExecutor:
         self._store, self._do = store, do
         self._executor: Any = submitit.AutoExecutor(folder, cluster=cluster)
         self._threads = 1
-        for parameter in ("name=xstilts", f"cpus_per_task={self._threads}", *parameters):
+        for parameter in (
+            "name=xstilts", f"timeout_min={MINUTES}", f"cpus_per_task={self._threads}", *parameters
+        ):  # fmt: skip
             self._set(parameter)
         self._waiting: list[Stage] = []
         self._jobs: dict[str, Any] = {}  # key → job
@@ -93,12 +99,18 @@ class SlurmExecutor:
         return events
 
     def _send(self) -> None:
-        with self._executor.batch():
-            for stage in self._waiting:
-                self._told[stage.key] = len(logs.read(self._store, stage.key))
-                self._jobs[stage.key] = self._executor.submit(
-                    _compute, stage, self._store.url, self._do, environment(self._threads)
-                )
+        if not self._waiting:
+            return
+        sent: dict[str, Any] = {}
+        try:
+            with self._executor.batch():
+                for stage in self._waiting:
+                    self._told[stage.key] = len(logs.read(self._store, stage.key))
+                    call = _Call(stage, self._store.url, self._do, environment(self._threads))
+                    sent[stage.key] = self._executor.submit(call)
+        except self._submitit.core.utils.FailedJobError as error:
+            raise UserError(f"--executor slurm: sbatch refuses the job: {_last_line(str(error))}") from None
+        self._jobs.update(sent)
         self._waiting = []
 
     def _look(self, key: str) -> list[Progress | Ended]:
@@ -123,11 +135,29 @@ class SlurmExecutor:
         return ended
 
 
-def _compute(stage: Stage, url: str, do: Compute, variables: dict[str, str]) -> Ended:
-    """Run in the job; torch is not loaded yet."""
-    for name, value in variables.items():
-        os.environ.setdefault(name, value)
-    return do(stage, Store(url), lambda done, steps, text: None)  # progress is read from the stage's log
+@dataclass(frozen=True)
+class _Call:
+    """What a job runs; torch is not loaded yet."""
+
+    stage: Stage
+    url: str
+    do: Compute
+    variables: dict[str, str]
+
+    def __call__(self) -> Ended:
+        for name, value in self.variables.items():
+            os.environ.setdefault(name, value)
+        return self.do(self.stage, Store(self.url), lambda done, steps, text: None)  # its log tells of its progress
+
+    def checkpoint(self) -> Any:
+        """Submitit calls it in a job that is preempted or whose time is up, and queues what it gives.
+
+        Without it, submitit would raise an error in the stage, which then had failed. The stage's own checkpoint is in
+        the store already.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
 
 
 def _last_line(text: str) -> str:
