@@ -44,14 +44,14 @@ def train(
 ) -> Log:
     """Train ``model`` in place and leave in it the weights with the best mean dev score (the first, if tied).
 
-    ``streams`` are the tasks' rows; where there are several, ``sampling`` and ``mlm_share`` say which of them each step
-    is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each epoch of a
-    single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told (step, all
-    steps, values by name): loss and tokens_per_second, or dev scores. AdamW without decay on biases and norms, linear schedule, gradient clipping once a
-    step, as ``hyper`` has it. A batch that does not fit ``hyper.memory``, or the memory that there is, goes through in
-    parts, whose gradients add up to the batch's. With ``checkpoints`` it goes on where an earlier attempt was.
-
-    Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
+    ``streams`` are the tasks' rows; where there are several, ``sampling`` and ``mlm_share`` say which of them each
+    step is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each
+    epoch of a single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told
+    (step, all steps, values by name): loss and tokens_per_second, or dev scores. AdamW without decay on biases and
+    norms, linear schedule, gradient clipping once a step, as ``hyper`` has it. A batch that does not fit
+    ``hyper.memory``, or the memory that there is, goes through in parts, whose gradients add up to the batch's.
+    With ``checkpoints`` it goes on where an earlier attempt was. Raises StageError where the loss or the gradient
+    is not finite, or no division of the batches fits.
     """
     engine = accelerator()
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
