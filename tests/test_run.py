@@ -12,9 +12,13 @@ import yaml
 from typer.testing import CliRunner
 
 import xstilts
-from tiny import command, scores_in, write
+from tiny import STUDY, command, scores_in, write
+from xstilts import logs
 from xstilts.cli import app
 from xstilts.errors import UserError
+from xstilts.planner import make_plan
+from xstilts.store import Store
+from xstilts.study import make_study
 
 
 def test_a_run_leaves_scores_report_and_tables(finished: Path) -> None:
@@ -27,6 +31,18 @@ def test_a_run_leaves_scores_report_and_tables(finished: Path) -> None:
     assert main["preset"].unique().to_list() == ["quick"] and main["precision"].is_not_null().all()
     out = finished / "runs" / "tiny"
     assert {path.name for path in out.iterdir()} >= {"report.html", "scores.csv", "scores.parquet", "tables", "charts"}
+
+
+def test_the_log_of_each_training_has_its_losses_and_dev_scores(finished: Path) -> None:
+    store = Store(finished / ".xstilts" / "store")
+    for stage in make_plan(make_study(STUDY)).stages.values():
+        records = logs.read(store, stage.key)
+        assert [record["event"] for record in records if record["event"] != "progress"] == ["started", "done"]
+        if stage.kind == "train":
+            losses = [record["loss"] for record in records if "loss" in record]
+            assert len(losses) == 3 and all(loss > 0 for loss in losses)  # 24 examples, 8 a step
+            (dev,) = [record for record in records if "dev" in record]
+            assert 0 <= dev["dev"] <= 100 and dev["done"] == 3 and dev["text"].startswith("dev ")
 
 
 def test_a_second_run_computes_nothing_and_gives_the_same_scores(finished: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
@@ -218,12 +218,16 @@ def _fitted(
         trimmed.joint, streams, spec.hyper,
         seed=seed, precision=precision, pad_id=pad_id,
         dev_scores=lambda: {one.part.task.name: _dev_score(one, trimmed, pad_id, precision) for one in data.tasks},
-        progress=lambda step, steps, loss, speed: progress(
-            step, steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s", {"loss": loss, "tokens_per_second": speed}
-        ),
+        progress=lambda step, steps, values: progress(step, steps, _in_words(values), values),
         sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0, checkpoints=checkpoints,
     )  # fmt: skip
     return trimmed, log
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    if "loss" in values:
+        return f"loss {values['loss']:.3f}, {values['tokens_per_second']:,.0f} tokens/s"
+    return f"dev {values['dev']:.1f}"
 
 
 def _save(trimmed: Trimmed, log: loop.Log, folder: Path, meta: dict[str, Any]) -> None:

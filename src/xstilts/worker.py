@@ -81,6 +81,8 @@ def _compute(
 
                 def tell(done: int, steps: int, text: str, values: Mapping[str, float] = {}, /) -> None:
                     nonlocal last
+                    if lease.lost:
+                        raise _Superseded
                     last = text
                     log.write("progress", done=done, steps=steps, text=text, **values)
                     track(done, values)
@@ -89,6 +91,9 @@ def _compute(
                 (work or _run_stage)(stage, store, tell)
         except StoreError:
             raise
+        except _Superseded:
+            log.write("superseded")
+            return Ended(stage.key, "elsewhere", "a process that took it over, since this one could not be heard of")
         except Exception as error:  # whatever goes wrong in one stage, the others go on; it is reported, exit 1
             text = reason(error)
             log.write("failed", reason=text, traceback=traceback.format_exc())
@@ -100,7 +105,16 @@ def _compute(
             log.close()
 
 
+class _Superseded(Exception):
+    """Another process has this one's stage now, since its lease could not be renewed."""
+
+
 def _run_stage(stage: Stage, store: Store, told: Told) -> None:
+    if stage.processes > 1:
+        from xstilts.training.launch import launch
+
+        launch(stage, store.url, told)
+        return
     from xstilts.stages import run_stage  # here, since it brings torch
 
     run_stage(stage, store, told)

@@ -37,21 +37,21 @@ def train(
     precision: str,
     pad_id: int,
     dev_scores: Callable[[], dict[str, float]],
-    progress: Callable[[int, int, float, float], None],
+    progress: Callable[[int, int, dict[str, float]], None],
     sampling: Sampling = PROPORTIONAL,
     mlm_share: float = 0.0,
     checkpoints: Checkpoints | None = None,
 ) -> Log:
     """Train ``model`` in place and leave in it the weights with the best mean dev score (the first, if tied).
 
-    ``streams`` are the tasks' rows; where there are several, ``sampling`` and ``mlm_share`` say which of them each step
-    is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each epoch of a
-    single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told (step, all
-    steps, loss, tokens a second). AdamW without decay on biases and norms, linear schedule, gradient clipping once a
-    step, as ``hyper`` has it. A batch that does not fit ``hyper.memory``, or the memory that there is, goes through in
-    parts, whose gradients add up to the batch's. With ``checkpoints`` it goes on where an earlier attempt was.
-
-    Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
+    ``streams`` are the tasks' rows; where there are several, ``sampling`` and ``mlm_share`` say which of them each
+    step is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each
+    epoch of a single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told
+    (step, all steps, values by name): loss and tokens_per_second, or dev scores. AdamW without decay on biases and
+    norms, linear schedule, gradient clipping once a step, as ``hyper`` has it. A batch that does not fit
+    ``hyper.memory``, or the memory that there is, goes through in parts, whose gradients add up to the batch's.
+    With ``checkpoints`` it goes on where an earlier attempt was. Raises StageError where the loss or the gradient
+    is not finite, or no division of the batches fits.
     """
     engine = accelerator()
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
@@ -145,13 +145,18 @@ def train(
                 log.points.append(Point(log.steps, loss=sum(log.losses) / len(log.losses)))
                 log.losses = []
                 speed = (log.tokens - tokens_before) / (time.perf_counter() - began)
-                progress(log.steps, all_steps, log.points[-1].loss or 0.0, speed)
+                progress(log.steps, all_steps, {"loss": log.points[-1].loss or 0.0, "tokens_per_second": speed})
             if log.steps in course.evaluated_after:
                 parallel.collect(trained, model)
                 of = parallel.from_first(dev_scores, tasks)
                 trained.train()
                 dev = fmean(of.values())
                 log.points.append(Point(log.steps, dev=dev))
+                progress(
+                    log.steps,
+                    all_steps,
+                    {"dev": dev} | {f"dev/{task}": score for task, score in of.items() if len(of) > 1},
+                )
                 if dev > log.best_dev:
                     log.best_dev, log.best_step, log.dev_of = dev, log.steps, of
                     if engine.is_main_process:
