@@ -1,8 +1,8 @@
 """`python -m benchmarks.overhead`: what the engine adds to the work of the stages, on a part of the quickstart.
 
 All stages of one encoder and seed of studies/quickstart.yaml, computed by a run with one worker (schedule, leases,
-logs, checkpoints, processes), and by calling the stage functions one after the other in one process, in turns. Both with as
-many threads, in fresh processes and with empty stores. The goal is less than 3 %.
+logs, checkpoints, processes), and by calling the stage functions one after the other in one process, in turns. Both
+with as many threads, in fresh processes and with empty stores. The goal is less than 3 %.
 """
 
 from __future__ import annotations

@@ -98,6 +98,24 @@ def test_a_node_lost_in_the_middle_changes_no_score(cluster: Any, finished: Path
 
 
 @pytest.mark.soak
+def test_a_stage_of_two_processes_is_computed_on_two_nodes(cluster: Any, finished: Path, tmp_path: Path) -> None:
+    training = {**STUDY["training"], "dropout": "none", "precision": "fp32"}
+    scores = []
+    for processes in (1, 2):
+        content = {**STUDY, "recipes": ["none"], "training": {**training, "processes": processes}}
+        plan, store, listener = make_plan(make_study(content)), Store(tmp_path / str(processes)), Recorded()
+        outcome = execute(plan, store, listener, choose("ray", store, tmp_path, address=cluster.address))
+        assert outcome.failures == {}
+        scores.append(gather(plan, store).scores)
+        losses = [[record["loss"] for record in logs.read(store, stage.key) if "loss" in record]
+                  for stage in plan.stages.values() if stage.kind == "train"]  # fmt: skip
+        if processes == 1:
+            expected = losses
+    assert losses == [pytest.approx(each, rel=1e-4) for each in expected]
+    assert scores[0]["value"].to_list() == pytest.approx(scores[1]["value"].to_list(), abs=0.01)
+
+
+@pytest.mark.soak
 def test_without_an_address_this_machine_is_the_cluster(finished: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     ended = command(tmp_path, "run", str(write(tmp_path)), "--executor", "ray")

@@ -168,6 +168,10 @@ KILLS = 200
 def test_killed_at_random_moments_a_study_ends_with_the_same_bits(finished: Path, tmp_path: Path) -> None:
     """Of the run or of one of its processes, until the study is done; then another begins, until there were `KILLS`."""
     chance = random.Random(20261123)
+    (tmp_path / "whole").mkdir()
+    began = time.monotonic()
+    command(tmp_path / "whole", "run", str(write(tmp_path / "whole")))
+    whole = time.monotonic() - began
     kills = studies = 0
     while kills < KILLS:
         folder = tmp_path / str(studies)
@@ -179,7 +183,7 @@ def test_killed_at_random_moments_a_study_ends_with_the_same_bits(finished: Path
                 stdout=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
             try:
-                process.wait(timeout=chance.uniform(0.0, 12.0))
+                process.wait(timeout=chance.uniform(0.0, 0.7 * whole))
             except subprocess.TimeoutExpired:
                 _kill(process.pid, chance)
                 kills += 1

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any
@@ -101,8 +102,12 @@ class RayExecutor:
         self._ray.shutdown()
 
     def submit(self, stage: Stage) -> None:
-        function = self._light if stage.kind in LIGHT else self._heavy
-        task = function.options(name=stage.label).remote(stage, self._url, self._folder, self._do, self._mailbox)
+        function = (self._light if stage.kind in LIGHT else self._heavy).options(name=stage.label)
+        together = None
+        if stage.processes > 1:  # the task only waits for its workers, which have what it would take
+            function = self._heavy.options(name=stage.label, num_cpus=0, num_gpus=0)
+            together = {"cores": self._cores, "gpus": self._gpus > 0}
+        task = function.remote(stage, self._url, self._folder, self._do, self._mailbox, together)
         self._tasks[task] = stage.key
 
     def wait(self, timeout: float | None) -> list[Progress | Ended]:
@@ -187,10 +192,17 @@ def _look(url: str, marker: str) -> tuple[str, bool]:
     return version("xstilts"), file_system.exists(marker)
 
 
-def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any) -> Ended:
-    """Run on a machine of the cluster, in the ``folder`` that relative paths of the study and the store start from."""
+def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, together: dict[str, Any] | None) -> Ended:
+    """Run on a machine of the cluster, in the ``folder`` that relative paths of the study and the store start from.
+
+    ``together`` is what each worker has of a stage that several compute.
+    """
     with suppress(FileNotFoundError):  # not needed where the data come with the install and the store is remote
         os.chdir(folder)
+    if together is not None:
+        from xstilts.executors.ray_train import train_together
+
+        do = partial(do, work=partial(train_together, **together))  # type: ignore[call-arg]  # `compute` takes it
     return do(stage, Store(url), _rarely(stage.key, mailbox.put.remote))
 
 
