@@ -12,13 +12,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tiny import STUDY, command, scores_in, write
+from tiny import STUDY, Recorded, command, scores_in, write
 from xstilts import logs
 from xstilts.errors import StageError, UserError
 from xstilts.executors import schedule
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
-from xstilts.run import Silent, choose, execute, gather
+from xstilts.run import choose, execute, gather
 from xstilts.store import Store
 from xstilts.study import make_study
 from xstilts.worker import Told, compute
@@ -54,18 +54,6 @@ def work(stage: Stage, store: Store, told: Told) -> None:
     with store.publish(stage.key) as (_, meta):
         told(1, 1, "there")
         meta["process"] = os.getpid()
-
-
-class Recorded(Silent):
-    def __init__(self) -> None:
-        self.again: list[str] = []
-        self.told: list[str] = []
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        self.again.append(reason)
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        self.told.append(text)
 
 
 def test_stages_run_fail_and_are_tried_again_each_in_its_own_process(cluster: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tiny import STUDY, scores_in
+from tiny import STUDY, Recorded, scores_in
 from xstilts import logs
 from xstilts.errors import StageError, UserError
 from xstilts.executors import schedule, slurm
@@ -36,18 +36,6 @@ def work(stage: Stage, store: Store, told: Told) -> None:
         time.sleep(120)
     with store.publish(stage.key):
         told(1, 1, "there")
-
-
-class Recorded(Silent):
-    def __init__(self) -> None:
-        self.again: list[str] = []
-        self.told: list[str] = []
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        self.again.append(reason)
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        self.told.append(text)
 
 
 def test_jobs_are_done_fail_and_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 import polars as pl
 import yaml
 
+from xstilts.plan import Stage
+from xstilts.run import Silent
+
 STUDY: dict[str, Any] = {
     "name": "tiny",
     "encoders": ["bundled/e5-small@1"],
@@ -40,3 +43,17 @@ def command(folder: Path, *words: str, **environment: str) -> subprocess.Complet
 
 def scores_in(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "runs" / "tiny" / "scores.parquet")
+
+
+class Recorded(Silent):
+    """A listener that remembers what it is told of progress, and of stages that are tried again."""
+
+    def __init__(self) -> None:
+        self.again: list[str] = []
+        self.told: list[str] = []
+
+    def put_back(self, stage: Stage, reason: str) -> None:
+        self.again.append(reason)
+
+    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
+        self.told.append(text)
