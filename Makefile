@@ -14,7 +14,7 @@ demo: $(READY)  ## train and compare small encoders on the bundled data, write r
 	@$(BIN)/xstilts run studies/quickstart.yaml
 
 test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: $(READY)  ## run the long tests: hundreds of killed processes, clusters, stores that fail (an hour)
 	@$(BIN)/python -m pytest -m soak -s

@@ -23,6 +23,7 @@ from xstilts.store import Store
 from xstilts.study import make_study
 from xstilts.worker import Told, compute
 
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")  # read when Ray is loaded
 ray = pytest.importorskip("ray")
 
 from xstilts.executors.ray import RayExecutor  # noqa: E402
@@ -33,7 +34,6 @@ def cluster() -> Iterator[Any]:
     """A head that computes nothing, and two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
@@ -71,6 +71,7 @@ def test_stages_run_fail_and_are_tried_again_each_in_its_own_process(cluster: An
     assert "there" in listener.told
 
 
+@pytest.mark.soak
 def test_a_node_lost_in_the_middle_changes_no_score(cluster: Any, finished: Path, tmp_path: Path) -> None:
     plan, store = make_plan(make_study({**STUDY, "recipes": ["none"]})), Store(tmp_path / "store")
     victim = cluster.add_node(num_cpus=1)

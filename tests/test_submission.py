@@ -266,7 +266,7 @@ def test_a_partial_study_is_written_and_said_to_be_partial(data: Path, tmp_path:
     assert set(done.gaps) >= {
         "mini-nli: left out, XTREME has no such task",
         "pawsx: left out, its predictions are not in the store; `xstilts run` makes them",
-        "xquad: 1 of 1,190 examples in en de",
+        "xquad: 1 of 1,190 examples in de en",
         "xquad: no predictions in es el ru tr ar vi th zh hi",
         "xnli: no predictions",
     }

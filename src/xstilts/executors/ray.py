@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import socket
 import time
 import uuid
@@ -41,7 +42,9 @@ class RayExecutor:
     def __init__(
         self, store: Store, address: str | None = None, do: Compute = compute, workers: int | None = None
     ) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # these are read when Ray is loaded
+        if not address and "RAY_AUTH_MODE" not in os.environ:  # else Ray leaves a token in the home folder
+            os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
         try:
             import ray
         except ModuleNotFoundError:
@@ -57,8 +60,9 @@ class RayExecutor:
                 log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
             )  # fmt: skip
         except (ConnectionError, ValueError, RuntimeError) as error:
+            where = f"--address {address}: no Ray cluster answers there: " if address else "--executor ray: "
             hint = "; does it ask for a token (RAY_AUTH_MODE=token)?" if address else ""
-            raise UserError(f"--address {address}: no Ray cluster answers there: {_line(error)}{hint}") from None
+            raise UserError(f"{where}{_line(error)}{hint}") from None
         has = self._ray.cluster_resources()
         self._gpus = int(has.get("GPU", 0))
         self._cores = max(1, int(has.get("CPU", 1)) // self._gpus) if self._gpus else 1
