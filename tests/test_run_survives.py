@@ -56,6 +56,7 @@ def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(fi
     assert scores_in(tmp_path).equals(scores_in(finished))
 
 
+@pytest.mark.soak
 def test_with_a_single_stage_left_it_is_computed_as_it_would_have_been(finished: Path, tmp_path: Path) -> None:
     """As many threads as with all stages to do: sums of floating-point numbers depend on that."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
 
 from xstilts.data import mini
 from xstilts.encoders import Encoder
@@ -85,31 +80,6 @@ def test_halves_side_by_side_compute_the_bits_that_they_do_one_after_the_other(
     two, weights = trained("mini-span", hyper)
     assert one == two and torch.get_num_threads() == 2
     assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
-
-
-def test_two_processes_train_on_the_same_batches_as_one(tmp_path: Path) -> None:
-    whole, expected = trained("mini-span", GRADIENTS)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_train_as_one_of_two, (port, tmp_path), nprocs=2)
-    assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx([p.loss for p in whole.points[:-1]])
-    weights = load_file(tmp_path / "weights.safetensors")
-    for name, tensor in expected.items():
-        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=2e-5, msg=name)
-
-
-def _train_as_one_of_two(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-    }  # fmt: skip
-    log, weights = trained("mini-span", GRADIENTS)
-    if rank == 0:
-        (folder / "losses.json").write_text(json.dumps([point.loss for point in log.points[:-1]]))
-        save_file(weights, folder / "weights.safetensors")
-    torch.distributed.destroy_process_group()
 
 
 def test_a_model_with_dropout_of_its_own_stays_reproducible(
