@@ -326,3 +326,8 @@ def test_whenever_it_is_killed_what_was_published_is_whole_and_verify_leaves_no_
     assert len(left) == 3 * len(keys)  # the manifest and both files
     assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "set-aside").exists()
     assert len(list(tmp_path.glob("artifacts/*/*"))) == len(keys)
+
+
+def test_removing_what_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    Store(tmp_path).remove(KEY)
+    assert not [path for path in tmp_path.rglob("*") if path.parent.name == "tmp"]

@@ -396,8 +396,10 @@ class Store:
         with self.failing_plainly(), suppress(FileNotFoundError):
             if self.local:
                 gone = self._scratch()
-                os.rename(home, gone / key)
-                shutil.rmtree(gone)
+                try:
+                    os.rename(home, gone / key)
+                finally:
+                    shutil.rmtree(gone)
             else:
                 self.fs.rm_file(f"{home}/{MANIFEST}")  # first: without it, the artifact does not exist
                 self.fs.rm(home, recursive=True)
