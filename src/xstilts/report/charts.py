@@ -54,13 +54,13 @@ def overview(analysis: Analysis) -> Chart | None:
         return None
     target = analysis.axes.targets[0]
     said = " ".join(analysis.answer.best[:1])
-    return _forest(analysis, target, _OVERVIEW_RECIPES, "overview", f"{target}: gain by recipe", said, numbers=False)
+    return _of_target(analysis, target, _OVERVIEW_RECIPES, "overview", f"{target}: gain by recipe", said, numbers=False)
 
 
 def forest(analysis: Analysis, target: str) -> Chart | None:
     """The zero-shot gain of each recipe on each encoder, with its interval, drawn and in numbers."""
     title = f"{target}: gains with intervals"
-    return _forest(analysis, target, _FOREST_RECIPES, f"forest-{target}", title, "", numbers=True)
+    return _of_target(analysis, target, _FOREST_RECIPES, f"forest-{target}", title, "", numbers=True)
 
 
 def gains_map(analysis: Analysis) -> Chart | None:
@@ -319,25 +319,42 @@ def language_families(scores: pl.DataFrame) -> dict[str, str]:
     return dict(known.iter_rows())
 
 
-def _forest(
+def side_by_side(rows: pl.DataFrame, target: str, recipes: Sequence[str]) -> Chart | None:
+    """The gains of several studies on one target; a row of GAINS_SCHEMA belongs to ``who``, a study and encoder."""
+    if not rows.height:
+        return None
+    said = f"Gain of each recipe over none on {target}, with 95 % intervals, by study and encoder."
+    return _forest(rows, recipes, _FOREST_RECIPES, f"forest-{target}", f"{target}: gains side by side", said, True)
+
+
+def _of_target(
     analysis: Analysis, target: str, most: int, name: str, title: str, answer: str, *, numbers: bool
 ) -> Chart | None:
     labels = [encoder.label for encoder in analysis.axes.encoders if not encoder.random]
     rows = _zero_shot(analysis.gains).filter(pl.col("target") == target, pl.col("encoder").is_in(labels))
     if not rows.height:
         return None
-    labels = [label for label in labels if label in set(rows["encoder"])]
-    shown, cut_encoders = _spread(labels, _ENCODERS, "encoders")
+    order = pl.col("encoder").replace_strict({label: i for i, label in enumerate(labels)}, return_dtype=pl.Int64)
+    rows = rows.with_columns(who="encoder").sort(order, maintain_order=True)
+    said = f"Gain of each recipe over none on {target}, with 95 % intervals, by encoder. {answer}".strip()
+    return _forest(rows, analysis.axes.recipes, most, name, title, said, numbers)
+
+
+def _forest(
+    rows: pl.DataFrame, recipes: Sequence[str], most: int, name: str, title: str, said: str, numbers: bool
+) -> Chart:
+    """Gains with intervals by recipe, beside each other by ``who``, in the rows' order."""
+    shown, cut_sides = _spread(rows["who"].unique(maintain_order=True).to_list(), _ENCODERS, "encoders")
     largest = rows.group_by("recipe").agg(pl.col("gain").abs().max()).sort("gain", descending=True)["recipe"].to_list()
     kept, cut_recipes = _first(largest, most, "recipes, those with the largest gains or losses")
-    recipes = [recipe for recipe in analysis.axes.recipes if recipe in kept]
-    rows = rows.filter(pl.col("recipe").is_in(recipes), pl.col("encoder").is_in(shown)).with_columns(
+    names = [recipe for recipe in recipes if recipe in kept]
+    rows = rows.filter(pl.col("recipe").is_in(names), pl.col("who").is_in(shown)).with_columns(
         text=pl.format(
             "{} [{}, {}]", *(pl.col(of).map_elements(signed, return_dtype=pl.String) for of in ("gain", "low", "high"))
         )
     )
-    y = alt.Y("recipe:N", sort=recipes, title=None, axis=bare())
-    offset = alt.YOffset("encoder:N", sort=shown)
+    y = alt.Y("recipe:N", sort=names, title=None, axis=bare())
+    offset = alt.YOffset("who:N", sort=shown)
     base = alt.Chart(data(rows)).encode(y=y, yOffset=offset)
     step = alt.Step(max(13, 40 // len(shown)))
     plot = alt.layer(
@@ -345,10 +362,10 @@ def _forest(
         base.mark_rule(strokeWidth=2.5).encode(
             x=alt.X("low:Q", title="gain over none, points (non-English mean, 95 % interval)"),
             x2="high:Q",
-            color=colour("encoder", shown),
+            color=colour("who", shown),
         ),
         base.mark_point(filled=True, size=70, opacity=1).encode(
-            x="gain:Q", color=colour("encoder", shown), shape=shape("encoder", shown)
+            x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
         ),
     ).properties(width=330, height=step)
     chart: alt.LayerChart | alt.HConcatChart = plot
@@ -357,8 +374,7 @@ def _forest(
             y=y.axis(None), x=alt.value(0), text="text:N"
         )
         chart = alt.hconcat(plot, beside.properties(width=120, height=step), spacing=6)
-    said = f"Gain of each recipe over none on {target}, with 95 % intervals, for {listed(shown)}. {answer}".strip()
-    return draw(chart, name, title, said, _sentences(cut_encoders, cut_recipes))
+    return draw(chart, name, title, said, _sentences(cut_sides, cut_recipes))
 
 
 def _heat_map(

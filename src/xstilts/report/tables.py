@@ -30,8 +30,8 @@ class Verdict(Protocol):
     high: float | None
 
 
-_MARKED = "bold: differs from `none` (paired 95 % interval excludes 0)"
-_GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % bootstrap interval"
+_MARKED = "bold: shown to help or hurt"
+_GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
 def all_tables(
@@ -69,7 +69,7 @@ def summary_table(analysis: Analysis) -> Table:
     """Zero-shot gains, a row an encoder and recipe, a column a target: the table for a paper."""
     frame = _zero_shot(analysis.gains)
     targets = [target for target in analysis.axes.targets if target in set(frame["target"])]
-    cells = {(row["encoder"], row["recipe"], row["target"]): _gain(row) for row in frame.iter_rows(named=True)}
+    cells = {(row["encoder"], row["recipe"], row["target"]): gain_number(row) for row in frame.iter_rows(named=True)}
     rows: list[tuple[Entry, ...]] = []
     rules = set()
     for encoder in analysis.axes.encoders:
@@ -95,7 +95,7 @@ def comparisons_table(analysis: Analysis) -> Table:
     for row in sorted(frame.to_dicts(), key=lambda row: order[row["target"]]):
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
-        gain = _gain(row)
+        gain = gain_number(row)
         low, high = (None if row[end] is None else Number(row[end], sign=True) for end in ("low", "high"))
         numbers = (None if row[name] is None else Number(row[name], digits=_TESTS[name][1]) for name in tests)
         names = (row["target"], row["encoder"], row["recipe"], row["verdict"])
@@ -104,14 +104,14 @@ def comparisons_table(analysis: Analysis) -> Table:
     said = f"; {'; '.join(_TESTS[name][2] for name in tests)}" if tests else ""
     caption = (
         "Gain over `none` in points, mean over the non-English languages, paired by seed and example, with its 95 % "
-        f"bootstrap interval; {_basis(frame, 'a target')}{said}."
+        f"interval; {_basis(frame, 'a target')}{said}."
     )
     return Table("comparisons", caption, header, tuple(rows), frozenset(rules))
 
 
 #: Columns of the tests: how they are called, how many digits are printed, and what they are.
 _TESTS = {
-    "p": ("p", 3, "p: two-sided, of the bootstrap"),
+    "p": ("p", 3, "p: two-sided"),
     "p_holm": ("Holm p", 3, "Holm p: corrected for the number of comparisons"),
     "mde": ("detectable", 1, "detectable: the smallest gain found with 80 % power"),
     "equivalence_p": ("p of no effect", 3, "p of no effect: of the equivalence test"),
@@ -130,7 +130,7 @@ def scores_tables(analysis: Analysis) -> list[Table]:
         key = (row["encoder"], row["recipe"], row["target"], row["language"])
         return _number(row, "value", marked=key in marks, sign=False)
 
-    said = "Mean over seeds, ± half the 95 % bootstrap interval"
+    said = "Mean over seeds, ± half the 95 % interval"
     return _pivots(analysis, _shown(analysis.scores, "value"), "scores", number, analysis.axes.recipes, said)
 
 
@@ -138,7 +138,7 @@ def gains_tables(analysis: Analysis) -> list[Table]:
     """Gains over `none` by language and recipe: one table for each target and encoder."""
     recipes = tuple(recipe for recipe in analysis.axes.recipes if recipe != BASELINE)
     said = _GAIN[0].upper() + _GAIN[1:]
-    return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", _gain, recipes, said)
+    return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 
 
 def sizes_table(analysis: Analysis) -> Table:
@@ -156,7 +156,7 @@ def sizes_table(analysis: Analysis) -> Table:
     return Table(
         "sizes",
         "Gain over `none` (non-English mean) against size: points per tenfold parameters without embeddings, "
-        f"± half the 95 % bootstrap interval; {seeds}; bold: the interval excludes 0.",
+        f"± half the 95 % interval; {seeds}; bold: the interval excludes 0.",
         ("target", "encoders", "recipe", "sizes", "slope", "with size, the gain"),
         tuple(rows),
         frozenset(rules),
@@ -211,7 +211,7 @@ def choices_table(frame: pl.DataFrame) -> Table:
     return Table(
         "choices",
         "The recipe chosen on English dev, scored on test: dev scores of `none` and of the chosen; its test gain over "
-        "`none` (mean over the non-English languages), ± half the 95 % bootstrap interval; the gain of the recipe that "
+        "`none` (mean over the non-English languages), ± half the 95 % interval; the gain of the recipe that "
         f"is best on test in hindsight, and by how much such a choice flatters itself (optimism); "
         f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0.",
         ("encoder", "target", "chosen", "best in hindsight", "dev of none", "dev of chosen", "test gain", "best gain",
@@ -234,7 +234,7 @@ def gaps_table(frame: pl.DataFrame) -> Table:
     return Table(
         "gaps",
         "Cross-lingual gap: the English score less the mean over the non-English languages, in points, ± half the 95 % "
-        "bootstrap interval; bold: the interval excludes 0.",
+        "interval; bold: the interval excludes 0.",
         ("target", "encoder", "recipe", "English", "non-English", "gap"),
         tuple(rows),
         frozenset(rules),
@@ -262,6 +262,11 @@ def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
     return pl.DataFrame(
         rows, schema={name: pl.String for name in columns} | {"low": pl.Float64, "high": pl.Float64}, orient="row"
     )
+
+
+def gain_number(row: dict[str, object]) -> Number:
+    """A row of GAINS_SCHEMA as a number, bold where it is shown to help or hurt."""
+    return _number(row, "gain", marked=row["verdict"] in (HELPS, HURTS), sign=True)
 
 
 def blocks_tables(analysis: Analysis, scores: pl.DataFrame) -> list[Table]:
@@ -371,10 +376,6 @@ def _range(numbers: pl.Series, thing: str) -> str:
 def _excludes_zero(row: dict[str, object]) -> bool:
     low, high = row["low"], row["high"]
     return isinstance(low, float) and isinstance(high, float) and low * high > 0
-
-
-def _gain(row: dict[str, object]) -> Number:
-    return _number(row, "gain", marked=row["verdict"] in (HELPS, HURTS), sign=True)
 
 
 def _number(row: dict[str, object], of: str, marked: bool, sign: bool) -> Number:

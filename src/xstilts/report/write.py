@@ -26,7 +26,7 @@ from xstilts.units import duration, memory
 
 # The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
 #: Cells of the tables of one kind.
-_CELLS = 4000
+CELLS = 4000
 _STAGES_LISTED = 200
 _DATA_LISTED = 300
 _MISSING_LISTED = 30
@@ -143,7 +143,7 @@ class _Shown:
 
     @classmethod
     def of(cls, tables: Sequence[Table]) -> _Shown:
-        return cls(*shortened(tables, _CELLS))
+        return cls(*shortened(tables, CELLS))
 
 
 def _inline(chart: Chart) -> Markup:
