@@ -19,7 +19,9 @@ def maximised(features: np.ndarray, y: np.ndarray) -> float:
         return -float(multivariate_normal.logpdf(y, cov=covariance))
 
     starts = [np.zeros(2), np.array([3.0, 3.0]), np.array([-2.0, 2.0])]
-    found = (minimize(negative, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}) for start in starts)
+    found = (
+        minimize(negative, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}) for start in starts
+    )
     return -min(float(result.fun) for result in found) / len(y)
 
 

@@ -21,7 +21,6 @@ from xstilts.run import choose, compute_stages, open_store
 from xstilts.study import load_study
 from xstilts.units import duration
 
-
 #: Beside the rank of a recipe that scores below `none`.
 WORSE = "↓"
 

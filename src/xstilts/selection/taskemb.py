@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,8 +60,9 @@ class Embedding:
     """A task's embedding by weight, on disk: it is as large as the encoder. Its folder vanishes with it."""
 
     def __init__(self, fisher: Mapping[str, torch.Tensor]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="xstilts-")
-        self._file = Path(self._folder.name) / "fisher.safetensors"
+        folder = tempfile.mkdtemp(prefix="xstilts-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._file = Path(folder) / "fisher.safetensors"
         self.names = tuple(fisher)
         save_file(dict(fisher), self._file)
 
