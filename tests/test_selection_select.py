@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tiny import STUDY, scores_in, write
@@ -40,6 +41,15 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of so small an encoder mostly wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def store(finished: Path, tmp_path: Path) -> Path:
     """A copy of the store in which the tiny study ran: with the recipes none and mini-nli."""
@@ -60,14 +70,14 @@ def test_recipes_are_ranked_by_all_methods_and_trained_on_demand_alone(store: Pa
             run_stage(stage, place, lambda *told: None)
         return {}
 
-    cheap = select(plan, place, compute, methods=methods_named("textemb,logme"), examples=16)
+    cheap = select(plan, place, compute, methods=methods_named("textemb,logme"), examples=8)
     assert computed == []
     ranked = {method: set(part["recipe"]) for (method,), part in cheap.ranking.group_by("method")}
     assert ranked == {"textemb": {"mini-nli", "mini-choice", "merged"}, "logme": {"none", "mini-nli"}}
     assert any(note.startswith("mini-choice has not been trained (bundled/e5-small@1)") for note in cheap.notes)
     assert any(note.startswith("mini-retrieval: not ranked") for note in cheap.notes)
 
-    whole = select(plan, place, compute, examples=16, train=True)
+    whole = select(plan, place, compute, examples=8, train=True)
     assert computed[:2] == ["train mini-choice", "merge merged"] and len(computed) == 2 + 4  # few-shot, with none
     ranking = whole.ranking
     assert set(ranking["target"]) == {"mini-span"} and set(ranking["method"]) == {*METHODS, MEAN_RANK}
@@ -85,14 +95,15 @@ def test_recipes_are_ranked_by_all_methods_and_trained_on_demand_alone(store: Pa
     assert whole.grid_flops == pytest.approx(sum(
         stage.flops for stage in plan.stages.values() if "retrieval" not in stage.label
     ))  # fmt: skip
-    again = select(plan, place, compute, examples=16)
-    assert again.ranking.equals(ranking) and len(computed) == 6
+    again = select(plan, place, compute, methods=methods_named("esm,fewshot"), examples=8)
+    kept = pl.col("method").is_in(["esm", "fewshot"])
+    assert again.ranking.filter(kept).equals(ranking.filter(kept)) and len(computed) == 6
 
 
 def test_the_command_prints_ranks_costs_and_what_runs_have_shown(finished: Path, store: Path) -> None:
-    words = (str(finished / "tiny.yaml"), "--store", str(store), "--examples", "16", "--methods", "textemb, hscore")
+    words = (str(finished / "tiny.yaml"), "--store", str(store), "--examples", "8", "--methods", "textemb, hscore")
     printed = json.loads(invoke(*words, "--json").stdout)
-    assert printed["study"] == "tiny" and (printed["examples"], printed["seed"]) == (16, 1)
+    assert printed["study"] == "tiny" and (printed["examples"], printed["seed"]) == (8, 1)
     main = scores_in(finished).filter((pl.col("target") == "mini-span") & (pl.col("language") == "sw") & pl.col("main"))
     values = dict(main.select("recipe", "value").rows())
     (truth,) = printed["truth"]
@@ -120,8 +131,7 @@ def test_only_english_examples_are_read_and_no_more_than_asked_for(tmp_path: Pat
     part = next(stage.spec.parts[0] for stage in plan.stages.values() if isinstance(stage.spec, Train))
     mixed = replace(part, train=replace(part.train, language="en+sw"))
     evidence, encoder = Evidence(Store(tmp_path), 5, 1), Encoder("bundled/e5-small", 1)
-    own = [row.sequences for row in evidence.rows(encoder, mixed, training=True)]
-    english = [row.sequences for row in evidence.rows(encoder, part, training=True)]
+    own, english = ([row.sequences[0] for row in evidence.rows(encoder, each, training=True)] for each in (mixed, part))
     assert len(own) == 5 and [[s.tolist() for s in row] for row in own] == [
         [s.tolist() for s in row] for row in english
     ]
@@ -147,11 +157,9 @@ def test_ranks_are_averaged_over_methods_that_rank_all_recipes_and_judged_by_the
     rows = [*ranked("logme", {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.0}), *ranked("esm", {"a": 9.0})]
     rows += ranked("textemb", {"b": 0.9, "a": 0.8, "d": 0.7, "c": 0.6})
     table = pl.DataFrame(rows, schema=RANKING_SCHEMA, orient="row")
-    question: Any = type("Asked", (), {"encoder": type("E", (), {"label": "e"}), "target": "t", "candidates": [
-        Candidate(name, (), None) for name in ("none", "a", "b", "c", "d")
-    ]})  # fmt: skip
-    assert Question is not None
-    means = _mean_ranks(table, [question])
+    candidates = tuple(Candidate(name, (), None) for name in ("none", "a", "b", "c", "d"))
+    part: Any = None  # is not looked at
+    means = _mean_ranks(table, [Question(Encoder("e"), "t", part, candidates)])
     assert means.select("recipe", "score", "rank").rows() == [
         ("a", -1.5, 1), ("b", -1.5, 1), ("c", -3.5, 3), ("d", -3.5, 3)
     ]  # fmt: skip

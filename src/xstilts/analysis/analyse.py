@@ -8,8 +8,8 @@ import polars as pl
 
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
-from xstilts.analysis.bootstrap import RESAMPLES, estimates, resample
-from xstilts.analysis.comparisons import gains
+from xstilts.analysis.bootstrap import RESAMPLES, resample
+from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
 from xstilts.analysis.size import sizes
 from xstilts.results import Results
 
@@ -29,7 +29,11 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    compared = gains(drawn, of)
+    scores, differences = [], []
+    for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
+        scores.append(estimates_in(block))
+        differences.append(gains_in(block))
+    estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(compared, of)
-    said = answer(results, of, drawn, compared.frame, slopes)
-    return Analysis(of, estimates(drawn, of), compared.frame, slopes, said)
+    said = answer(results, of, estimated, compared.frame, slopes)
+    return Analysis(of, estimated, compared.frame, slopes, said)

@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.axes import ZERO_SHOT, Axes, Encoder
-from xstilts.analysis.bootstrap import covers, interval
-from xstilts.analysis.comparisons import Gains, excludes_zero
+from xstilts.analysis.comparisons import Gains, contrast, covers, excludes_zero
 
 #: The row that takes all pretrained encoders together, whatever their source.
 ALL_ENCODERS = "all encoders"
@@ -70,5 +69,5 @@ def _slope(gains: Gains, of_these: pl.DataFrame, encoders: dict[str, Encoder]) -
         return found | {"slope": None, "low": None, "high": None}
     centred = size - size.mean()
     weights = centred / (centred**2).sum()  # Σ weights · gain is the least-squares slope
-    low, high = interval(weights @ gains.replicates[of_these["row"].to_numpy()])
-    return found | {"slope": float(weights @ of_these["gain"].to_numpy()), "low": float(low), "high": float(high)}
+    slope = contrast(gains, of_these["row"].to_numpy(), weights)
+    return found | {"slope": slope.value, "low": slope.low, "high": slope.high}
