@@ -122,12 +122,27 @@ def execute(
     missing = plan.missing(store, verify=True)
     if not missing:
         return Outcome(plan, 0, {})
+    failures = compute_stages(plan, missing, store, listener, make)
+    return Outcome(plan, len(missing) - len(failures), failures)
+
+
+def compute_stages(
+    plan: Plan,
+    stages: Sequence[Stage],
+    store: Store,
+    listener: Listener | None = None,
+    make: Callable[[], Executor] | None = None,
+) -> dict[str, str]:
+    """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
+
+    They come in the plan's order, and what they need is among them or in the store.
+    """
     fetch_encoders(plan)
     store.sweep()
     executor = make() if make else LocalExecutor(store.url)
-    failures = schedule.run(missing, store, executor, listener or Silent())
+    failures = schedule.run(stages, store, executor, listener or Silent())
     store.sweep()  # of its workers
-    return Outcome(plan, len(missing) - len(failures), failures)
+    return failures
 
 
 def fetch_encoders(plan: Plan) -> None:
