@@ -12,8 +12,8 @@ from xstilts.results import Results
 
 def of(results: Results) -> tuple[Gains, pl.DataFrame]:
     study = axes(results.scores)
-    found = gains(resample(results.outcomes), study)
-    return found, sizes(found, study)
+    drawn = resample(results.outcomes)
+    return gains(drawn, study), sizes(drawn, study)
 
 
 def test_the_slope_is_least_squares_of_the_gain_over_log_size():

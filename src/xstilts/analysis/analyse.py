@@ -30,6 +30,6 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
     compared = gains(drawn, of)
-    slopes = sizes(compared, of)
+    slopes = sizes(drawn, of)
     said = answer(results, of, drawn, compared.frame, slopes)
     return Analysis(of, estimates(drawn, of), compared.frame, slopes, said)

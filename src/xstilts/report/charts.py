@@ -142,7 +142,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
     )
     if rows["parameters"].n_unique() < 2:
         return None
-    families = list(dict.fromkeys(encoder.family for encoder in encoders.values()))
+    families = list(dict.fromkeys(encoder.source for encoder in encoders.values()))
     recipes = [recipe for recipe in analysis.axes.recipes if recipe in set(rows["recipe"])]
     sizes = rows["parameters"].to_numpy()
     scale = alt.Scale(type="log", domain=[float(sizes.min()) / 1.3, float(sizes.max()) * 1.3], nice=False)
