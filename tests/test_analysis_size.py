@@ -6,14 +6,14 @@ from synthetic import SIZES, gain_by_size, make_results
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import Gains, gains
-from xstilts.analysis.size import ALL_ENCODERS, GROWS, SHRINKS, TOO_FEW, UNDECIDED, sizes
+from xstilts.analysis.size import ALL_ENCODERS, GROWS, SHRINKS, TOO_FEW, UNDECIDED, gains_by_seed, sizes
 from xstilts.results import Results
 
 
 def of(results: Results) -> tuple[Gains, pl.DataFrame]:
     study = axes(results.scores)
     drawn = resample(results.outcomes)
-    return gains(drawn, study), sizes(drawn, study)
+    return gains(drawn, study), sizes(gains_by_seed(drawn, study), study)
 
 
 def test_the_slope_is_least_squares_of_the_gain_over_log_size():

@@ -10,7 +10,7 @@ from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, estimates, resample
 from xstilts.analysis.comparisons import gains
-from xstilts.analysis.size import sizes
+from xstilts.analysis.size import gains_by_seed, sizes
 from xstilts.results import Results
 
 
@@ -30,6 +30,6 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
     compared = gains(drawn, of)
-    slopes = sizes(drawn, of)
+    slopes = sizes(gains_by_seed(drawn, of), of)
     said = answer(results, of, drawn, compared.frame, slopes)
     return Analysis(of, estimates(drawn, of), compared.frame, slopes, said)

@@ -21,7 +21,6 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.special import stdtr, stdtrit
 
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, Axes
 
@@ -57,34 +56,6 @@ class Column(NamedTuple):
     target: str
     language: str
     seed: int
-
-
-class BySeed(NamedTuple):
-    """A quantity for each seed: its ``values`` [seeds], and over samples of the examples alone [seeds, resamples]."""
-
-    values: Floats
-    replicates: Floats
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its standard error and the degrees of freedom of that error (Student's t; infinite: normal)."""
-
-    value: float
-    error: float
-    freedom: float
-
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The interval of ``level``, symmetric about the value."""
-        half = float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
-        return self.value - half, self.value + half
-
-    def p(self, null: float = 0.0) -> float:
-        """The two-sided p-value of the value being ``null``; 1 where nothing varies and there is no difference."""
-        distance = abs(self.value - null)
-        if not self.error:
-            return float(distance == 0)
-        return float(2 * stdtr(self.freedom, -distance / self.error))
 
 
 class Mean(NamedTuple):
@@ -127,19 +98,15 @@ class Resamples:
 
     def mean(self, encoder: str, recipe: str, target: str, languages: Sequence[str], seeds: tuple[int, ...]) -> Mean:
         """The mean over ``languages`` and ``seeds``; an encoder's recipes are given the same draws of seeds."""
-        values, by_seed = self.by_seed(encoder, recipe, target, languages, seeds)
-        weights = self._seed_weights(encoder, seeds)  # [seeds, resamples]
-        return Mean(float(values.mean()), (by_seed * weights).sum(axis=0))
-
-    def by_seed(self, encoder: str, recipe: str, target: str, languages: Sequence[str], seeds: Sequence[int]) -> BySeed:
-        """The mean over ``languages`` for each of the ``seeds``."""
         rows = np.array(
             [
                 [self.columns[Column(encoder, recipe, target, language, seed)] for language in languages]
                 for seed in seeds
             ]
         )  # [seeds, languages]
-        return BySeed(self.values[rows].mean(axis=1), self.replicates[rows].mean(axis=1))
+        by_seed = self.replicates[rows].mean(axis=1)  # [seeds, resamples]
+        weights = self._seed_weights(encoder, seeds)  # [seeds, resamples]
+        return Mean(float(self.values[rows].mean()), (by_seed * weights).sum(axis=0))
 
     def _seed_weights(self, encoder: str, seeds: tuple[int, ...]) -> Floats:
         resamples = self.replicates.shape[1]
@@ -189,45 +156,6 @@ def interval(replicates: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
         if kept.size:
             low[tuple(row)], high[tuple(row)] = np.quantile(kept, tails)
     return low, high
-
-
-def combined(parts: Sequence[tuple[float, BySeed]]) -> Estimate:
-    """Σ weight · mean over seeds, for parts whose seeds vary independently and whose examples are shared.
-
-    A part is what varies together with its seed, such as an encoder's gain. Let the values be
-    part + seed + examples + noise of both (crossed random effects). The variance over samples of the examples holds
-    examples + noise, that between the seeds, Σ weight² · s² / S, holds seed + noise; noise is therefore taken off once,
-    by its own estimate, the variance over samples of the examples of what is left of each seed without the mean:
-
-        V = V_examples + max(0, V_seeds − V_noise)
-
-    (Owen 2007, "The pigeonhole bootstrap": resampling both ways without taking it off holds the noise three times.)
-    Student's t with Satterthwaite's degrees of freedom, in the form of Welch 1947, "The generalization of Student's
-    problem", f = V² / Σ (V_part² / (f_part + 2)) − 2 and at least the smallest f_part = S − 1, accounts for how little
-    is known of V_seeds; V_examples counts as known. Parts with a single seed vary by their examples alone.
-    """
-    value = sum(weight * float(part.values.mean()) for weight, part in parts)
-    pooled = sum(weight * part.replicates.mean(axis=0, dtype=np.float64) for weight, part in parts)
-    defined = ~np.isnan(pooled)
-    if np.count_nonzero(defined) < 2:
-        return Estimate(value, float("nan"), float("nan"))
-    examples = float(np.var(np.asarray(pooled)[defined], ddof=1))
-    seeds = noise = squares = 0.0
-    fewest = np.inf
-    for weight, part in parts:
-        free = len(part.values) - 1
-        if not free:
-            continue
-        scale = weight**2 / (free + 1)
-        own = scale * float(np.var(part.values, ddof=1))
-        left = part.replicates[:, defined] - part.replicates[:, defined].mean(axis=0)
-        noise += scale * float(np.var(left, axis=1, ddof=1).sum()) / free
-        seeds += own
-        squares += own**2 / (free + 2)
-        fewest = min(fewest, free)
-    variance = examples + max(0.0, seeds - noise)
-    freedom = max(variance**2 / squares - 2, fewest) if squares else np.inf
-    return Estimate(value, float(np.sqrt(variance)), float(freedom))
 
 
 def stacked(replicates: list[Floats], of: Resamples) -> Floats:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, Encoder
-from xstilts.analysis.bootstrap import BySeed, Resamples, combined, covers
+from xstilts.analysis.bootstrap import Column, Resamples, covers
 from xstilts.analysis.comparisons import excludes_zero
+from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.encoders.families import family_of
 
 #: The row that takes all pretrained encoders together, whatever their family.
@@ -42,6 +44,12 @@ SIZES_SCHEMA = {
 }
 
 
+class Cell(NamedTuple):
+    encoder: str
+    recipe: str
+    target: str
+
+
 @dataclass(frozen=True)
 class Group:
     """Encoders that are compared over their sizes."""
@@ -51,25 +59,30 @@ class Group:
     confounded: bool
 
 
-def sizes(resamples: Resamples, of: Axes) -> pl.DataFrame:
+def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     """The least-squares slope of the zero-shot gain over log10(parameters without embeddings) (SIZES_SCHEMA).
 
-    One row for each group of encoders, target and recipe, the pooled ones first. Encoders of one row are compared on
-    the languages that all of them have. The interval takes the examples from a bootstrap, whose samples all encoders
-    share, and the seeds from their variance within each encoder (``bootstrap.combined``). It does not cover which
-    languages and which encoders were chosen, nor a gain that bends.
+    From `gains_by_seed`. One row for each group of encoders, target and recipe, the pooled ones first; encoders that
+    lack some of what is pooled are left out of that row. All encoders share the samples of examples, each has seeds of
+    its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders were chosen,
+    nor a gain that bends.
     """
     recipes = tuple(recipe for recipe in of.recipes if recipe != BASELINE)
-    reading = of.span_targets
-    targets = {READING: reading} if len(reading) > 1 else {}
+    targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
     targets |= {target: (target,) for target in of.targets}
-    together = {ALL_RECIPES: recipes} if len(recipes) > 1 else {}
-    together |= {recipe: (recipe,) for recipe in recipes}
+    averages = {ALL_RECIPES: recipes} if len(recipes) > 1 else {}
+    averages |= {recipe: (recipe,) for recipe in recipes}
     rows: list[dict[str, object]] = []
     for group in groups(of.encoders):
-        for target, members in targets.items():
-            for recipe, averaged in together.items():
-                found = dict(_gains(resamples, of, group.encoders, averaged, members))
+        for target, pooled in targets.items():
+            for recipe, averaged in averages.items():
+                found = {}
+                for encoder in group.encoders:
+                    cells = [Cell(encoder.label, one, name) for one in averaged for name in pooled]
+                    if all(cell in gains for cell in cells):
+                        gain = mean_of([gains[cell] for cell in cells])
+                        if not np.isnan(gain.values).all():
+                            found[encoder] = gain
                 if found:
                     what = {"family": group.name, "recipe": recipe, "target": target, "confounded": group.confounded}
                     rows.append(what | _slope(found))
@@ -77,6 +90,32 @@ def sizes(resamples: Resamples, of: Axes) -> pl.DataFrame:
     enough = pl.col("n_sizes") >= ENOUGH_SIZES
     verdict = pl.when(enough).then(excludes_zero(GROWS, SHRINKS, UNDECIDED)).otherwise(pl.lit(TOO_FEW))
     return fitted.fill_nan(None).with_columns(verdict=verdict)
+
+
+def gains_by_seed(resamples: Resamples, of: Axes) -> dict[Cell, BySeed]:
+    """The zero-shot gain of every pretrained encoder, recipe and target, by seed (in the order of ``of.seeds``).
+
+    The mean over the non-English languages that all encoders with scores of the recipe and of `none` have: were one
+    language missing on one encoder, its absence would look like an effect of size.
+    """
+    pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
+    found = {}
+    for target in of.targets:
+        others = [language for language in of.languages[target] if language != ENGLISH]
+        for recipe in of.recipes:
+            if recipe == BASELINE:
+                continue
+            have = {}
+            for label in pretrained:
+                both = resamples.languages(label, recipe, target, resamples.languages(label, BASELINE, target, others))
+                if both:
+                    have[label] = both
+            common = [language for language in others if all(language in both for both in have.values())]
+            for label in have if common else ():
+                after, before = (_by_seed(resamples, label, side, target, common, of) for side in (recipe, BASELINE))
+                gain = BySeed(after.values - before.values, after.replicates - before.replicates)
+                found[Cell(label, recipe, target)] = gain
+    return found
 
 
 def groups(encoders: Sequence[Encoder]) -> tuple[Group, ...]:
@@ -117,38 +156,22 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _gains(
-    resamples: Resamples, of: Axes, encoders: Sequence[Encoder], recipes: Sequence[str], targets: Sequence[str]
-) -> Iterator[tuple[Encoder, BySeed]]:
-    """The gain of each encoder that has all ``recipes`` and ``targets``: their mean, for each seed that has all."""
-    cells = [(recipe, target) for target in targets for recipe in (BASELINE, *recipes)]
-    have = []
-    common = {target: [code for code in of.languages[target] if code != ENGLISH] for target in targets}
-    for encoder in encoders:
-        own = {target: of.languages[target] for target in targets}
-        for recipe, target in cells:
-            own[target] = resamples.languages(encoder.label, recipe, target, own[target])
-        if all(set(own[target]) - {ENGLISH} for target in targets):
-            have.append(encoder)
-            common = {target: [code for code in common[target] if code in own[target]] for target in targets}
-    if not all(common.values()):
-        return
-    weights = {BASELINE: -1.0} | dict.fromkeys(recipes, 1 / len(recipes))
-    for encoder in have:
-        with_all = [set(resamples.seeds(encoder.label, recipe, target, common[target])) for recipe, target in cells]
-        seeds = sorted(set.intersection(*with_all))
-        if seeds:
-            parts = []
-            for recipe, target in cells:
-                part = resamples.by_seed(encoder.label, recipe, target, common[target], seeds)
-                parts.append((weights[recipe] / len(targets), part))
-            values = np.sum([weight * part.values for weight, part in parts], axis=0)
-            yield encoder, BySeed(values, np.sum([weight * part.replicates for weight, part in parts], axis=0))
+def _by_seed(
+    resamples: Resamples, encoder: str, recipe: str, target: str, languages: Sequence[str], of: Axes
+) -> BySeed:
+    values = np.full(len(of.seeds), np.nan)
+    replicates = np.full((len(of.seeds), resamples.replicates.shape[1]), np.nan, dtype=np.float32)
+    for i, seed in enumerate(of.seeds):
+        columns = [Column(encoder, recipe, target, language, seed) for language in languages]
+        if all(column in resamples.columns for column in columns):
+            rows = [resamples.columns[column] for column in columns]
+            values[i], replicates[i] = resamples.values[rows].mean(), resamples.replicates[rows].mean(axis=0)
+    return BySeed(values, replicates)
 
 
 def _slope(gains: dict[Encoder, BySeed]) -> dict[str, object]:
     parameters = [encoder.parameters for encoder in gains]
-    fewest = min(len(gain.values) for gain in gains.values())
+    fewest = min(int((~np.isnan(gain.values)).sum()) for gain in gains.values())
     found: dict[str, object] = {
         "n_sizes": len(set(parameters)),
         "smallest": min(parameters),
