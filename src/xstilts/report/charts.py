@@ -12,7 +12,7 @@ import polars as pl
 import vl_convert
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import signed
+from xstilts.analysis.answer import signed, size_sentence
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT
 from xstilts.analysis.comparisons import NO_EVIDENCE
 from xstilts.results import Results
@@ -166,7 +166,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
     chart = layers.facet(
         data=_data(rows), facet=alt.Facet("recipe:N", sort=recipes, title=None), columns=3
     ).resolve_axis(x="independent")
-    said = " ".join(piece for piece in analysis.answer.size if piece.startswith(f"{target}:"))
+    said = size_sentence(target, analysis.axes, analysis.sizes)
     return _draw(chart, f"size-{target}", f"{target}: gain by size", f"Gain against model size on {target}. {said}")
 
 
