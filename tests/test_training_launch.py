@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,73 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+#: A process of a stage that is wrong in a step of its own: memory runs out, or its loss is not a number.
+FAULTY = """
+import dataclasses, os, sys
+from xstilts.training import launch, loop
+
+own = int(os.environ["RANK"]) == 1
+if own and sys.argv[1] == "memory":
+    autocast, calls = loop.autocast, []
+
+    def out_of_memory(precision):
+        calls.append(precision)
+        if len(calls) == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+        return autocast(precision)
+
+    loop.autocast = out_of_memory
+if own and sys.argv[1] == "loss":
+    parts = loop._parts
+
+    def without_number(divided, fmt, pad_id, seed):
+        for part in parts(divided, fmt, pad_id, seed):
+            yield dataclasses.replace(part, share=float("nan")) if seed.endswith("/2") else part
+
+    loop._parts = without_number
+launch._main()
+"""
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Makes the second process of what is launched go wrong in its third step."""
+
+    def make(kind: str) -> None:
+        start = subprocess.Popen
+
+        def faulty(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+            return start([sys.executable, "-c", FAULTY, kind], **how)
+
+        monkeypatch.setattr(module.subprocess, "Popen", faulty)
+
+    yield make
+
+
+@pytest.mark.soak
+def test_where_memory_runs_out_in_one_process_all_divide_the_batch(
+    fault: Callable[[str], None], tmp_path: Path
+) -> None:
+    stage = stage_of(processes=2)
+    launch(stage, str(tmp_path / "whole"), lambda *_: None)
+    fault("memory")
+    launch(stage, str(tmp_path / "halved"), lambda *_: None)
+    expected, losses, meta = result(stage, Store(tmp_path / "whole"))
+    weights, own_losses, own_meta = result(stage, Store(tmp_path / "halved"))
+    assert (meta["micro_batch_halvings"], own_meta["micro_batch_halvings"]) == (0, 1)
+    assert own_meta["tokens"] == meta["tokens"]
+    assert own_losses[:-1] == pytest.approx(losses[:-1], rel=1e-4)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(weights[name], tensor, rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.soak
+def test_a_loss_that_is_no_number_in_one_process_stops_all_with_the_step_and_the_ids(
+    fault: Callable[[str], None], members: list[subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    fault("loss")
+    with pytest.raises(StageError, match=r"^loss is nan at step 3 on .*-.*; lower learning_rate$"):
+        launch(stage_of(processes=2), str(tmp_path), lambda *_: None)
+    assert len(members) == 2 and all(member.poll() is not None for member in members)

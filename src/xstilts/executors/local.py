@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ from xstilts.executors import Ended, Progress
 from xstilts.plan import Stage
 from xstilts.store import Store
 from xstilts.worker import Compute, compute, cores, environment, give_back_memory
+
+#: What Linux shows a GPU's driver by: NVIDIA's, that of Windows' subsystem, AMD's.
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass
@@ -43,10 +47,7 @@ class LocalExecutor:
     """
 
     def __init__(self, url: str, workers: int | None = None, do: Compute = compute) -> None:
-        with _interrupt_held():
-            import torch  # here, so that a plan with nothing to do starts without it
-
-        gpus = torch.cuda.device_count()
+        gpus = _gpus()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
         self.slots = workers or gpus or cores()
         # Of the slots, not of the stages left: a resumed run must compute the same bits.
@@ -118,6 +119,16 @@ class LocalExecutor:
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
         return Worker(process, ours, devices)
+
+
+def _gpus() -> int:
+    """How many torch sees. It is asked only where a driver is: its import would delay the first worker by seconds."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DRIVERS)):
+        return 0
+    with _interrupt_held():
+        import torch
+
+    return torch.cuda.device_count()
 
 
 @contextmanager
