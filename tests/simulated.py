@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ import polars as pl
 from scipy.special import ndtri
 
 from xstilts.analysis.axes import BASELINE, Axes, Encoder
-from xstilts.analysis.size import slope_weights
+from xstilts.analysis.bootstrap import resample
+from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.size import READING, Cell, by_seed_in, sizes, slope_weights
 from xstilts.results import OUTCOMES_SCHEMA
 
 
@@ -72,6 +75,28 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
         right = luck < ndtri(np.clip(models, 1, 99) / 100)[..., None]
         frames.append(_frame(right, target, of))
     return pl.concat(frames), truth
+
+
+def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed: int = 0) -> pl.DataFrame:
+    """SIZES_SCHEMA."""
+    languages = {(target, "squad"): design.axes.languages[target] for target in design.targets}
+    found: dict[Cell, BySeed] = {}
+    for block in resample(outcomes, resamples=resamples, seed=seed).blocks(design.axes):
+        found |= by_seed_in(block, languages)
+    return sizes(found, design.axes)
+
+
+def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
+    """The share of ``runs`` whose 95 % interval holds the true slope: of single targets, and of READING."""
+    rng = np.random.default_rng(seed)
+    held: dict[str, list[bool]] = defaultdict(list)
+    for run in range(runs):
+        outcomes, truth = simulate(design, rng)
+        true = truth | {READING: float(np.mean(list(truth.values())))}
+        for row in slopes(design, outcomes, resamples=resamples, seed=run).iter_rows(named=True):
+            name = READING if row["target"] == READING else "target"
+            held[name].append(row["low"] <= true[row["target"]] <= row["high"])
+    return {name: float(np.mean(found)) for name, found in held.items()}
 
 
 def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:

@@ -3,8 +3,9 @@ import polars as pl
 import pytest
 
 from synthetic import gain_by_size, make_results, without
-from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, axes
-from xstilts.analysis.bootstrap import Column, covers, estimates, interval, resample
+from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
+from xstilts.analysis.bootstrap import Block, Sample, resample
+from xstilts.analysis.comparisons import covers, estimates
 from xstilts.results import OUTCOMES_SCHEMA
 
 
@@ -17,21 +18,43 @@ def one_cell(rows: list[tuple[str, int, str, float, float]]) -> pl.DataFrame:
     )
 
 
+def block_of(outcomes: pl.DataFrame, resamples: int = 1000, seed: int = 0) -> Block:
+    """The only block of outcomes of one encoder and target."""
+    languages, seeds = (tuple(outcomes[name].unique().sort()) for name in ("language", "seed"))
+    recipes = tuple(outcomes["recipe"].unique(maintain_order=True))
+    of = Axes((Encoder("e", False, 1),), recipes, ("t",), {"t": languages}, {"t": "span"}, {"t": "f1"}, {}, seeds)
+    (block,) = resample(outcomes, resamples=resamples, seed=seed).blocks(of)
+    return block
+
+
+def mean_of(block: Block) -> Sample:
+    return block.over(np.arange(len(block.languages)), np.arange(1))
+
+
 def test_values_are_ratios_of_sums():
-    outcomes = one_cell([("en", 0, "a", 2, 3), ("en", 0, "b", 0, 1), ("en", 0, "c", 4, 4)])
-    drawn = resample(outcomes, resamples=50)
-    assert drawn.values[drawn.columns[Column("e", "none", "t", "en", 0)]] == pytest.approx(100 * 6 / 8)
+    block = block_of(one_cell([("en", 0, "a", 2, 3), ("en", 0, "b", 0, 1), ("en", 0, "c", 4, 4)]), resamples=50)
+    assert block.values.item() == pytest.approx(100 * 6 / 8)
     possible = {100 * (2 * a + 4 * c) / (3 * a + (3 - a - c) + 4 * c) for a in range(4) for c in range(4 - a)}
-    assert all(min(abs(value - p) for p in possible) < 1e-3 for value in drawn.replicates[0])
+    assert all(min(abs(value - p) for p in possible) < 1e-3 for value in block.replicates.ravel())
 
 
 def test_the_same_seed_gives_the_same_replicates_and_another_recipe_leaves_them_alone():
     results = make_results(examples=30, seeds=(0, 1))
     fewer = without(results, recipe="mini-mnli")
-    first, again, other = (resample(results.outcomes), resample(fewer.outcomes), resample(fewer.outcomes, seed=1))
-    cell = ("bundled/e5-small@6", "none", "mini-qa", ["de", "ru"], (0, 1))
-    assert np.array_equal(first.mean(*cell).replicates, again.mean(*cell).replicates)
-    assert not np.array_equal(first.mean(*cell).replicates, other.mean(*cell).replicates)
+    of = axes(results.scores)
+    first, again, other = (
+        next(resample(outcomes, seed=seed).blocks(of)).over(np.arange(1, 11), np.arange(1)).replicates
+        for outcomes, seed in ((results.outcomes, 0), (fewer.outcomes, 0), (fewer.outcomes, 1))
+    )
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_chunks_of_encoders_and_of_weights_change_nothing(monkeypatch: pytest.MonkeyPatch):
+    results = make_results(examples=30)
+    of = axes(results.scores)
+    whole = estimates(resample(results.outcomes), of)
+    monkeypatch.setattr("xstilts.analysis.bootstrap._REPLICATES_AT_ONCE", 1)
+    assert estimates(resample(results.outcomes), of).equals(whole)
 
 
 def test_estimates_agree_with_the_scores_table():
@@ -58,8 +81,8 @@ def test_parallel_languages_share_their_sample_and_others_do_not():
     parallel = [(language, 0, f"{i}", float(hit), 1.0) for language in ("de", "fr") for i, hit in enumerate(hits)]
     apart = [(language, 0, f"{language}-{id_}", up, down) for language, _, id_, up, down in parallel]
     for rows, correlation in ((parallel, 1.0), (apart, 0.0)):
-        drawn = resample(one_cell(rows))
-        assert np.corrcoef(drawn.replicates)[0, 1] == pytest.approx(correlation, abs=0.1)
+        replicates = block_of(one_cell(rows)).replicates
+        assert np.corrcoef(replicates.reshape(2, -1))[0, 1] == pytest.approx(correlation, abs=0.1)
 
 
 @pytest.mark.parametrize("n_seeds", [2, 5])
@@ -70,32 +93,22 @@ def test_the_variance_over_seeds_is_not_understated(n_seeds: int):
     for _ in range(200):
         level = rng.normal(0.5, 0.1, n_seeds)
         outcomes = one_cell([("en", seed, f"{i}", level[seed], 1.0) for seed in range(n_seeds) for i in range(3)])
-        mean = resample(outcomes, resamples=400, seed=int(rng.integers(1000))).mean(
-            "e", "none", "t", ["en"], tuple(range(n_seeds))
-        )
+        mean = mean_of(block_of(outcomes, resamples=400, seed=int(rng.integers(1000))))
         ratios.append(mean.replicates.var() / (100**2 * 0.01 / n_seeds))
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.2)
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say():
-    rng = np.random.default_rng(2)
-    n_seeds, n, runs = 5, 80, 300
-    held = 0
-    for run in range(runs):
-        # Standard errors of the mean, in points: 0.7 from the seeds, 2 from the examples, 0.5 from both together.
-        seeds, examples, both = (rng.normal(0, sd, size) for sd, size in ((1.5, (5, 1)), (18, (1, n)), (10, (5, n))))
-        frame = pl.DataFrame(
-            {
-                "seed": np.repeat(np.arange(n_seeds), n),
-                "id": [str(i) for i in range(n)] * n_seeds,
-                "numerator": (0.6 + (seeds + examples + both) / 100).ravel(),
-            }
-        ).with_columns(encoder=pl.lit("e"), recipe=pl.lit("none"), target=pl.lit("t"), language=pl.lit("en"))
-        frame = frame.with_columns(metric=pl.lit("f1"), main=pl.lit(True), denominator=pl.lit(1.0))
-        drawn = resample(frame.select(*OUTCOMES_SCHEMA), resamples=300, seed=run)
-        low, high = interval(drawn.mean("e", "none", "t", ["en"], tuple(range(n_seeds))).replicates)
-        held += low <= 60 <= high
-    assert 0.92 <= held / runs <= 0.99
+def test_both_sides_of_a_comparison_are_drawn_in_pairs():
+    """Recipes that differ by 3 points for every seed and example: no replicate of their difference says otherwise."""
+    rng = np.random.default_rng(1)
+    level, right = rng.normal(0.5, 0.1, 3), rng.random(40)
+    rows = [("en", seed, f"{i}", level[seed] + right[i], 1.0) for seed in range(3) for i in range(40)]
+    base = one_cell(rows)
+    more = base.with_columns(recipe=pl.lit("more"), numerator=pl.col("numerator") + 0.03)
+    block = block_of(pl.concat([base, more]))
+    sample = block.over(np.array([0]), np.array([1]), minus=0)
+    assert sample.values.item() == pytest.approx(3) and sample.by_seed == pytest.approx(np.full((1, 3), 3.0))
+    assert sample.replicates == pytest.approx(np.full((1, 1000), 3.0), abs=1e-3)
 
 
 def test_one_seed_is_said_to_cover_examples_only():
@@ -105,12 +118,12 @@ def test_one_seed_is_said_to_cover_examples_only():
 
 
 def test_a_score_that_is_not_defined_gives_no_interval_and_no_crash():
-    drawn = resample(one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 0.0, 0.0)]), resamples=20)
-    low, high = interval(drawn.replicates)
-    assert np.isnan(low).all() and np.isnan(high).all()
-    mixed = resample(one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 1.0, 1.0)]), resamples=20)
-    low, high = interval(mixed.replicates)
-    assert low[0] == high[0] == 100
+    of = one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 0.0, 0.0)])
+    mean = mean_of(block_of(of, resamples=20))
+    assert np.isnan(mean.values).all() and np.isnan(mean.replicates).all()
+    mixed = mean_of(block_of(one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 1.0, 1.0)]), resamples=20))
+    defined = mixed.replicates[~np.isnan(mixed.replicates)]
+    assert mixed.values.item() == 100 and 0 < defined.size < 20 and set(defined) == {100}
 
 
 def test_no_outcomes_give_an_empty_table():

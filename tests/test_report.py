@@ -68,7 +68,7 @@ def test_all_files_are_written(report: Path, results: Results):
     assert written == {"report.html", "scores.parquet", "scores.csv", "tables/stages.csv"} | tables | charts
     assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
     assert pl.read_csv(out / "scores.csv", schema=pl.Schema(SCORES_SCHEMA)).height == results.scores.height
-    assert pl.read_csv(out / "tables/gains.csv")["verdict"].str.contains("helps|hurts|no evidence").all()
+    assert pl.read_csv(out / "tables/gains.csv")["verdict"].str.contains("helps|hurts|no effect|no evidence").all()
 
 
 def test_the_page_says_the_answer_first_and_holds_all_parts(report: Path, results: Results):
@@ -205,9 +205,9 @@ def test_tables_for_papers():
     assert widths == {5}
 
 
-def test_bold_stands_only_where_the_paired_interval_excludes_zero():
+def test_bold_stands_only_where_a_recipe_is_shown_to_help_or_hurt():
     analysis = analyse(make_results(gain_by_size(20.0), examples=50))
-    marked = analysis.gains.filter(pl.col("verdict") != "no evidence").height
+    marked = analysis.gains.filter(pl.col("verdict").is_in(["helps", "hurts"])).height
     assert marked and markdown(gains_tables(analysis)).count("**") == 2 * marked
     assert markdown(scores_tables(analysis)).count("**") == 2 * marked
 

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes, millions
-from xstilts.analysis.bootstrap import Resamples
-from xstilts.analysis.comparisons import HELPS, HURTS, NO_EVIDENCE
+from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.size import (
     ALL_ENCODERS,
     ALL_RECIPES,
@@ -73,10 +73,10 @@ class Answer:
         return "\n".join(line for line in lines if line)
 
 
-def answer(results: Results, of: Axes, resamples: Resamples, gains: pl.DataFrame, sizes: pl.DataFrame) -> Answer:
-    """The answer that the gains (GAINS_SCHEMA) and sizes (SIZES_SCHEMA) give."""
+def answer(results: Results, of: Axes, scores: pl.DataFrame, gains: pl.DataFrame, sizes: pl.DataFrame) -> Answer:
+    """The answer that the scores (ESTIMATES_SCHEMA), gains (GAINS_SCHEMA) and sizes (SIZES_SCHEMA) give."""
     means = gains.filter(pl.col("language") == ZERO_SHOT)
-    missing = (*_missing(results, of, resamples), *results.failures)
+    missing = (*_missing(results, of), *results.failures)
     if not means.height:
         return Answer((_why_no_gains(of),), "", (), _basis(results, of), "", missing, tuple(results.notes))
     pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
@@ -86,7 +86,7 @@ def answer(results: Results, of: Axes, resamples: Resamples, gains: pl.DataFrame
         hurt=_hurt(compared),
         size=_size(of, sizes),
         basis=_basis(results, of),
-        controls=_controls(of, resamples),
+        controls=_controls(of, scores),
         missing=missing,
         cannot=_cannot(results, of, gains, sizes),
     )
@@ -122,6 +122,9 @@ def _best(target: str, of: Axes, means: pl.DataFrame) -> str:
         f"as the mean over {counted(row['n_languages'], 'non-English language')}, "
         f"on {row['encoder']} ({encoder.size} parameters without embeddings)"
     )
+    if (here["verdict"] == NO_EFFECT).all():
+        margin = f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}"
+        return f"{target}: every recipe is shown to change less than {margin}; {row['recipe']}, {gain} {where}."
     if not helped.height:
         return f"{target}: no recipe is shown to help. The largest gain, of {row['recipe']}, is {gain} {where}."
     return f"{target}: {row['recipe']} helps most, {gain} {where}."
@@ -252,8 +255,10 @@ def _basis(results: Results, of: Axes) -> str:
     )
 
 
-def _controls(of: Axes, resamples: Resamples) -> str:
+def _controls(of: Axes, scores: pl.DataFrame) -> str:
     """Pretrained against randomly initialised encoders: without a gap, scores would say nothing of pretraining."""
+    means = scores.filter(pl.col("language") == ZERO_SHOT).select("encoder", "recipe", "target", "value")
+    zero_shot = {tuple(cell): value for *cell, value in means.iter_rows()}
     labels = {encoder.label for encoder in of.encoders}
     said = []
     for target in of.targets[:_MOST_NAMED]:
@@ -262,7 +267,7 @@ def _controls(of: Axes, resamples: Resamples) -> str:
             if not encoder.random or pretrained not in labels or pretrained == encoder.label:
                 continue
             for recipe in of.recipes:
-                both = [_zero_shot(of, resamples, label, recipe, target) for label in (pretrained, encoder.label)]
+                both = [zero_shot.get((label, recipe, target)) for label in (pretrained, encoder.label)]
                 if both[0] is not None and both[1] is not None:
                     said.append(
                         f"{target}, {pretrained}, {recipe}: pretrained {both[0]:.1f}, untrained control {both[1]:.1f}"
@@ -271,32 +276,31 @@ def _controls(of: Axes, resamples: Resamples) -> str:
     return f"Controls (non-English mean): {'; '.join(said[:_MOST_NAMED])}." if said else ""
 
 
-def _zero_shot(of: Axes, resamples: Resamples, encoder: str, recipe: str, target: str) -> float | None:
-    among = [language for language in of.languages[target] if language != "en"]
-    languages = resamples.languages(encoder, recipe, target, among)
-    seeds = resamples.seeds(encoder, recipe, target, languages)
-    return resamples.mean(encoder, recipe, target, languages, seeds).value if seeds else None
-
-
-def _missing(results: Results, of: Axes, resamples: Resamples) -> tuple[str, ...]:
+def _missing(results: Results, of: Axes) -> tuple[str, ...]:
     """Cells of the study without scores, or with fewer languages or seeds than the others."""
+    cell = ["encoder", "recipe", "target"]
+    by_seed = results.scores.filter("main").group_by(*cell, "seed").agg("language")
+    scored: dict[tuple[str, str, str], list[set[str]]] = {}
+    for *key, _, languages in by_seed.iter_rows():
+        scored.setdefault((key[0], key[1], key[2]), []).append(set(languages))
     found = []
     for encoder in of.encoders:
         for recipe in of.recipes:
             for target in of.targets:
-                cell, name = (encoder.label, recipe, target), f"{encoder.label}, {recipe}, {target}"
-                if results.planned is not None and cell not in results.planned:
+                name = f"{encoder.label}, {recipe}, {target}"
+                if results.planned is not None and (encoder.label, recipe, target) not in results.planned:
                     continue
-                languages = resamples.languages(*cell, of.languages[target])
-                if not languages:
+                there = scored.get((encoder.label, recipe, target))
+                if there is None:
                     found.append(f"{name}: no scores")
                     continue
+                languages = set().union(*there)
                 lacking = [language for language in of.languages[target] if language not in languages]
                 if lacking:
                     found.append(f"{name}: no scores in {', '.join(lacking)}")
-                seeds = resamples.seeds(*cell, languages)
-                if len(seeds) < len(of.seeds):
-                    found.append(f"{name}: {len(seeds)} of {counted(len(of.seeds), 'seed')} with all languages")
+                seeds = sum(one == languages for one in there)
+                if seeds < len(of.seeds):
+                    found.append(f"{name}: {seeds} of {counted(len(of.seeds), 'seed')} with all languages")
     return tuple(found)
 
 
@@ -329,10 +333,12 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
     fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
     if fewest < ENOUGH_EXAMPLES:
         caveats.append(f"As few as {counted(int(fewest), 'example')} a language: such intervals are too narrow.")
-    shown = gains.filter(pl.col("verdict") != NO_EVIDENCE).height
+    main, single = gains.filter(pl.col("language") == ZERO_SHOT), gains.filter(pl.col("n_languages") == 1)
+    shown = single.filter(pl.col("verdict").is_in(SHOWN)).height
     caveats.append(
-        f"Intervals are not corrected for their number: of {counted(gains.height, 'comparison')} {shown} exclude 0, "
-        f"about {0.05 * gains.height:.0f} would if no recipe did anything."
+        f"What is said of non-English means is corrected for their number ({main.height:,}, Holm); intervals are "
+        f"not. Nor are single languages: of {counted(single.height, 'comparison')} {shown} exclude 0, "
+        f"about {0.05 * single.height:.0f} would if no recipe did anything."
     )
     return (*caveats, *results.notes)
 

@@ -1,21 +1,21 @@
-"""Intervals: a percentile bootstrap over seeds and examples, with the languages kept.
+"""Resampling over seeds and examples, with the languages kept.
 
-Each replicate draws one sample of examples, which all encoders, recipes and seeds share, since they are scored on the
-same examples (the design is crossed, not nested: drawing anew within each seed would make the interval too narrow; Owen
-2007, "The pigeonhole bootstrap"). Languages that share example ids, as in parallel tests, share the sample too. Of S
-seeds, S - 1 are drawn: with S the variance over seeds would come out (S - 1)/S too small, which is half of it with two
-seeds (Rao and Wu 1988, "Resampling inference with complex survey data"). Where models disagree at random on
-single examples, the interval errs on the wide side, by a factor of at most √3; in simulations with two to five seeds
-intervals of 95 % held the truth in 91 to 99.7 % of the runs, least often where the seeds differ most.
+Each replicate draws a sample of examples, which all encoders, recipes and seeds share, since they are scored on the
+same examples, and a sample of seeds, which an encoder's recipes share: both sides of a comparison are drawn in pairs.
+Languages that share example ids, as in parallel tests, share the sample too. Of S seeds, S - 1 are drawn: with S the
+variance over seeds would come out (S - 1)/S too small, which is half of it with two seeds (Rao and Wu 1988,
+"Resampling inference with complex survey data"). Seeds and examples are crossed, so that a replicate is the mean with
+the examples drawn, plus what the seeds drawn change in the mean over all examples: drawing both at once would count
+three times that models disagree at random on single examples (Owen 2007, "The pigeonhole bootstrap"), this counts it
+twice. Where nothing else varies, standard errors are too large by a factor of √2.
+
+What an interval is made of these replicates: `xstilts.analysis.intervals`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -25,228 +25,253 @@ import polars as pl
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, Axes
 
 Floats = npt.NDArray[np.floating]
+Ints = npt.NDArray[np.int64]
+Places = tuple[Ints, Ints, Ints, Ints]  # of cells, by encoder, recipe, seed and language
 
 RESAMPLES = 1000
-LEVEL = 0.95
 
-#: Rows that a replicate's weights may hold at once, times examples; bounds memory to some 64 MB.
-_WEIGHTS_AT_ONCE = 2**24
+#: Weights of examples, and replicates, that are held at once; each bounds memory to some 128 MB.
+_WEIGHTS_AT_ONCE = 2**25
+_REPLICATES_AT_ONCE = 2**25
 
-ESTIMATES_SCHEMA = {
-    "encoder": pl.String,
-    "recipe": pl.String,
-    "target": pl.String,
-    "language": pl.String,  # or `all non-English`, `all languages`
-    "metric": pl.String,
-    "value": pl.Float64,  # mean over seeds, in points
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "n_languages": pl.Int64,
-    "n_seeds": pl.Int64,
-    "n": pl.Int64,  # examples, summed over the languages
-    "covers": pl.String,  # what the interval covers: `seeds and examples`, or `examples` with a single seed
-}
+_CELL = ["encoder", "recipe", "language", "seed"]
 
 
-class Column(NamedTuple):
-    """What one row of the resampled values belongs to."""
+@dataclass(frozen=True)
+class Sample:
+    """Estimates, one a row, with how they vary. NaN where a seed lacks or a ratio is 0/0."""
+
+    values: Floats  # [rows]
+    by_seed: Floats  # [rows, seeds]
+    replicates: Floats  # [rows, resamples]
+    of_examples: Floats  # [rows], the variance over the samples of examples alone
+    n: Ints  # [rows], examples, summed over the languages
+    n_languages: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """One encoder's scores on one target in points, as they are and resampled; NaN where there is none."""
 
     encoder: str
-    recipe: str
     target: str
-    language: str
-    seed: int
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    languages: tuple[str, ...]
+    values: Floats  # [recipes, seeds, languages]
+    replicates: Floats  # [recipes, seeds, languages, resamples], of examples alone
+    examples: Ints  # [recipes, seeds, languages]
+    random_state: int
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """Which languages have a score of at least one seed, [recipes, languages]."""
+        return np.asarray((self.examples > 0).any(axis=1))
+
+    def over(self, languages: Ints, recipes: Ints, minus: int | None = None) -> Sample:
+        """The mean over ``languages`` of ``recipes``, or what it exceeds that of the recipe ``minus`` by.
+
+        Of each recipe over the seeds that have all that is needed.
+        """
+        values = self.values[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
+        replicates = self._mean(recipes, languages)
+        n = self.examples[recipes][:, :, languages].max(axis=1).sum(axis=1)
+        if minus is not None:
+            base = np.array([minus])
+            values = values - self.values[minus][:, languages].mean(axis=1)
+            replicates = replicates - self._mean(base, languages)
+            n = np.minimum(n, self.examples[minus][:, languages].max(axis=0).sum())
+        return self.sample(values, replicates, n, len(languages))
+
+    def sample(self, values: Floats, replicates: Floats, n: Ints, n_languages: int) -> Sample:
+        """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
+        there = ~np.isnan(values)
+        drawn = np.full((len(values), replicates.shape[2]), np.nan, dtype=np.float32)
+        means, of_examples = np.full(len(values), np.nan), np.full(len(values), np.nan)
+        for mask in np.unique(there, axis=0):
+            if mask.any():
+                rows = np.flatnonzero((there == mask).all(axis=1))
+                chosen = values[rows][:, mask]
+                means[rows] = chosen.mean(axis=1)
+                of_these = replicates[rows][:, mask].mean(axis=1)
+                of_examples[rows] = _variances(of_these)
+                drawn[rows] = of_these + chosen @ self.seed_draws(mask)
+        return Sample(means, values, drawn, of_examples, n, n_languages)
+
+    def seed_draws(self, mask: npt.NDArray[np.bool_]) -> Floats:
+        """What each of the seeds in ``mask`` weighs in each replicate, less what it weighs in the mean."""
+        seeds = tuple(seed for seed, there in zip(self.seeds, mask, strict=True) if there)
+        resamples = self.replicates.shape[-1]
+        if len(seeds) == 1:
+            return np.zeros((1, resamples))
+        generator = _generator(self.random_state, self.encoder, seeds)
+        draws = generator.integers(len(seeds), size=(len(seeds) - 1, resamples))
+        return (draws == np.arange(len(seeds))[:, None, None]).mean(axis=1) - 1 / len(seeds)
+
+    def _mean(self, recipes: Ints, languages: Ints) -> Floats:
+        if len(languages) == 1:
+            return self.replicates[recipes, :, languages[0]]
+        return self.replicates[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
 
 
-class Mean(NamedTuple):
-    """A mean over languages and seeds: its value, and its ``replicates`` of shape [resamples]."""
+@dataclass(frozen=True)
+class _Group:
+    """The outcomes of cells that share examples."""
 
-    value: float
-    replicates: Floats
+    cells: pl.DataFrame  # encoder, recipe, language, seed
+    numerators: Floats  # [cells, examples]
+    denominators: Floats  # [cells or 1, examples]; one row where all are alike, as in a mean
+    totals: Floats  # [cells], in points
+    examples: Ints  # [cells]
+    draws: tuple[object, ...]  # what the samples of examples depend on
+
+    def weights(self, resamples: int, random_state: int) -> Iterator[tuple[slice, Floats]]:
+        """How often each example is drawn, [resamples, examples], some resamples at a time."""
+        n = self.numerators.shape[1]
+        generator = _generator(random_state, *self.draws)
+        step = max(1, _WEIGHTS_AT_ONCE // n)
+        for start in range(0, resamples, step):
+            rows = min(step, resamples - start)
+            draws = generator.integers(n, size=(rows, n), dtype=np.int32)
+            draws += (np.arange(rows, dtype=np.int32) * n)[:, None]
+            weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float32)
+            yield slice(start, start + rows), weights
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """The values of every column, in points, as they are and resampled."""
+    """The outcomes of a study, ready to be resampled."""
 
-    columns: dict[Column, int]
-    values: Floats  # [columns]
-    replicates: Floats  # [columns, resamples]
-    examples: npt.NDArray[np.int64]  # [columns]
-    seed: int
+    groups: dict[str, list[_Group]]  # by target
+    resamples: int
+    random_state: int
 
-    @cached_property
-    def _seeds(self) -> dict[tuple[str, str, str, str], tuple[int, ...]]:
-        seeds: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
-        for column in self.columns:
-            seeds[column[:4]].append(column.seed)
-        return {cell: tuple(sorted(found)) for cell, found in seeds.items()}
-
-    def seeds(self, encoder: str, recipe: str, target: str, languages: Sequence[str]) -> tuple[int, ...]:
-        """The seeds for which all of the ``languages`` were scored."""
-        found = [set(self._seeds.get((encoder, recipe, target, language), ())) for language in languages]
-        return tuple(sorted(set.intersection(*found))) if found else ()
-
-    def languages(self, encoder: str, recipe: str, target: str, among: Sequence[str]) -> tuple[str, ...]:
-        """Those languages ``among`` the given ones that were scored for at least one seed."""
-        return tuple(language for language in among if (encoder, recipe, target, language) in self._seeds)
-
-    def count(self, encoder: str, recipe: str, target: str, languages: Sequence[str], seed: int) -> int:
-        """Examples scored, summed over the ``languages``."""
-        rows = [self.columns[Column(encoder, recipe, target, language, seed)] for language in languages]
-        return int(self.examples[rows].sum())
-
-    def mean(self, encoder: str, recipe: str, target: str, languages: Sequence[str], seeds: tuple[int, ...]) -> Mean:
-        """The mean over ``languages`` and ``seeds``; an encoder's recipes are given the same draws of seeds."""
-        rows = np.array(
-            [
-                [self.columns[Column(encoder, recipe, target, language, seed)] for language in languages]
-                for seed in seeds
-            ]
-        )  # [seeds, languages]
-        by_seed = self.replicates[rows].mean(axis=1)  # [seeds, resamples]
-        weights = self._seed_weights(encoder, seeds)  # [seeds, resamples]
-        return Mean(float(self.values[rows].mean()), (by_seed * weights).sum(axis=0))
-
-    def _seed_weights(self, encoder: str, seeds: tuple[int, ...]) -> Floats:
-        resamples = self.replicates.shape[1]
-        if len(seeds) == 1:
-            return np.ones((1, resamples), dtype=np.float32)
-        draws = _generator(self.seed, encoder, seeds).integers(len(seeds), size=(len(seeds) - 1, resamples))
-        chosen = draws[:, :, None] == np.arange(len(seeds))  # [draws, resamples, seeds]
-        return chosen.mean(axis=0, dtype=np.float32).T
+    def blocks(self, of: Axes) -> Iterator[Block]:
+        """Encoder by encoder within a target. The samples do not depend on what else is in the study."""
+        recipes = {recipe: i for i, recipe in enumerate(of.recipes)}
+        seeds = {seed: i for i, seed in enumerate(of.seeds)}
+        for target in of.targets:
+            if target not in self.groups:
+                continue
+            languages = {language: i for i, language in enumerate(of.languages[target])}
+            shape = (len(recipes), len(seeds), len(languages))
+            at_once = max(1, _REPLICATES_AT_ONCE // (int(np.prod(shape)) * self.resamples))
+            labels = [encoder.label for encoder in of.encoders]
+            for start in range(0, len(labels), at_once):
+                encoders = {label: i for i, label in enumerate(labels[start : start + at_once])}
+                values = np.full((len(encoders), *shape), np.nan)
+                replicates = np.full((len(encoders), *shape, self.resamples), np.nan, dtype=np.float32)
+                examples = np.zeros((len(encoders), *shape), dtype=np.int64)
+                for group in self.groups[target]:
+                    rows, at = _places(group.cells, encoders, recipes, seeds, languages)
+                    values[at], examples[at] = group.totals[rows], group.examples[rows]
+                    _ratios(group, rows, at, replicates, self.random_state)
+                for label, i in encoders.items():
+                    if examples[i].any():
+                        yield Block(label, target, of.recipes, of.seeds, of.languages[target], values[i],
+                                    replicates[i], examples[i], self.random_state)  # fmt: skip
 
 
 def resample(outcomes: pl.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
-    """Resample the main metric's ``outcomes`` (OUTCOMES_SCHEMA). The same arguments give the same replicates."""
-    columns: dict[Column, int] = {}
-    values: list[Floats] = []
-    replicates: list[Floats] = []
-    examples: list[npt.NDArray[np.int64]] = []
-    for target, frame in _by_target(outcomes.filter(pl.col("main"))):
-        for group in _groups(frame):
-            cells, numerators, denominators, counts = _matrices(group)
-            for cell in cells:
-                columns[cell] = len(columns)
-            # The draws depend on the target and its examples alone: another encoder or recipe leaves them as they are.
-            generator = _generator(seed, target, group["language"].unique().sort().to_list())
-            with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: an F1 with nothing to find
-                values.append(100 * numerators.sum(axis=1) / denominators.sum(axis=1))
-            replicates.append(_ratios(numerators, denominators, resamples, generator))
-            examples.append(counts)
-    return Resamples(
-        columns,
-        np.concatenate(values) if values else np.empty(0),
-        np.concatenate(replicates) if values else np.empty((0, resamples)),
-        np.concatenate(examples) if values else np.empty(0, dtype=np.int64),
-        seed,
-    )
+    """Make ready the main metric's ``outcomes`` (OUTCOMES_SCHEMA). The same arguments give the same replicates."""
+    groups: dict[str, list[_Group]] = {}
+    for target in outcomes["target"].unique(maintain_order=True):
+        frame = outcomes.lazy().filter(pl.col("main"), pl.col("target") == target).drop("target", "main").collect()
+        if frame.height:
+            groups[str(target)] = [_group(str(target), part) for part in _sharing(frame)]
+    return Resamples(groups, resamples, seed)
 
 
-def interval(replicates: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """The percentile interval over the last axis. A replicate that is not defined (NaN) is left out."""
-    tails = [(1 - level) / 2, (1 + level) / 2]
-    if not replicates.size:
-        empty = np.full(replicates.shape[:-1], np.nan)
-        return empty, empty
-    low, high = np.quantile(replicates, tails, axis=-1)
-    for row in np.argwhere(np.isnan(replicates).any(axis=-1)):
-        kept = replicates[tuple(row)]
-        kept = kept[~np.isnan(kept)]
-        if kept.size:
-            low[tuple(row)], high[tuple(row)] = np.quantile(kept, tails)
-    return low, high
-
-
-def stacked(replicates: list[Floats], of: Resamples) -> Floats:
-    """The replicates row by row, [rows, resamples], also where there are no rows."""
-    return np.array(replicates) if replicates else np.empty((0, of.replicates.shape[1]))
-
-
-def covers(n_seeds: int) -> str:
-    """What an interval over ``n_seeds`` seeds covers."""
-    return "examples" if n_seeds == 1 else "seeds and examples"
-
-
-def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
-    """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
-    rows: list[tuple[object, ...]] = []
-    replicates: list[Floats] = []
-    for encoder in of.encoders:
-        for recipe in of.recipes:
-            for target in of.targets:
-                found = resamples.languages(encoder.label, recipe, target, of.languages[target])
-                for name, languages in language_rows(found):
-                    seeds = resamples.seeds(encoder.label, recipe, target, languages)
-                    if not seeds:
-                        continue
-                    mean = resamples.mean(encoder.label, recipe, target, languages, seeds)
-                    n = resamples.count(encoder.label, recipe, target, languages, seeds[0])
-                    rows.append((encoder.label, recipe, target, name, of.metrics[target], mean.value, len(languages),
-                                 len(seeds), n, covers(len(seeds))))  # fmt: skip
-                    replicates.append(mean.replicates)
-    low, high = interval(stacked(replicates, resamples))
-    schema = {name: kind for name, kind in ESTIMATES_SCHEMA.items() if name not in ("low", "high")}
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.with_columns(low=pl.Series(low), high=pl.Series(high)).select(*ESTIMATES_SCHEMA).fill_nan(None)
-
-
-def language_rows(languages: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The rows of a table: each language, the mean over the non-English ones, the mean over all."""
-    for language in languages:
-        yield language, (language,)
-    others = tuple(language for language in languages if language != ENGLISH)
-    if others:
+def language_rows(languages: Sequence[str], scored: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Ints]]:
+    """The rows of a table: each language that is ``scored``, the mean over the non-English ones, the mean over all."""
+    there = np.flatnonzero(scored)
+    for i in there:
+        yield languages[int(i)], np.array([i])
+    others = np.array([i for i in there if languages[int(i)] != ENGLISH], dtype=np.int64)
+    if others.size:
         yield ZERO_SHOT, others
-    if len(others) < len(languages) and others:
-        yield ALL_LANGUAGES, tuple(languages)
+        if others.size < there.size:
+            yield ALL_LANGUAGES, there
 
 
-def _generator(seed: int, *what: object) -> np.random.Generator:
-    return np.random.default_rng([seed, crc32(repr(what).encode())])
+def alike(scored: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.bool_], Ints]]:
+    """The recipes by which languages they have: a row of ``scored`` [recipes, languages], and those that share it."""
+    for mask in np.unique(scored, axis=0):
+        if mask.any():
+            yield mask, np.flatnonzero((scored == mask).all(axis=1))
 
 
-def _by_target(outcomes: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    for (target,), frame in outcomes.partition_by("target", as_dict=True, maintain_order=True).items():
-        yield str(target), frame
+def _variances(replicates: Floats) -> Floats:
+    """Over the resamples; one that is not defined (NaN) is left out."""
+    found = replicates.var(axis=1, dtype=np.float64)
+    for row in np.flatnonzero(np.isnan(found)):
+        kept = replicates[row][~np.isnan(replicates[row])]
+        if kept.size:
+            found[row] = kept.var(dtype=np.float64)
+    return found
 
 
-def _groups(frame: pl.DataFrame) -> list[pl.DataFrame]:
+def _generator(random_state: int, *what: object) -> np.random.Generator:
+    return np.random.default_rng([random_state, crc32(repr(what).encode())])
+
+
+def _sharing(frame: pl.DataFrame) -> list[pl.DataFrame]:
     """A target's outcomes, as one where its languages share example ids, else one a language."""
     ids = frame.select("language", "id").unique()
     return [frame] if ids["id"].n_unique() < ids.height else frame.partition_by("language", maintain_order=True)
 
 
-def _matrices(group: pl.DataFrame) -> tuple[list[Column], Floats, Floats, npt.NDArray[np.int64]]:
-    """The columns of a group, their numerators and denominators [columns, examples], and their example counts."""
-    cells = group.select(Column._fields).unique(maintain_order=True).with_row_index("cell")
-    ids = group.select("id").unique().sort("id").with_row_index("example")
-    joined = group.join(cells, on=Column._fields).join(ids, on="id")
-    shape = (cells.height, ids.height)
-    at = joined["cell"].to_numpy().astype(np.int64) * ids.height + joined["example"].to_numpy()
-    sums: list[Floats] = [
-        np.bincount(at, weights=joined[name].to_numpy(), minlength=shape[0] * shape[1])
-        .reshape(shape)
-        .astype(np.float64)
-        for name in ("numerator", "denominator")
-    ]
-    counts = np.bincount(joined["cell"].to_numpy(), minlength=shape[0]).astype(np.int64)
-    columns = [Column(*row) for row in cells.select(Column._fields).iter_rows()]
-    return columns, sums[0], sums[1], counts
+def _group(target: str, frame: pl.DataFrame) -> _Group:
+    cells = frame.select(_CELL).unique(maintain_order=True).with_row_index("cell")
+    ids = frame["id"].unique().cast(pl.String).sort()
+    joined = frame.join(cells, on=_CELL, maintain_order="left")
+    shape = (cells.height, len(ids))
+    at = joined["cell"].to_numpy().astype(np.int64) * len(ids)
+    at += joined["id"].cast(pl.String).cast(pl.Enum(ids)).to_physical().to_numpy()
+
+    def matrix(name: str) -> Floats:
+        sums = np.bincount(at, weights=joined[name].to_numpy(), minlength=shape[0] * shape[1])
+        return sums.reshape(shape).astype(np.float64)
+
+    up, down = matrix("numerator"), matrix("denominator")
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: an F1 with nothing to find
+        totals = 100 * up.sum(axis=1) / down.sum(axis=1)
+    same = bool((down == down[:1]).all())
+    return _Group(
+        cells.drop("cell"),
+        up.astype(np.float32),
+        down[: 1 if same else None].astype(np.float32),
+        totals,
+        np.bincount(joined["cell"].to_numpy(), minlength=shape[0]).astype(np.int64),
+        (target, frame["language"].unique().cast(pl.String).sort().to_list()),
+    )
 
 
-def _ratios(numerators: Floats, denominators: Floats, resamples: int, generator: np.random.Generator) -> Floats:
-    """100 · Σ numerator / Σ denominator over ``resamples`` samples of the examples: [columns, resamples]."""
-    n = numerators.shape[1]
-    up, down = numerators.T.astype(np.float32), denominators.T.astype(np.float32)
-    if (down == down[:, :1]).all():
-        down = down[:, :1]  # all columns have the same denominators, as in a mean: one sum serves them all
-    replicates = np.empty((numerators.shape[0], resamples), dtype=np.float32)
-    step = max(1, _WEIGHTS_AT_ONCE // n)
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        draws = generator.integers(n, size=(rows, n)) + np.arange(rows)[:, None] * n
-        weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float32)
+def _places(
+    cells: pl.DataFrame,
+    encoders: dict[str, int],
+    recipes: dict[str, int],
+    seeds: dict[int, int],
+    languages: dict[str, int],
+) -> tuple[Ints, Places]:
+    """Which rows of ``cells`` are of these axes, and where they stand on them."""
+
+    def place(name: str, axis: dict[str, int] | dict[int, int]) -> pl.Expr:
+        column = pl.col(name) if name == "seed" else pl.col(name).cast(pl.String)
+        return column.replace_strict(axis, default=None, return_dtype=pl.Int64)
+
+    there = cells.select(
+        place("encoder", encoders), place("recipe", recipes), place("seed", seeds), place("language", languages)
+    )
+    there = there.with_row_index("row").drop_nulls()
+    row, encoder, recipe, seed, language = (there[name].to_numpy().astype(np.int64) for name in there.columns)
+    return row, (encoder, recipe, seed, language)
+
+
+def _ratios(group: _Group, rows: Ints, at: Places, replicates: Floats, random_state: int) -> None:
+    """Write 100 · Σ numerator / Σ denominator over each sample of the examples to where ``at`` says."""
+    up = group.numerators[rows].T
+    down = (group.denominators if len(group.denominators) == 1 else group.denominators[rows]).T
+    for drawn, weights in group.weights(replicates.shape[-1], random_state):
         with np.errstate(invalid="ignore", divide="ignore"):
-            replicates[:, start : start + rows] = (100 * (weights @ up) / (weights @ down)).T
-    return replicates
+            replicates[at[0], at[1], at[2], at[3], drawn] = (100 * (weights @ up) / (weights @ down)).T

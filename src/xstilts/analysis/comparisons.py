@@ -1,22 +1,47 @@
-"""Gains: what an intermediate task adds to the same encoder trained on the target task alone."""
+"""Scores with their intervals, and gains: what an intermediate task adds to the same encoder without it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, Axes
-from xstilts.analysis.bootstrap import Floats, Resamples, covers, interval, language_rows, stacked
+from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes
+from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
+from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
 
-GAINS_SCHEMA = {
+ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
+    "encoder": pl.String,
+    "recipe": pl.String,
+    "target": pl.String,
+    "language": pl.String,  # or `all non-English`, `all languages`
+    "metric": pl.String,
+    "value": pl.Float64,  # mean over seeds, in points
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n_languages": pl.Int64,
+    "n_seeds": pl.Int64,
+    "n": pl.Int64,  # examples, summed over the languages
+    "covers": pl.String,  # what the interval covers: `seeds and examples`, or `examples` with a single seed
+}
+
+GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
     "recipe": pl.String,
     "target": pl.String,
     "language": pl.String,  # or `all non-English`, `all languages`
     "gain": pl.Float64,  # points over `none`
-    "low": pl.Float64,
+    "low": pl.Float64,  # of the 95 % interval, not corrected
     "high": pl.Float64,
+    "error": pl.Float64,  # standard error, points
+    "freedom": pl.Float64,  # its degrees of freedom
+    "p": pl.Float64,  # two-sided
+    "p_holm": pl.Float64,  # of the non-English means: corrected for the number of them; else null
+    "mde": pl.Float64,  # minimum detectable effect, points, at 80 % power and 5 %, uncorrected
+    "equivalence_p": pl.Float64,  # of the gain being EQUIVALENCE_MARGIN points or more, either way
     "n_languages": pl.Int64,
     "n_seeds": pl.Int64,  # seeds that both have
     "n": pl.Int64,  # examples, summed over the languages
@@ -24,52 +49,146 @@ GAINS_SCHEMA = {
     "verdict": pl.String,
 }
 
-HELPS, HURTS, NO_EVIDENCE = "helps", "hurts", "no evidence"
+HELPS, HURTS, NO_EFFECT, NO_EVIDENCE = "helps", "hurts", "no effect", "no evidence"
+#: The verdicts that say that there is an effect.
+SHOWN = (HELPS, HURTS)
+
+#: The probability of a wrong verdict that is put up with.
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Gains:
-    """The gains (GAINS_SCHEMA) and, row by row, their ``replicates`` [rows, resamples]."""
+    """The gains (GAINS_SCHEMA) and, row by row, what they are made of."""
 
     frame: pl.DataFrame
-    replicates: Floats
+    replicates: Floats  # [rows, resamples]
+    by_seed: Floats  # [rows, seeds], NaN where a side lacks the seed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Estimates of one block, before what depends on other blocks: a table, and row by row what it is made of."""
+
+    frame: pl.DataFrame  # with the columns value, of_examples, of_seeds, freedom
+    replicates: Floats  # [rows, resamples]
+    by_seed: Floats  # [rows, seeds]
+
+
+def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
+    """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
+    return join_estimates([estimates_in(block) for block in resamples.blocks(of)], of)
+
+
+def estimates_in(block: Block) -> pl.DataFrame:
+    """What `join_estimates` needs of one block."""
+    return pl.concat(
+        _rows(block, recipes, name, block.over(languages, recipes))
+        for mask, recipes in alike(block.scored)
+        for name, languages in language_rows(block.languages, mask)
+    )
+
+
+def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
+    """The parts as one table, in the order of the axes, with intervals."""
+    if not parts:
+        return pl.DataFrame(schema=ESTIMATES_SCHEMA)
+    frame = pl.concat(parts)
+    frame = frame[_order(frame, of)]
+    low, high = _spread(frame, of).interval(frame["value"].to_numpy())
+    bounds = {"low": np.maximum(low, 0), "high": np.minimum(high, 100)}
+    metric = pl.col("target").replace_strict(dict(of.metrics), return_dtype=pl.String)
+    return frame.with_columns(metric=metric, **_series(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
 
 
 def gains(resamples: Resamples, of: Axes) -> Gains:
     """Each recipe against `none`, same encoder, target and language, paired by seed and example.
 
     Both sides are given the same samples of seeds and examples. Seeds or languages that one side lacks are left out.
-    The verdict is "helps" or "hurts" where the interval excludes 0, else "no evidence".
+    A non-English mean "helps" or "hurts" where its p-value is below 0.05 after Holm's correction for the number of
+    such means in the study; a single language, and the mean over all, where its own interval excludes 0. The verdict
+    is "no effect" where it does not and the two one-sided tests show the gain to be less than EQUIVALENCE_MARGIN
+    points either way, else "no evidence".
     """
-    rows: list[tuple[object, ...]] = []
-    replicates: list[Floats] = []
-    for encoder in of.encoders:
-        for recipe in of.recipes:
-            for target in of.targets:
-                cell, base = (encoder.label, recipe, target), (encoder.label, BASELINE, target)
-                found = resamples.languages(*cell, resamples.languages(*base, of.languages[target]))
-                for name, languages in language_rows(found):
-                    seeds = tuple(
-                        sorted(set(resamples.seeds(*cell, languages)) & set(resamples.seeds(*base, languages)))
-                    )
-                    if recipe == BASELINE or not seeds:
-                        continue
-                    after, before = (resamples.mean(*side, languages, seeds) for side in (cell, base))
-                    n = min(resamples.count(*side, languages, seeds[0]) for side in (cell, base))
-                    rows.append((*cell, name, after.value - before.value, len(languages), len(seeds), n,
-                                 covers(len(seeds))))  # fmt: skip
-                    replicates.append(after.replicates - before.replicates)
-    kept = stacked(replicates, resamples)
-    low, high = interval(kept)
-    schema = {name: kind for name, kind in GAINS_SCHEMA.items() if name not in ("low", "high", "verdict")}
-    frame = (
-        pl.DataFrame(rows, schema=schema, orient="row")
-        .with_columns(low=pl.Series(low), high=pl.Series(high))
-        .fill_nan(None)
-        .with_columns(verdict=excludes_zero(HELPS, HURTS, NO_EVIDENCE))
-        .select(*GAINS_SCHEMA)
+    return join_gains([gains_in(block) for block in resamples.blocks(of)], of)
+
+
+def gains_in(block: Block) -> Part | None:
+    """What `join_gains` needs of one block; None where there is nothing to compare."""
+    if BASELINE not in block.recipes:
+        return None
+    base = block.recipes.index(BASELINE)
+    frames, samples = [], []
+    for mask, recipes in alike(block.scored & block.scored[base]):
+        compared = recipes[recipes != base]
+        for name, languages in language_rows(block.languages, mask):
+            samples.append(block.over(languages, compared, minus=base))
+            frames.append(_rows(block, compared, name, samples[-1]))
+    if not frames:
+        return None
+    frame = pl.concat(frames)
+    kept = (frame["n_seeds"] > 0).to_numpy()
+    return Part(
+        frame.filter(kept),
+        np.concatenate([sample.replicates for sample in samples])[kept],
+        np.concatenate([sample.by_seed for sample in samples])[kept],
     )
-    return Gains(frame, kept)
+
+
+def join_gains(parts: Iterable[Part | None], of: Axes) -> Gains:
+    """The parts as one table, in the order of the axes, with intervals, p-values and verdicts."""
+    there = [part for part in parts if part is not None and part.frame.height]
+    if not there:
+        return Gains(pl.DataFrame(schema=GAINS_SCHEMA), np.empty((0, 1)), np.empty((0, len(of.seeds))))
+    frame = pl.concat([part.frame for part in there])
+    order = _order(frame, of)
+    frame = frame[order]
+    values, about = frame["value"].to_numpy(), _spread(frame, of)
+    low, high = about.interval(values)
+    p_values, corrected = about.p_values(values), np.full(len(values), np.nan)
+    main = (frame["language"] == ZERO_SHOT).to_numpy()
+    corrected[main] = holm(p_values[main])
+    columns = {"gain": values, "low": low, "high": high, "error": about.errors, "freedom": about.freedom, "p": p_values,
+               "p_holm": corrected, "mde": about.detectable(), "equivalence_p": about.equivalence(values)}  # fmt: skip
+    frame = frame.drop("freedom").with_columns(**_series(columns)).with_columns(verdict=_verdict())
+    return Gains(
+        frame.select(*GAINS_SCHEMA),
+        np.concatenate([part.replicates for part in there])[order],
+        np.concatenate([part.by_seed for part in there])[order],
+    )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of gains, in points, with its 95 % interval and two-sided p-value, uncorrected."""
+
+    value: float
+    low: float
+    high: float
+    error: float  # standard error
+    freedom: float
+    p: float
+
+
+def contrast(gains: Gains, rows: npt.ArrayLike, weights: npt.ArrayLike) -> Contrast:
+    """Σ ``weights`` · gain over ``rows`` of the table: a difference of recipes, a mean over targets, a slope.
+
+    All share the samples of examples. Within an encoder they share seeds too; encoders have seeds of their own.
+    """
+    at, by = np.asarray(rows), np.asarray(weights, dtype=np.float64)
+    of_these = gains.frame[at]
+    replicates = by @ gains.replicates[at]
+    encoders = of_these["encoder"].to_numpy()
+    by_encoder = np.array([by[encoders == one] @ gains.by_seed[at[encoders == one]] for one in np.unique(encoders)])
+    parts, freedoms = variance_over_seeds(by_encoder)
+    of_seeds, squares = parts.sum(), (parts**2 / np.maximum(freedoms, 1)).sum()
+    freedom = of_seeds**2 / squares if squares else 0.0
+    of_examples = max(np.nanvar(replicates, dtype=np.float64) - of_seeds, 0.0)
+    n = of_these.select(pl.col("n") // pl.col("n_languages")).to_series().to_numpy().min()
+    about = spread(*(np.array([one]) for one in (of_examples, of_seeds, freedom, n)))
+    value = by @ of_these["gain"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    (low,), (high,), (p,) = *about.interval(value[None]), about.p_values(value[None])
+    return Contrast(float(value), float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
 
 
 def excludes_zero(above: str, below: str, neither: str) -> pl.Expr:
@@ -81,3 +200,67 @@ def excludes_zero(above: str, below: str, neither: str) -> pl.Expr:
         .then(pl.lit(below))
         .otherwise(pl.lit(neither))
     )
+
+
+def covers(n_seeds: int) -> str:
+    """What an interval over ``n_seeds`` seeds covers."""
+    return "examples" if n_seeds == 1 else "seeds and examples"
+
+
+def _verdict() -> pl.Expr:
+    significant = pl.coalesce("p_holm", "p") < ALPHA
+    return (
+        pl.when(significant & (pl.col("gain") > 0))
+        .then(pl.lit(HELPS))
+        .when(significant & (pl.col("gain") < 0))
+        .then(pl.lit(HURTS))
+        .when(pl.col("equivalence_p") < ALPHA)
+        .then(pl.lit(NO_EFFECT))
+        .otherwise(pl.lit(NO_EVIDENCE))
+    )
+
+
+def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
+    n_seeds = (~np.isnan(sample.by_seed)).sum(axis=1)
+    of_seeds, freedom = variance_over_seeds(sample.by_seed)
+    columns = {"value": sample.values, "of_examples": sample.of_examples, "of_seeds": of_seeds, "freedom": freedom}
+    same = {"encoder": block.encoder, "target": block.target, "language": language}
+    return pl.DataFrame(
+        {
+            "recipe": pl.Series([block.recipes[i] for i in recipes], dtype=pl.String),
+            "n_seeds": n_seeds,
+            "n": sample.n,
+            "covers": pl.Series([covers(int(n)) for n in n_seeds], dtype=pl.String),
+            **{name: pl.Series(column, dtype=pl.Float64) for name, column in columns.items()},
+        }
+    ).with_columns(
+        n_languages=pl.lit(sample.n_languages, pl.Int64), **{name: pl.lit(one) for name, one in same.items()}
+    )
+
+
+def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
+    """The rows of a table by encoder, recipe and target, as the axes have them."""
+    axes = {"encoder": [encoder.label for encoder in of.encoders], "recipe": of.recipes, "target": of.targets}
+    places = frame.with_row_index("row").select(
+        "row", *(pl.col(name).cast(pl.Enum(list(known))).to_physical() for name, known in axes.items())
+    )
+    return places.sort(*axes, "row")["row"].to_numpy()
+
+
+def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
+    """Of a table's rows; those on one target and language lend each other what they say of the variance over seeds.
+
+    Randomly initialised encoders stand apart.
+    """
+    random = [encoder.label for encoder in of.encoders if encoder.random]
+    of_seeds, freedom = (frame[name].to_numpy().copy() for name in ("of_seeds", "freedom"))
+    groups = frame.with_row_index("row").group_by("target", "language", pl.col("encoder").is_in(random)).agg("row")
+    for rows in groups["row"]:
+        at = rows.to_numpy()
+        of_seeds[at], freedom[at] = moderated(of_seeds[at], freedom[at])
+    n = frame.select(pl.col("n") // pl.col("n_languages")).to_series().to_numpy()
+    return spread(frame["of_examples"].to_numpy(), of_seeds, freedom, n)
+
+
+def _series(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+    return {name: pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in columns.items()}

@@ -16,18 +16,20 @@ the mean over the seeds. Of Σ weight · part, with the examples shared by all p
 Quantiles are Student's t, for with few seeds V_seeds is hardly known. The degrees of freedom are Satterthwaite's (1946,
 "An approximate distribution of estimates of variance components") in the form of Welch (1947, "The generalization of
 'Student's' problem when several different population variances are involved"), f = V² / Σ (V_part² / (S_part + 1)) − 2
-and never below the fewest S_part − 1. V_examples and V_noise count as known: there are far more examples than seeds.
+and never below the fewest S_part − 1. V_examples and V_noise count as known, for there are far more examples than
+seeds; where noise accounts for all of V_seeds, nothing is left that seeds would have to tell, and quantiles are normal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
+
+from xstilts.analysis.comparisons import Contrast
+from xstilts.analysis.intervals import Spread
 
 Floats = npt.NDArray[np.floating]
 
@@ -42,26 +44,6 @@ class BySeed(NamedTuple):
     replicates: Floats
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its standard error and the degrees of freedom of that (infinite: as good as known)."""
-
-    value: float
-    error: float
-    freedom: float
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The interval of ``level``, symmetric about the value."""
-        half = float(stdtrit(self.freedom, (1 + level) / 2)) * self.error
-        return self.value - half, self.value + half
-
-    def p(self) -> float:
-        """The two-sided p-value of the true value being 0; 1 where nothing varies and the value is 0."""
-        if not self.error:
-            return float(self.value == 0)
-        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
-
-
 def mean_of(parts: Sequence[BySeed]) -> BySeed:
     """The mean of quantities that share their seeds, such as an encoder's gains on several targets."""
     return BySeed(
@@ -69,10 +51,10 @@ def mean_of(parts: Sequence[BySeed]) -> BySeed:
     )
 
 
-def combined(parts: Sequence[tuple[float, BySeed]]) -> Estimate:
+def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     """Σ weight · (mean over the part's seeds), as the module says. A part with one seed varies by its examples alone.
 
-    A replicate that is not defined (NaN) is left out; without two that are, the error is NaN.
+    A replicate that is not defined (NaN) is left out; without two that are, all but the value is NaN.
     """
     run = [(weight, part.values[there], part.replicates[there]) for weight, part in parts
            if (there := ~np.isnan(part.values)).any()]  # fmt: skip
@@ -80,7 +62,7 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Estimate:
     drawn = np.sum([weight * replicates.mean(axis=0, dtype=np.float64) for weight, _, replicates in run], axis=0)
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
-        return Estimate(value, float("nan"), float("nan"))
+        return Contrast(value, *[float("nan")] * 5)
     seeds = noise = squares = 0.0
     fewest = np.inf
     for weight, values, replicates in run:
@@ -93,5 +75,7 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Estimate:
             squares += own**2 / (n + 1)
             fewest = min(fewest, n - 1)
     variance = float(np.var(drawn[defined], ddof=1)) + max(0.0, seeds - noise)
-    freedom = max(variance**2 / squares - 2, fewest) if squares else np.inf
-    return Estimate(value, float(np.sqrt(variance)), float(freedom))
+    freedom = max(variance**2 / squares - 2, fewest) if seeds > noise else np.inf
+    about, at = Spread(np.sqrt([variance]), np.array([freedom])), np.array([value])
+    (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
+    return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))

@@ -32,8 +32,8 @@ import polars as pl
 from scipy.special import stdtr, stdtrit
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, Axes
-from xstilts.analysis.bootstrap import LEVEL
 from xstilts.analysis.crossed import Floats
+from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
 
 MIXED_SCHEMA = {

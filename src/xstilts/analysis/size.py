@@ -12,8 +12,8 @@ import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, Encoder
-from xstilts.analysis.bootstrap import Column, Resamples, covers
-from xstilts.analysis.comparisons import excludes_zero
+from xstilts.analysis.bootstrap import Block
+from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.encoders.families import family_of
 
@@ -62,10 +62,10 @@ class Group:
 def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     """The least-squares slope of the zero-shot gain over log10(parameters without embeddings) (SIZES_SCHEMA).
 
-    From `gains_by_seed`. One row for each group of encoders, target and recipe, the pooled ones first; encoders that
-    lack some of what is pooled are left out of that row. All encoders share the samples of examples, each has seeds of
-    its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders were chosen,
-    nor a gain that bends.
+    From `by_seed_in` of every block. One row for each group of encoders, target and recipe, the pooled ones first;
+    encoders that lack some of what is pooled are left out of that row. All encoders share the samples of examples, each
+    has seeds of its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders
+    were chosen, nor a gain that bends.
     """
     recipes = tuple(recipe for recipe in of.recipes if recipe != BASELINE)
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
@@ -92,29 +92,34 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     return fitted.fill_nan(None).with_columns(verdict=verdict)
 
 
-def gains_by_seed(resamples: Resamples, of: Axes) -> dict[Cell, BySeed]:
-    """The zero-shot gain of every pretrained encoder, recipe and target, by seed (in the order of ``of.seeds``).
+def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Of each target and recipe, the non-English languages that all pretrained encoders have that have it and `none`.
 
-    The mean over the non-English languages that all encoders with scores of the recipe and of `none` have: were one
-    language missing on one encoder, its absence would look like an effect of size.
+    From SCORES_SCHEMA. Were one language missing on one encoder, its absence would look like an effect of size.
     """
-    pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
+    cell = ["encoder", "target", "language"]
+    zero_shot = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
+    with_base = zero_shot.filter(pl.col("recipe") == BASELINE).select(cell).unique()
+    both = zero_shot.filter(pl.col("recipe") != BASELINE).join(with_base, on=cell, how="semi")
+    by_encoder = both.group_by("target", "recipe", "encoder").agg(pl.col("language").unique())
+    common: dict[tuple[str, str], set[str]] = {}
+    for target, recipe, _, languages in by_encoder.iter_rows():
+        common[target, recipe] = common.get((target, recipe), set(languages)) & set(languages)
+    return {key: tuple(sorted(languages)) for key, languages in common.items() if languages}
+
+
+def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]]) -> dict[Cell, BySeed]:
+    """The gain of each recipe of a block as the mean over its ``languages`` (by target and recipe), by seed."""
     found = {}
-    for target in of.targets:
-        others = [language for language in of.languages[target] if language != ENGLISH]
-        for recipe in of.recipes:
-            if recipe == BASELINE:
-                continue
-            have = {}
-            for label in pretrained:
-                both = resamples.languages(label, recipe, target, resamples.languages(label, BASELINE, target, others))
-                if both:
-                    have[label] = both
-            common = [language for language in others if all(language in both for both in have.values())]
-            for label in have if common else ():
-                after, before = (_by_seed(resamples, label, side, target, common, of) for side in (recipe, BASELINE))
-                gain = BySeed(after.values - before.values, after.replicates - before.replicates)
-                found[Cell(label, recipe, target)] = gain
+    if BASELINE in block.recipes:
+        base = block.recipes.index(BASELINE)
+        for i, recipe in enumerate(block.recipes):
+            at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
+            if at and i != base:
+                values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
+                if not np.isnan(values).all():
+                    drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)
+                    found[Cell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
     return found
 
 
@@ -156,19 +161,6 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _by_seed(
-    resamples: Resamples, encoder: str, recipe: str, target: str, languages: Sequence[str], of: Axes
-) -> BySeed:
-    values = np.full(len(of.seeds), np.nan)
-    replicates = np.full((len(of.seeds), resamples.replicates.shape[1]), np.nan, dtype=np.float32)
-    for i, seed in enumerate(of.seeds):
-        columns = [Column(encoder, recipe, target, language, seed) for language in languages]
-        if all(column in resamples.columns for column in columns):
-            rows = [resamples.columns[column] for column in columns]
-            values[i], replicates[i] = resamples.values[rows].mean(), resamples.replicates[rows].mean(axis=0)
-    return BySeed(values, replicates)
-
-
 def _slope(gains: dict[Encoder, BySeed]) -> dict[str, object]:
     parameters = [encoder.parameters for encoder in gains]
     fewest = min(int((~np.isnan(gain.values)).sum()) for gain in gains.values())
@@ -181,6 +173,5 @@ def _slope(gains: dict[Encoder, BySeed]) -> dict[str, object]:
     }
     if found["n_sizes"] == 1:
         return found | {"slope": None, "low": None, "high": None}
-    estimate = combined(list(zip(slope_weights(parameters).tolist(), gains.values(), strict=True)))
-    low, high = estimate.interval()
-    return found | {"slope": estimate.value, "low": low, "high": high}
+    slope = combined(list(zip(slope_weights(parameters).tolist(), gains.values(), strict=True)))
+    return found | {"slope": slope.value, "low": slope.low, "high": slope.high}

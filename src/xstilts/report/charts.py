@@ -14,7 +14,7 @@ import vl_convert
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed, size_sentence
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT
-from xstilts.analysis.comparisons import NO_EVIDENCE
+from xstilts.analysis.comparisons import SHOWN
 from xstilts.results import Results
 
 # Charts are drawn in this colour where text and axes stand; in the page it becomes the text's colour, light or dark.
@@ -85,7 +85,7 @@ def overview(analysis: Analysis) -> Chart | None:
 
 
 def heat_map(analysis: Analysis, target: str) -> Chart | None:
-    """Gains by recipe and language, a panel an encoder; the text is the number, bold where the interval excludes 0."""
+    """Gains by recipe and language, a panel an encoder; the number is bold where it is shown to help or hurt."""
     axes = analysis.axes
     rows = analysis.gains.filter(
         pl.col("target") == target, pl.col("gain").is_not_null(), pl.col("language") != ALL_LANGUAGES
@@ -97,7 +97,7 @@ def heat_map(analysis: Analysis, target: str) -> Chart | None:
         strength=0.75 * pl.col("gain").abs() / largest,
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit("helps")).otherwise(pl.lit("hurts")),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
-        weight=pl.when(pl.col("verdict") == NO_EVIDENCE).then(pl.lit("no")).otherwise(pl.lit("yes")),
+        weight=pl.when(pl.col("verdict").is_in(SHOWN)).then(pl.lit("yes")).otherwise(pl.lit("no")),
         language=pl.col("language").replace({ZERO_SHOT: "mean*"}),
     )
     found = set(rows["language"])

@@ -10,9 +10,9 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT, how_compared, millions
-from xstilts.analysis.comparisons import NO_EVIDENCE
+from xstilts.analysis.comparisons import SHOWN
 
-_MARKED = "bold: differs from `none` (paired 95 % interval excludes 0)"
+_MARKED = "bold: differs from `none` (p below 0.05, of means over the non-English languages by Holm's correction)"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Table:
 def scores_tables(analysis: Analysis) -> list[Table]:
     """Mean over seeds by language and recipe: one table for each target and encoder."""
     marks = {
-        row[:4] for row in analysis.gains.filter(pl.col("verdict") != NO_EVIDENCE).iter_rows()
+        row[:4] for row in analysis.gains.filter(pl.col("verdict").is_in(SHOWN)).iter_rows()
     }  # (encoder, recipe, target, language)
     frame = analysis.scores.filter(pl.col("value").is_not_null())
 
@@ -82,7 +82,7 @@ def gains_tables(analysis: Analysis) -> list[Table]:
     frame = analysis.gains.filter(pl.col("gain").is_not_null())
 
     def number(row: dict[str, object]) -> Number:
-        return _number(row, "gain", marked=row["verdict"] != NO_EVIDENCE, sign=True)
+        return _number(row, "gain", marked=row["verdict"] in SHOWN, sign=True)
 
     recipes = tuple(recipe for recipe in analysis.axes.recipes if recipe != BASELINE)
     tables = _pivots(analysis, frame, "gains", number, recipes)
