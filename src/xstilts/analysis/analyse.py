@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -10,7 +11,9 @@ from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
 from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
-from xstilts.analysis.size import sizes
+from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.mixed import mixed
+from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
 from xstilts.results import Results
 
 
@@ -23,6 +26,12 @@ class Analysis:
     gains: pl.DataFrame  # GAINS_SCHEMA
     sizes: pl.DataFrame  # SIZES_SCHEMA
     answer: Answer
+    table: pl.DataFrame  # SCORES_SCHEMA, as the results have it
+
+    @cached_property
+    def mixed(self) -> pl.DataFrame:
+        """The mixed model of the gains over size (MIXED_SCHEMA), fitted when it is asked for: it takes seconds."""
+        return mixed(self.table, self.axes)
 
 
 def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
@@ -30,10 +39,13 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
     scores, differences = [], []
+    by_seed: dict[Cell, BySeed] = {}
+    languages = common_languages(results.scores)
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        by_seed |= by_seed_in(block, languages)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
-    slopes = sizes(compared, of)
+    slopes = sizes(by_seed, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said)
+    return Analysis(of, estimated, compared.frame, slopes, said, results.scores)
