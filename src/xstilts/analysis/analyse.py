@@ -10,7 +10,7 @@ import polars as pl
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
-from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, join_estimates, join_gains
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.mixed import mixed
 from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
@@ -25,6 +25,7 @@ class Analysis:
     scores: pl.DataFrame  # ESTIMATES_SCHEMA
     gains: pl.DataFrame  # GAINS_SCHEMA
     sizes: pl.DataFrame  # SIZES_SCHEMA
+    averaging: pl.DataFrame  # GAINS_SCHEMA: models of averaged weights over the plain ones
     answer: Answer
     table: pl.DataFrame  # SCORES_SCHEMA, as the results have it
 
@@ -38,14 +39,16 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    scores, differences = [], []
+    scores, differences, averaged = [], [], []
     by_seed: dict[Cell, BySeed] = {}
     languages = common_languages(results.scores)
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        averaged.append(averaging_in(block))
         by_seed |= by_seed_in(block, languages)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(by_seed, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said, results.scores)
+    beside = join_gains(averaged, of).frame
+    return Analysis(of, estimated, compared.frame, slopes, beside, said, results.scores)

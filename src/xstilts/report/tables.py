@@ -61,6 +61,7 @@ def all_tables(
         "mixed": (_field(analysis, "mixed"), mixed_table),
         "choices": (_field(analysis, "choices"), choices_table),
         "gaps": (_field(analysis, "gaps"), gaps_table),
+        "averaging": (_zero_shot(analysis.averaging), averaging_table),
     }
     found = always | {
         name: (frame, [table(frame)]) for name, (frame, table) in where_there_are_rows.items() if frame.height
@@ -251,6 +252,20 @@ def gaps_table(frame: pl.DataFrame) -> Table:
         ("target", "encoder", "recipe", "English", "non-English", "gap"),
         tuple(rows),
         frozenset(rules),
+    )
+
+
+def averaging_table(frame: pl.DataFrame) -> Table:
+    """What averaged models gain over the models that they are made of."""
+    names = ("target", "encoder", "recipe")
+    rows = tuple((*(row[name] for name in names), gain_number(row), row["verdict"]) for row in frame.to_dicts())
+    return Table(
+        "averaging",
+        "Models with averaged weights: points over the plain models of the same recipe, mean over the non-English "
+        "languages, ± half the 95 % interval; a mean over seeds, which is one model, against the mean score of all "
+        "seeds, its interval over examples only.",
+        (*names, "gain", "verdict"),
+        rows,
     )
 
 

@@ -100,6 +100,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             choices_table=only("choices"),
             claims_table=only("claims"),
             gaps_table=only("gaps"),
+            averaging_table=only("averaging"),
             gains=_Shown.of(tables["gains"][1:]),  # the first is the heat map's, by target
             scores=_Shown.of(tables["scores"]),
             blocks=_Shown.of(tables.get("blocks", [])),
