@@ -211,7 +211,7 @@ class Plan:
         stages: dict[str, dict[str, set[str]]] = {}
         for cell in self.cells:
             of_recipe = stages.setdefault(cell.recipe, {})
-            of_recipe.setdefault("", set()).update(self._before(cell.intermediate))
+            of_recipe.setdefault("", set()).update(self.behind(cell.intermediate))
             of_recipe.setdefault(cell.target.task, set()).update(
                 key for key in (cell.training, cell.predictions) if key is not None
             )
@@ -220,9 +220,9 @@ class Plan:
             for recipe, by_target in stages.items()
         }
 
-    def _before(self, key: str | None) -> set[str]:
+    def behind(self, key: str | None) -> set[str]:
         """A stage and all that it needs."""
-        return set() if key is None else {key}.union(*map(self._before, self.stages[key].inputs))
+        return set() if key is None else {key}.union(*map(self.behind, self.stages[key].inputs))
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,9 @@ import polars as pl
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
+from xstilts.analysis.choice import choice_in, dev_scores, join_choices
 from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.size import sizes
 from xstilts.results import Results
 
@@ -22,6 +24,8 @@ class Analysis:
     scores: pl.DataFrame  # ESTIMATES_SCHEMA
     gains: pl.DataFrame  # GAINS_SCHEMA
     sizes: pl.DataFrame  # SIZES_SCHEMA
+    choices: pl.DataFrame  # CHOICES_SCHEMA
+    gaps: pl.DataFrame  # GAPS_SCHEMA
     answer: Answer
 
 
@@ -29,11 +33,14 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    scores, differences = [], []
+    dev = dev_scores(results.scores)
+    scores, differences, choices, gaps = [], [], [], []
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        choices.append(choice_in(block, dev))
+        gaps.append(gaps_in(block))
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(compared, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said)
+    return Analysis(of, estimated, compared.frame, slopes, join_choices(choices, of), join_gaps(gaps, of), said)
