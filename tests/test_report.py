@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import polars as pl
 import pytest
 import yaml
 
-from synthetic import SIZES, gain_by_size, make_results, without
-from xstilts.analysis.analyse import analyse
+from browser import BROWSER, browser
+from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
+from xstilts.analysis.analyse import Analysis, analyse
+from xstilts.analysis.axes import axes
 from xstilts.errors import UserError
 from xstilts.report import write
 from xstilts.report.model_card import model_card
-from xstilts.report.tables import blocks_tables, gains_tables, latex, markdown, scores_tables, sizes_table, tex
+from xstilts.report.table import latex, markdown, tex
+from xstilts.report.tables import blocks_tables, gains_tables, scores_tables, sizes_table
 from xstilts.report.write import write_report
 from xstilts.results import SCORES_SCHEMA, Results
 
@@ -61,11 +65,13 @@ class Page(HTMLParser):
 def test_all_files_are_written(report: Path, results: Results):
     out = report.parent
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    tables = {f"tables/{name}.{kind}" for name in ("scores", "gains", "sizes") for kind in ("csv", "md", "tex")}
+    named = ("scores", "gains", "comparisons", "sizes")
+    tables = {f"tables/{name}.{kind}" for name in named for kind in ("csv", "md", "tex")}
+    tables |= {"tables/stages.csv", "tables/data.csv"}
     names = {f"{kind}-{target}" for kind in ("gains", "size", "scores") for target in ("mini-qa", "mini-nli")}
-    names |= {"overview", "curves-loss", "curves-dev"}
+    names |= {"overview", "gains", "forest-mini-nli", "curves-loss", "curves-dev"}
     charts = {f"charts/{name}.{kind}" for name in names for kind in ("svg", "png")}
-    assert written == {"report.html", "scores.parquet", "scores.csv", "tables/stages.csv"} | tables | charts
+    assert written == {"report.html", "scores.parquet", "scores.csv"} | tables | charts
     assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
     assert pl.read_csv(out / "scores.csv", schema=pl.Schema(SCORES_SCHEMA)).height == results.scores.height
     assert pl.read_csv(out / "tables/gains.csv")["verdict"].str.contains("helps|hurts|no effect|no evidence").all()
@@ -101,7 +107,7 @@ def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
     assert used <= set(ids)
     assert all((report.parent / link).exists() for link in links if link and not link.startswith("#"))
     svgs = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(svgs) == 9 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
+    assert len(svgs) == 11 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
 
 
 def test_charts_are_readable_in_both_schemes_and_as_files(report: Path):
@@ -260,34 +266,108 @@ def test_model_card_of_a_folder_names_no_base_model():
     assert "base_model" not in text and "was not scored" in text
 
 
-def test_report_in_a_browser(report: Path, tmp_path: Path):
-    """At a phone's width nothing but the boxes scrolls sideways, and nothing is fetched."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("chromium is not installed")
-    text = report.read_text(encoding="utf-8").replace("<details>", "<details open>")
-    measured = tmp_path / "measured.html"
-    frames = "".join(
-        f'<iframe style="width:{width}px;height:900px" srcdoc="{html.escape(text)}"></iframe>' for width in (375, 1280)
+@pytest.mark.soak
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_the_page_in_a_browser(report: Path, tmp_path: Path):
+    """On phone and desktop, light and dark: only the boxes scroll sideways, nothing is fetched or logged."""
+    with browser(tmp_path / "profile") as tab:
+        for width in (390, 1280):
+            for dark in (False, True):
+                tab.open(report, width=width, dark=dark)
+                tab.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+                page = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+                assert page[0] <= page[1] <= width
+                assert tab.requested() == [report.as_uri()] and tab.said() == []
+        tab.press("Tab")
+        focused = "document.activeElement.className + ' ' + document.activeElement.getBoundingClientRect().left"
+        name, left = tab.evaluate(focused).split()
+        assert name == "skip" and float(left) >= 0, "the first stop of the keyboard is the link past the header"
+        tab.pdf(tmp_path / "report.pdf")
+        assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_tables_compile(tmp_path: Path):
+    """In an article as LaTeX has it, every table stays within the line and the page."""
+    results = make_results(
+        gain_by_size(20.0),
+        recipes=(*RECIPES, *(f"a_recipe-of_long name&{i}" for i in range(10))),
+        targets={"qa_100%": "span", "nli": "classification"},
+        languages=tuple(f"l{i}" for i in range(50)),
+        examples=10,
     )
-    script = (
-        "addEventListener('load', () => { document.body.innerHTML = [...document.querySelectorAll('iframe')].map(f => {"
-        "const d = f.contentDocument, e = d.documentElement;"
-        "return '<p>' + [e.scrollWidth, e.clientWidth, f.contentWindow.performance.getEntriesByType('resource').length,"
-        "d.querySelectorAll('svg').length].join(' ') + '</p>'; }).join(''); })"
+    out = write_report(results, tmp_path / "out", analyse(results, resamples=50)).parent
+    tables = sorted(path.name for path in (out / "tables").glob("*.tex"))
+    assert {"comparisons.tex", "gains.tex", "scores.tex", "sizes.tex"} <= set(tables)
+    floats = "\n".join((out / "tables" / name).read_text(encoding="utf-8") for name in tables)
+    text = floats.replace(r"\end{table}", r"\end{table}\clearpage")
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}" + text + r"\end{document}",
+        encoding="utf-8",
     )
-    measured.write_text(f"<!DOCTYPE html><body>{frames}<script>{script}</script>", encoding="utf-8")
-    offline = ("quic", "gpu", "background-networking", "component-update", "sync")
-    flags = ["--headless", "--no-sandbox", "--no-first-run", "--dump-dom", *(f"--disable-{name}" for name in offline)]
-    done = subprocess.run(
-        [browser, *flags, f"--user-data-dir={tmp_path / 'profile'}", measured.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    frames_seen = [list(map(int, line.split())) for line in re.findall(r"<p>([\d ]+)</p>", done.stdout)]
-    assert len(frames_seen) == 2
-    for scroll_width, client_width, resources, svgs in frames_seen:
-        assert scroll_width <= client_width
-        assert (resources, svgs) == (0, 9)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    for _ in range(2):  # the second time labels are known
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stdout[-2000:]
+    log = (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
+    assert not re.findall("Overfull .*|Float too large.*|multiply.defined.*|undefined references", log)
+
+
+def large() -> tuple[Results, Analysis]:
+    """A study of 1,000,000 score rows, and an analysis as long as its own, of made-up numbers."""
+    small = make_results(examples=10)
+    analysis = analyse(small, resamples=20)
+    names = {
+        "encoder": [f"family{i % 3}/encoder@{i}" for i in range(5)],
+        "recipe": ["none", *(f"recipe-{i}" for i in range(24))],
+        "target": [f"target-{i}" for i in range(40)],
+        "language": ["en", *(f"l{i}" for i in range(39))],
+        "seed": list(range(5)),
+    }
+    cells = pl.DataFrame({"encoder": names["encoder"]})
+    for name in ("recipe", "target", "language", "seed"):
+        cells = cells.join(pl.DataFrame({name: names[name]}), how="cross")
+    noise = pl.int_range(pl.len()).hash(0) % 1000 / 10
+
+    def filled(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+        """``rows`` with the columns they lack from the first row of ``like``."""
+        return rows.join(like.head(1).drop(rows.columns, strict=False), how="cross").select(like.columns)
+
+    scores = cells.with_columns(
+        value=noise,
+        format=pl.when(pl.col("target").str.ends_with("0")).then(pl.lit("span")).otherwise(pl.lit("classification")),
+        parameters_without_embeddings=10_000_000 * (pl.col("encoder").str.slice(-1).cast(pl.Int64) + 1),
+    )
+    results = replace(small, scores=filled(scores, small.scores))
+    means = cells.filter(pl.col("seed") == 0).drop("seed")
+    pooled = means.with_columns(language=pl.lit("all non-English")).unique(maintain_order=True)
+    means = pl.concat([means, pooled]).with_columns(value=noise, gain=noise - 50, verdict=pl.lit("helps"))
+    means = means.with_columns(low=pl.col("value") - 2, high=pl.col("value") + 2)
+    gains = means.filter(pl.col("recipe") != "none").with_columns(low=pl.col("gain") - 2, high=pl.col("gain") + 2)
+    slopes = gains.filter(pl.col("language") == "all non-English").select("encoder", "recipe", "target", "low", "high")
+    slopes = slopes.with_columns(family=pl.col("encoder").str.split("@").list.first(), slope=pl.col("low") + 2)
+    return results, replace(
+        analysis,
+        axes=axes(results.scores),
+        scores=filled(means, analysis.scores),
+        gains=filled(gains, analysis.gains),
+        sizes=filled(slopes.drop("encoder"), analysis.sizes),
+    )
+
+
+@pytest.mark.soak
+def test_a_million_scores_make_a_page_under_10_mb(tmp_path: Path):
+    results, analysis = large()
+    assert results.scores.height == 1_000_000
+    page = write_report(results, tmp_path, analysis)
+    assert page.stat().st_size < 10e6
+    text = page.read_text(encoding="utf-8")
+    Page(text)
+    assert "Charts show the first 6 of 40 targets" in text and "Shown: the first" in text
+    assert pl.scan_parquet(tmp_path / "scores.parquet").select(pl.len()).collect().item() == 1_000_000
+    gains = pl.scan_csv(tmp_path / "tables" / "gains.csv").select(pl.len()).collect().item()
+    assert gains == analysis.gains.height
 
 
 def mined() -> Results:

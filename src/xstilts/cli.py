@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__, cli_scores, cli_store
+from xstilts import __version__, cli_scores, cli_select, cli_store
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
@@ -45,6 +45,7 @@ data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_store.app, name="store")
 cli_scores.add_to(app)
+app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(cli_select.select)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
 
@@ -276,18 +277,36 @@ def _cost_table(planned: Plan) -> Table:
     return table
 
 
-@app.command(epilog="Example: `xstilts report studies/quickstart.yaml --out report`")
+@app.command(
+    epilog="Example: `xstilts report studies/quickstart.yaml --out report`, or several on one page: "
+    "`xstilts report --compare studies/a.yaml studies/b.yaml`"
+)
 def report(
-    study: StudyFile,
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="a study file; several with --compare")],
+    compare: Annotated[
+        bool, typer.Option("--compare", help="put studies side by side: the gains of what they share, on one page")
+    ] = False,
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="folder to write to; runs/<study name> by default"),
+        typer.Option(help="folder to write to; runs/<study name>, or runs/<name>-and-<name>, by default"),
     ] = None,
     store: StoreOption = None,
 ) -> None:
     """Write report.html, charts and tables (CSV, Markdown, LaTeX) from the scores that are in the store."""
-    results = _results(study, store)
-    _report(results, out or Path("runs") / results.name)
+    if len(studies) > 1 and not compare:
+        raise UserError(f"{len(studies)} studies: one at a time, or side by side with --compare")
+    found = [_results(study, store) for study in studies]
+    if not compare:
+        _report(found[0], out or Path("runs") / found[0].name)
+        return
+    from xstilts.report.compare import compare as side_by_side
+    from xstilts.report.compare import write_comparison
+
+    compared = side_by_side(found)
+    path = write_comparison(compared, out or Path("runs") / "-and-".join(compared.names))
+    for line in compared.left_out:
+        print(line)
+    print(f"Report: {path}")
 
 
 @app.command(epilog="Example: `xstilts tasks --json`")

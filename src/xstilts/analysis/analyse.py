@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -10,7 +10,14 @@ from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
 from xstilts.analysis.choice import choice_in, dev_scores, join_choices
-from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import (
+    GAINS_SCHEMA,
+    averaging_in,
+    estimates_in,
+    gains_in,
+    join_estimates,
+    join_gains,
+)
 from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.size import sizes
 from xstilts.results import Results
@@ -27,6 +34,7 @@ class Analysis:
     choices: pl.DataFrame  # CHOICES_SCHEMA
     gaps: pl.DataFrame  # GAPS_SCHEMA
     answer: Answer
+    averaging: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GAINS_SCHEMA))  # means over plain ones
 
 
 def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
@@ -34,13 +42,23 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
     dev = dev_scores(results.scores)
-    scores, differences, choices, gaps = [], [], [], []
+    scores, differences, averaged, choices, gaps = [], [], [], [], []
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        averaged.append(averaging_in(block))
         choices.append(choice_in(block, dev))
         gaps.append(gaps_in(block))
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(compared, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, join_choices(choices, of), join_gaps(gaps, of), said)
+    return Analysis(
+        of,
+        estimated,
+        compared.frame,
+        slopes,
+        join_choices(choices, of),
+        join_gaps(gaps, of),
+        said,
+        join_gains(averaged, of).frame,
+    )

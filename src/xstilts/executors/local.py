@@ -188,7 +188,10 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
             stage: Stage = pipe.recv()
 
             def told(done: int, steps: int, text: str, key: str = stage.key) -> None:
-                pipe.send(Progress(key, done, steps, text))
+                try:
+                    pipe.send(Progress(key, done, steps, text))
+                except BrokenPipeError:
+                    os._exit(1)  # the parent is gone: no failure of the stage
 
             pipe.send(do(stage, store, told))
             if stage.kind != "score":  # which loads no model

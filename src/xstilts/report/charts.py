@@ -1,152 +1,155 @@
-"""Charts: built with Altair, drawn once each to SVG by vl-convert, offline."""
+"""The charts of a report: gains, sizes, choices, scores, training."""
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import altair as alt
+import numpy as np
 import polars as pl
-import vl_convert
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT
-from xstilts.analysis.comparisons import SHOWN
+from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT
+from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.size import ALL_ENCODERS
+from xstilts.report.drawing import (
+    HELPS_COLOUR,
+    HURTS_COLOUR,
+    INK,
+    Chart,
+    bare,
+    colour,
+    data,
+    draw,
+    header,
+    listed,
+    shape,
+    zero_line,
+)
 from xstilts.results import Results
 
-# Charts are drawn in this colour where text and axes stand; in the page it becomes the text's colour, light or dark.
-_INK = "#010203"
-# Okabe and Ito's colours, told apart with colour-blindness, the blue lightened for dark ground; shapes say it again.
-_COLOURS = ["#2B8CDB", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-_SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross"]
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
-_PNG_SCALE = 2
-#: Points of a training curve that are drawn; more would not be seen.
+# Charts of larger studies are cut to what can be read, and so that the page stays small; the tables hold everything.
+#: Targets that have charts of their own, span targets first.
+CHARTED_TARGETS = 6
+#: Cells of a heat map, over all its panels.
+_HEAT_CELLS = 1200
+#: Recipes in a forest plot and in a chart of sizes.
+_FOREST_RECIPES = 12
+#: Recipes in the chart of the first screen.
+_OVERVIEW_RECIPES = 6
+#: Encoders beside each other in one panel.
+_ENCODERS = 6
+#: Points in a chart of scores.
+_SCORE_POINTS = 1500
+#: Runs, and points of each, in a chart of training.
+_CURVE_RUNS = 100
 _CURVE_POINTS = 30
-#: Targets in the chart of the first screen, span targets first.
-_OVERVIEW_TARGETS = 2
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A drawn chart: ``name`` is its file's name, ``alt`` says what it shows to who cannot see it."""
-
-    name: str
-    title: str
-    alt: str
-    svg: str
-
-    def inline(self) -> str:
-        """The SVG for the page: the page's text colour, ids of its own, a label for screen readers."""
-        svg = self.svg.replace(_INK, "currentColor")
-        prefix = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
-        svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
-        svg = re.sub(r'url\(#([^)]+)\)|(?<=href=")#([^"]+)', lambda m: _prefixed(m, prefix), svg)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}" ', 1)
-
-    def standalone(self) -> str:
-        """The SVG for a file: black on white."""
-        return _on_white(self.svg).replace(_INK, "#000000")
-
-    def png(self) -> bytes:
-        return vl_convert.svg_to_png(self.standalone(), scale=_PNG_SCALE)
 
 
 def overview(analysis: Analysis) -> Chart | None:
-    """The zero-shot gain of each recipe on each encoder, with intervals, on the first targets."""
-    shown = analysis.axes.targets[:_OVERVIEW_TARGETS]
-    labels = [encoder.label for encoder in analysis.axes.encoders if not encoder.random]
-    rows = _zero_shot(analysis.gains).filter(pl.col("target").is_in(shown), pl.col("encoder").is_in(labels))
+    """The forest plot of the first screen: the first target, the recipes with the largest gains or losses."""
+    if not analysis.axes.targets:
+        return None
+    target = analysis.axes.targets[0]
+    said = " ".join(analysis.answer.best[:1])
+    return _of_target(analysis, target, _OVERVIEW_RECIPES, "overview", f"{target}: gain by recipe", said, numbers=False)
+
+
+def forest(analysis: Analysis, target: str) -> Chart | None:
+    """The zero-shot gain of each recipe on each encoder, with its interval, drawn and in numbers."""
+    title = f"{target}: gains with intervals"
+    return _of_target(analysis, target, _FOREST_RECIPES, f"forest-{target}", title, "", numbers=True)
+
+
+def gains_map(analysis: Analysis) -> Chart | None:
+    """Zero-shot gains by recipe and target, a panel an encoder."""
+    axes = analysis.axes
+    rows = _zero_shot(analysis.gains)
     if not rows.height:
         return None
-    recipes = [recipe for recipe in analysis.axes.recipes if recipe != BASELINE]
-    y = alt.Y("recipe:N", sort=recipes, title=None, axis=_bare())
-    offset = alt.YOffset("encoder:N", sort=labels)
-    base = alt.Chart()
-    layers = alt.layer(
-        base.mark_rule(color=_INK, strokeDash=[4, 3], opacity=0.7).encode(x=alt.datum(0)),
-        base.mark_rule(strokeWidth=2.5).encode(
-            x=alt.X("low:Q", title="gain over none, points (non-English mean, 95 % interval)"),
-            x2="high:Q",
-            y=y,
-            yOffset=offset,
-            color=_colour("encoder", labels),
-        ),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            x="gain:Q", y=y, yOffset=offset, color=_colour("encoder", labels), shape=_shape("encoder", labels)
-        ),
-    ).properties(width=330, height=alt.Step(max(13, 40 // len(labels))))
-    chart = layers.facet(data=_data(rows), row=_header("target:N", list(shown)))
-    said = f"Gain of each recipe over none, with 95 % intervals, for {_listed(labels)} on {_listed(shown)}. "
-    return _draw(chart, "overview", "Gain by recipe", said + " ".join(analysis.answer.best[: len(shown)]))
+    targets = [target for target in axes.targets if target in set(rows["target"])]
+    said = "Gain of each recipe on each target, one panel an encoder; the numbers stand in the table of comparisons."
+    return _heat_map(
+        analysis, rows.with_columns(column="target"), targets, {}, "gains", "Gain by recipe and target", said
+    )
 
 
-def heat_map(analysis: Analysis, target: str) -> Chart | None:
-    """Gains by recipe and language, a panel an encoder; the number is bold where it is shown to help or hurt."""
-    axes = analysis.axes
+def language_map(analysis: Analysis, target: str, families: Mapping[str, str]) -> Chart | None:
+    """Gains by recipe and language, a panel an encoder; languages of a family (``families``) stand together."""
     rows = analysis.gains.filter(
         pl.col("target") == target, pl.col("gain").is_not_null(), pl.col("language") != ALL_LANGUAGES
     )
     if not rows.height:
         return None
-    largest = max(1.0, float(rows["gain"].abs().to_numpy().max()))
-    rows = rows.with_columns(
-        strength=0.75 * pl.col("gain").abs() / largest,
-        sign=pl.when(pl.col("gain") >= 0).then(pl.lit("helps")).otherwise(pl.lit("hurts")),
-        text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
-        weight=pl.when(pl.col("verdict").is_in(SHOWN)).then(pl.lit("yes")).otherwise(pl.lit("no")),
-        language=pl.col("language").replace({ZERO_SHOT: "mean*"}),
-    )
     found = set(rows["language"])
-    languages = ["mean*", *(code for code in axes.languages[target] if code in found)]
-    recipes = [recipe for recipe in axes.recipes if recipe in set(rows["recipe"])]
-    base = alt.Chart().encode(
-        x=alt.X("language:N", sort=languages, title=None, axis=_bare()),
-        y=alt.Y("recipe:N", sort=recipes, title=None, axis=_bare()),
+    codes = by_family([code for code in analysis.axes.languages[target] if code in found], families)
+    groups = {code: families.get(code, "") for code in codes} if any(code in families for code in codes) else {}
+    said = f"Gain on {target} by recipe and language, one panel an encoder"
+    note = f"Languages by family, with lines between: {_said_families(codes, families)}." if groups else ""
+    rows = rows.with_columns(column=pl.col("language").replace({ZERO_SHOT: "mean*"}))
+    title = f"{target}: gain by recipe and language"
+    columns = ["mean*", *codes]
+    return _heat_map(
+        analysis, rows, columns, groups, f"gains-{target}", title, f"{said}. The numbers stand in the tables.", note
     )
-    # Strength is opacity over the page's own ground, so that the text's colour stays readable in light and dark.
-    cells = base.mark_rect(stroke=_INK, strokeOpacity=0.15).encode(
-        color=alt.Color(
-            "sign:N", scale=alt.Scale(domain=["helps", "hurts"], range=["#2B8CDB", "#D55E00"]), legend=None
-        ),
-        opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
-    )
-    plain = base.mark_text(color=_INK, fontSize=11).encode(text="text:N").transform_filter("datum.weight == 'no'")
-    bold = (
-        base.mark_text(color=_INK, fontSize=11, fontWeight="bold")
-        .encode(text="text:N")
-        .transform_filter("datum.weight == 'yes'")
-    )
-    order = [encoder.label for encoder in axes.encoders if encoder.label in set(rows["encoder"])]
-    chart = (
-        alt.layer(cells, plain, bold)
-        .properties(width=alt.Step(40), height=alt.Step(24))
-        .facet(data=_data(rows), row=_header("encoder:N", order))
-    )
-    said = f"Gains on {target} by recipe and language, one panel an encoder; the numbers stand in the table of gains."
-    return _draw(chart, f"gains-{target}", f"{target}: gain by recipe and language", said)
+
+
+def by_family(codes: Sequence[str], families: Mapping[str, str]) -> list[str]:
+    """English first, then the languages family by family, the largest family first."""
+    sizes = {family: sum(families.get(code) == family for code in codes) for family in families.values()}
+
+    def place(code: str) -> tuple[object, ...]:
+        family = families.get(code, "")
+        return (code != ENGLISH, family == "", -sizes.get(family, 0), family, code)
+
+    return sorted(codes, key=place)
 
 
 def size_chart(analysis: Analysis, target: str) -> Chart | None:
-    """Zero-shot gain against parameters without embeddings, a panel a recipe, a line a family."""
+    """Zero-shot gain against parameters without embeddings, a panel a recipe, a fitted line a family.
+
+    A ``target`` of the table of sizes that is no target of the study is a mean over its span targets.
+    """
     encoders = {encoder.label: encoder for encoder in analysis.axes.encoders if not encoder.random}
-    rows = _zero_shot(analysis.gains).filter(pl.col("target") == target, pl.col("encoder").is_in(list(encoders)))
+    fits = analysis.sizes.filter(pl.col("target") == target)
+    rows = _zero_shot(analysis.gains).filter(pl.col("encoder").is_in(list(encoders)))
+    pooled = target not in analysis.axes.targets
+    if pooled:
+        spans = analysis.axes.span_targets
+        rows = (
+            rows.filter(pl.col("target").is_in(spans))
+            .group_by("encoder", "recipe", maintain_order=True)
+            .agg(pl.col("gain").mean(), n=pl.col("target").n_unique())
+            .filter(pl.col("n") == len(spans))
+            .with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
+        )
+    else:
+        rows = rows.filter(pl.col("target") == target)
     rows = rows.with_columns(
         parameters=pl.col("encoder").replace_strict(
             {label: encoder.parameters for label, encoder in encoders.items()}, return_dtype=pl.Int64
         ),
-        family=pl.col("encoder").str.split("@").list.first(),
+        family=pl.col("encoder").replace_strict(
+            {label: encoder.family for label, encoder in encoders.items()}, return_dtype=pl.String
+        ),
     )
     if rows["parameters"].n_unique() < 2:
         return None
-    families = list(dict.fromkeys(encoder.family for encoder in encoders.values()))
     recipes = [recipe for recipe in analysis.axes.recipes if recipe in set(rows["recipe"])]
+    shown, cut = _first(recipes, _FOREST_RECIPES, "recipes")
+    rows = rows.filter(pl.col("recipe").is_in(shown))
+    panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe)]) for recipe in shown}
+    families = list(dict.fromkeys(encoder.family for encoder in encoders.values() if encoder.label in rows["encoder"]))
+    lines = _fitted(rows, fits)
+    table = pl.concat([rows.with_columns(line=pl.lit(None, pl.Float64)), lines], how="diagonal").with_columns(
+        panel=pl.col("recipe").replace_strict(panels, return_dtype=pl.String)
+    )
     sizes = rows["parameters"].to_numpy()
     scale = alt.Scale(type="log", domain=[float(sizes.min()) / 1.3, float(sizes.max()) * 1.3], nice=False)
-    ticks = sorted(set(sizes.tolist())) if len(set(sizes.tolist())) <= 4 else alt.Undefined
+    few = len(set(sizes.tolist())) <= 4
+    ticks = sorted(set(sizes.tolist())) if few else alt.Undefined
     base = alt.Chart().encode(
         x=alt.X(
             "parameters:Q",
@@ -154,23 +157,66 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
             title="parameters without embeddings",
             axis=alt.Axis(values=ticks, format=".2s", labelOverlap=True),
         ),
-        color=_colour("family", families),
+        color=colour("family", families),
     )
     y = alt.Y("gain:Q", title="gain, points")
     layers = alt.layer(
-        alt.Chart().mark_rule(color=_INK, strokeDash=[4, 3], opacity=0.7).encode(y=alt.datum(0)),
-        base.mark_line(strokeWidth=1.5).encode(y=y),
-        base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=_shape("family", families)),
-    ).properties(width=170, height=150)
-    chart = layers.facet(
-        data=_data(rows), facet=alt.Facet("recipe:N", sort=recipes, title=None), columns=3
-    ).resolve_axis(x="independent")
-    said = " ".join(piece for piece in analysis.answer.size if piece.startswith(f"{target}:"))
-    return _draw(chart, f"size-{target}", f"{target}: gain by size", f"Gain against model size on {target}. {said}")
+        zero_line("y"),
+        base.transform_filter("isValid(datum.line)")
+        .mark_line(strokeWidth=1.5, strokeDash=[6, 3])
+        .encode(y=alt.Y("line:Q")),
+        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.transform_filter("isValid(datum.gain)")
+        .mark_point(filled=True, size=60, opacity=1)
+        .encode(y=y, shape=shape("family", families)),
+    ).properties(width=185, height=150)
+    facet = alt.Facet(
+        "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
+    )
+    chart = layers.facet(data=data(table), facet=facet, columns=_columns(shown)).resolve_axis(x="independent")
+    words = " ".join(piece for piece in analysis.answer.size if piece.startswith(f"{target}:"))
+    said = f"Gain against model size on {target}{' (mean over the span targets)' if pooled else ''}"
+    slopes = "; ".join(panel.replace("\n", ", ") for panel in panels.values())
+    return draw(
+        chart, f"size-{target}", f"{target}: gain by size", f"{said}, one panel a recipe: {slopes}. {words}", cut
+    )
 
 
-def scores_chart(analysis: Analysis, target: str) -> Chart | None:
+def choices_chart(analysis: Analysis) -> Chart | None:
+    """The test gain of the recipe that dev chose, with its interval, and of the best in hindsight."""
+    rows: pl.DataFrame = getattr(analysis, "choices", pl.DataFrame({"gain": []})).filter(pl.col("gain").is_not_null())
+    if not rows.height:
+        return None
+    order, cut = _first(list(rows["target"].unique(maintain_order=True)), CHARTED_TARGETS, "targets")
+    rows = rows.filter(pl.col("target").is_in(order)).with_columns(
+        hindsight=pl.when(pl.col("best") != pl.col("chosen")).then("best_gain")
+    )
+    labels = [encoder.label for encoder in analysis.axes.encoders if encoder.label in set(rows["encoder"])]
+    y = alt.Y("encoder:N", sort=labels, title=None, axis=bare())
+    title = "test gain over none, points"
+    base = alt.Chart().encode(y=y)
+    layers = alt.layer(
+        zero_line("x"),
+        base.mark_rule(strokeWidth=2.5, color=HELPS_COLOUR).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        base.mark_point(filled=True, size=80, opacity=1, color=HELPS_COLOUR).encode(x="gain:Q"),
+        base.mark_text(dy=-11, fontSize=11, color=INK).encode(x="gain:Q", text="chosen:N"),
+        base.transform_filter("isValid(datum.hindsight)")
+        .mark_point(shape="diamond", size=80, opacity=1, strokeWidth=2, color=HURTS_COLOUR)
+        .encode(x="hindsight:Q"),
+        base.transform_filter("isValid(datum.hindsight)")
+        .mark_text(dy=14, fontSize=11, color=INK)
+        .encode(x="hindsight:Q", text="best:N"),
+    ).properties(width=250, height=alt.Step(38))
+    chart = layers.facet(data=data(rows), facet=alt.Facet("target:N", sort=order, title=None), columns=2).resolve_axis(
+        x="independent"
+    )
+    said = "Test gain of the recipe chosen on English dev, and of the recipe that is best on test in hindsight, by "
+    return draw(
+        chart, "choices", "Chosen on dev, scored on test", said + "encoder and target; the table has the numbers.", cut
+    )
+
+
+def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -> Chart | None:
     """Scores with intervals by language, a panel a pretrained encoder."""
     axes = analysis.axes
     labels = [encoder.label for encoder in axes.encoders if not encoder.random]  # controls would stretch the axis
@@ -183,20 +229,26 @@ def scores_chart(analysis: Analysis, target: str) -> Chart | None:
     if not rows.height:
         return None
     order = [label for label in labels if label in set(rows["encoder"])]
-    y = alt.Y("language:N", sort=list(axes.languages[target]), title=None, axis=_bare())
-    offset = alt.YOffset("recipe:N", sort=list(axes.recipes))
-    base = alt.Chart().encode(y=y, yOffset=offset, color=_colour("recipe", list(axes.recipes)))
+    recipes, cut_recipes = _first(axes.recipes, _FOREST_RECIPES, "recipes")
+    rows = rows.filter(pl.col("recipe").is_in(recipes))
+    panels, cut_encoders = _first(order, max(1, _SCORE_POINTS * len(order) // max(1, rows.height)), "encoders")
+    rows = rows.filter(pl.col("encoder").is_in(panels))
+    languages = by_family(axes.languages[target], families)
+    y = alt.Y("language:N", sort=languages, title=None, axis=bare())
+    offset = alt.YOffset("recipe:N", sort=recipes)
+    base = alt.Chart().encode(y=y, yOffset=offset, color=colour("recipe", recipes))
     layers = alt.layer(
         base.mark_rule(strokeWidth=1.5, opacity=0.8).encode(
             x=alt.X("low:Q", title=axes.metrics[target], scale=alt.Scale(zero=False, nice=True)), x2="high:Q"
         ),
-        base.mark_point(filled=True, size=26, opacity=1).encode(
-            x="value:Q", shape=_shape("recipe", list(axes.recipes))
-        ),
-    ).properties(width=230, height=alt.Step(max(5, 26 // len(axes.recipes))))
-    chart = layers.facet(data=_data(rows), facet=alt.Facet("encoder:N", sort=order, title=None), columns=3)
+        base.mark_point(filled=True, size=26, opacity=1).encode(x="value:Q", shape=shape("recipe", recipes)),
+    ).properties(width=230, height=alt.Step(max(5, 26 // len(recipes))))
+    chart = layers.facet(
+        data=data(rows), facet=alt.Facet("encoder:N", sort=panels, title=None), columns=_columns(panels)
+    )
     said = f"Scores ({axes.metrics[target]}) on {target} by language and recipe, one panel an encoder, 95 % intervals."
-    return _draw(chart, f"scores-{target}", f"{target}: scores by language", said)
+    note = _sentences(cut_recipes, cut_encoders)
+    return draw(chart, f"scores-{target}", f"{target}: scores by language", said, note)
 
 
 def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
@@ -204,6 +256,8 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
     rows = results.curves.filter(pl.col(of).is_not_null())
     if not rows.height:
         return None
+    runs, cut = _first(rows["key"].unique(maintain_order=True).to_list(), _CURVE_RUNS, "runs")
+    rows = rows.filter(pl.col("key").is_in(runs))
     # Thin each run evenly, and keep its last point.
     place = pl.int_range(pl.len()).over("key")
     last = pl.len().over("key") - 1
@@ -216,113 +270,236 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
     order += [label for label in labels if label not in order]  # a run whose scores failed has curves all the same
     chart = (
         alt.Chart()
-        .mark_line(strokeWidth=1.2, opacity=0.75, point=alt.OverlayMarkDef(size=14) if of == "dev" else False)
+        .mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=14) if of == "dev" else False)
         .encode(
             x=alt.X("step:Q", title="step"),
             y=alt.Y(f"{of}:Q", title={"loss": "loss", "dev": "English dev, points"}[of], scale=alt.Scale(zero=False)),
-            color=_colour("encoder", order),
+            color=colour("encoder", order),
             detail="key:N",
         )
         .properties(width=200, height=140)
         .facet(
-            data=_data(rows.with_columns(panel=pl.format("{} ({})", "task", "phase"))),
+            data=data(rows.with_columns(panel=pl.format("{} ({})", "task", "phase"))),
             facet=alt.Facet("panel:N", sort=names, title=None),
-            columns=3,
+            columns=_columns(names),
         )
         .resolve_scale(x="independent", y="shared" if of == "dev" else "independent")
     )
     title = {"loss": "Training loss", "dev": "English dev score while training"}[of]
-    return _draw(chart, f"curves-{of}", title, f"{title} by step, one panel a task: {_listed(names)}.")
+    return draw(chart, f"curves-{of}", title, f"{title} by step, one panel a task: {listed(names)}.", cut)
 
 
 def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
     """Every chart of the report that the study has data for, in the report's order."""
-    targets = analysis.axes.targets
+    targets = analysis.axes.targets[:CHARTED_TARGETS]
+    families = language_families(results.scores)
+    pooled = [target for target in analysis.sizes["target"].unique(maintain_order=True) if target not in
+              analysis.axes.targets]  # fmt: skip
+    first = overview(analysis)
+    whole = first is not None and not first.note  # then the first target's forest plot would say the same again
     charts = [
-        overview(analysis),
-        *(heat_map(analysis, target) for target in targets),
-        *(size_chart(analysis, target) for target in targets),
-        *(scores_chart(analysis, target) for target in targets),
+        first,
+        gains_map(analysis),
+        *(forest(analysis, target) for target in targets[whole:]),
+        *(language_map(analysis, target, families) for target in targets),
+        *(size_chart(analysis, target) for target in (*pooled, *targets)),
+        choices_chart(analysis),
+        *(scores_chart(analysis, target, families) for target in targets),
         curves_chart(results, analysis, "loss"),
         curves_chart(results, analysis, "dev"),
     ]
     return (chart for chart in charts if chart is not None)
 
 
-def _bare() -> alt.Axis:
-    """An axis of names: the names alone, upright."""
-    return alt.Axis(domain=False, ticks=False, labelAngle=0)
+def language_families(scores: pl.DataFrame) -> dict[str, str]:
+    """Language code → family, of the scores that say it."""
+    if "family" not in scores.columns:
+        return {}
+    known = scores.select("language", "family").drop_nulls().unique("language")
+    return dict(known.iter_rows())
+
+
+def side_by_side(rows: pl.DataFrame, target: str, recipes: Sequence[str]) -> Chart | None:
+    """The gains of several studies on one target; a row of GAINS_SCHEMA belongs to ``who``, a study and encoder."""
+    if not rows.height:
+        return None
+    said = f"Gain of each recipe over none on {target}, with 95 % intervals, by study and encoder."
+    return _forest(rows, recipes, _FOREST_RECIPES, f"forest-{target}", f"{target}: gains side by side", said, True)
+
+
+def _of_target(
+    analysis: Analysis, target: str, most: int, name: str, title: str, answer: str, *, numbers: bool
+) -> Chart | None:
+    labels = [encoder.label for encoder in analysis.axes.encoders if not encoder.random]
+    rows = _zero_shot(analysis.gains).filter(pl.col("target") == target, pl.col("encoder").is_in(labels))
+    if not rows.height:
+        return None
+    order = pl.col("encoder").replace_strict({label: i for i, label in enumerate(labels)}, return_dtype=pl.Int64)
+    rows = rows.with_columns(who="encoder").sort(order, maintain_order=True)
+    said = f"Gain of each recipe over none on {target}, with 95 % intervals, by encoder. {answer}".strip()
+    return _forest(rows, analysis.axes.recipes, most, name, title, said, numbers)
+
+
+def _forest(
+    rows: pl.DataFrame, recipes: Sequence[str], most: int, name: str, title: str, said: str, numbers: bool
+) -> Chart:
+    """Gains with intervals by recipe, beside each other by ``who``, in the rows' order."""
+    shown, cut_sides = _spread(rows["who"].unique(maintain_order=True).to_list(), _ENCODERS, "encoders")
+    largest = rows.group_by("recipe").agg(pl.col("gain").abs().max()).sort("gain", descending=True)["recipe"].to_list()
+    kept, cut_recipes = _first(largest, most, "recipes, those with the largest gains or losses")
+    names = [recipe for recipe in recipes if recipe in kept]
+    rows = rows.filter(pl.col("recipe").is_in(names), pl.col("who").is_in(shown)).with_columns(
+        text=pl.format(
+            "{} [{}, {}]", *(pl.col(of).map_elements(signed, return_dtype=pl.String) for of in ("gain", "low", "high"))
+        )
+    )
+    y = alt.Y("recipe:N", sort=names, title=None, axis=bare())
+    offset = alt.YOffset("who:N", sort=shown)
+    base = alt.Chart(data(rows)).encode(y=y, yOffset=offset)
+    step = alt.Step(max(13, 40 // len(shown)))
+    plot = alt.layer(
+        zero_line("x").properties(data=data(rows.head(1))),
+        base.mark_rule(strokeWidth=2.5).encode(
+            x=alt.X("low:Q", title="gain over none, points (non-English mean, 95 % interval)"),
+            x2="high:Q",
+            color=colour("who", shown),
+        ),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
+        ),
+    ).properties(width=330, height=step)
+    chart: alt.LayerChart | alt.HConcatChart = plot
+    if numbers:
+        beside = base.mark_text(align="left", fontSize=11, color=INK).encode(
+            y=y.axis(None), x=alt.value(0), text="text:N"
+        )
+        chart = alt.hconcat(plot, beside.properties(width=120, height=step), spacing=6)
+    return draw(chart, name, title, said, _sentences(cut_sides, cut_recipes))
+
+
+def _heat_map(
+    analysis: Analysis,
+    rows: pl.DataFrame,
+    columns: Sequence[str],
+    groups: Mapping[str, str],
+    name: str,
+    title: str,
+    said: str,
+    note: str = "",
+) -> Chart:
+    """Gains by recipe and ``column``; the text is the number, bold where the verdict is that it helps or hurts.
+
+    ``groups`` says what a column belongs to; a line is drawn between groups.
+    """
+    axes = analysis.axes
+    order = [encoder.label for encoder in axes.encoders if encoder.label in set(rows["encoder"])]
+    recipes = [recipe for recipe in axes.recipes if recipe in set(rows["recipe"])]
+    columns, cut_columns = _first(columns, _HEAT_CELLS // 12, "columns")
+    recipes, cut_recipes = _first(recipes, max(1, _HEAT_CELLS // len(columns)), "recipes")
+    panels, cut_panels = _spread(order, max(1, _HEAT_CELLS // (len(columns) * len(recipes))), "encoders")
+    largest = max(1.0, float(rows["gain"].abs().to_numpy().max()))
+    rows = rows.filter(
+        pl.col("encoder").is_in(panels), pl.col("recipe").is_in(recipes), pl.col("column").is_in(columns)
+    ).select(
+        "encoder",
+        "recipe",
+        "column",
+        strength=(0.65 * pl.col("gain").abs() / largest).round(3),
+        sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
+        text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
+        shown=pl.col("verdict").is_in([HELPS, HURTS]),
+        begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),
+    )
+    base = alt.Chart().encode(
+        x=alt.X("column:N", sort=list(columns), title=None, axis=bare()),
+        y=alt.Y("recipe:N", sort=recipes, title=None, axis=bare()),
+    )
+    # Strength is opacity over the page's own ground, so that the text's colour stays readable in light and dark.
+    cells = base.mark_rect(stroke=INK, strokeOpacity=0.15).encode(
+        color=alt.Color(
+            "sign:N", scale=alt.Scale(domain=[HELPS, HURTS], range=[HELPS_COLOUR, HURTS_COLOUR]), legend=None
+        ),
+        opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
+    )
+    plain = base.mark_text(color=INK, fontSize=11).encode(text="text:N").transform_filter("!datum.shown")
+    bold = (
+        base.mark_text(color=INK, fontSize=11, fontWeight="bold").encode(text="text:N").transform_filter("datum.shown")
+    )
+    # A line between the groups, on the left edge of the first column of each.
+    edge = alt.Y("recipe:N", sort=recipes, bandPosition=0), alt.Y2("recipe:N", bandPosition=1)
+    edges = (
+        alt.Chart()
+        .mark_rule(color=INK, strokeWidth=2)
+        .encode(x=alt.X("column:N", sort=list(columns), bandPosition=0), y=edge[0], y2=edge[1])
+        .transform_filter("datum.begins")
+    )
+    width = max(40, min(90, 7 * max(map(len, columns)) + 8))
+    chart = (
+        alt.layer(cells, plain, bold, *([edges] if groups else []))
+        .properties(width=alt.Step(width), height=alt.Step(24))
+        .facet(data=data(rows), row=header("encoder:N", panels))
+    )
+    return draw(chart, name, title, said, _sentences(note, cut_columns, cut_recipes, cut_panels))
+
+
+def _said_families(codes: Sequence[str], families: Mapping[str, str]) -> str:
+    return "; ".join(
+        f"{family or 'others'}: {listed(list(members))}"
+        for family, members in groupby(codes, key=lambda code: families.get(code, ""))
+    )
+
+
+def _slopes(fits: pl.DataFrame, recipe: str) -> list[str]:
+    """The slope of each family in words; of all encoders where there are many families."""
+    rows = fits.filter(pl.col("recipe") == recipe, pl.col("slope").is_not_null()).to_dicts()
+    if len(rows) > 3:
+        rows = [row for row in rows if row["family"] == ALL_ENCODERS]
+    several = len(rows) > 1
+    return [
+        f"{row['family'] + ': ' if several else ''}{signed(row['slope'])} per tenfold "
+        f"[{signed(row['low'])}, {signed(row['high'])}]"
+        for row in rows
+        if row["low"] is not None
+    ]
+
+
+def _fitted(rows: pl.DataFrame, fits: pl.DataFrame) -> pl.DataFrame:
+    """Both ends of each family's least-squares line, through the means of its gains and log sizes."""
+    slopes = {(row["family"], row["recipe"]): row["slope"] for row in fits.iter_rows(named=True)}
+    ends = []
+    for (family, recipe), of in rows.partition_by("family", "recipe", as_dict=True, maintain_order=True).items():
+        slope = slopes.get((str(family), str(recipe)))
+        if slope is None or of["parameters"].n_unique() < 2:
+            continue
+        size = np.log10(of["parameters"].to_numpy())
+        for parameters in (of["parameters"].to_numpy().min(), of["parameters"].to_numpy().max()):
+            line = float(of["gain"].to_numpy().mean() + slope * (np.log10(parameters) - size.mean()))
+            ends.append({"family": family, "recipe": recipe, "parameters": int(parameters), "line": line})
+    schema = {"family": pl.String, "recipe": pl.String, "parameters": pl.Int64, "line": pl.Float64}
+    return pl.DataFrame(ends, schema=schema)
 
 
 def _zero_shot(gains: pl.DataFrame) -> pl.DataFrame:
-    return gains.filter(pl.col("language") == ZERO_SHOT, pl.col("gain").is_not_null())
+    return gains.filter(pl.col("language") == ZERO_SHOT, pl.col("gain").is_not_null(), pl.col("recipe") != BASELINE)
 
 
-def _data(rows: pl.DataFrame) -> alt.InlineData:
-    return alt.InlineData(values=rows.to_dicts())
+def _first(names: Sequence[str], most: int, what: str) -> tuple[list[str], str]:
+    """The first ``most`` names, and what is said of the others."""
+    return list(names[:most]), f"Shown are {most} of {len(names)} {what}." if len(names) > most else ""
 
 
-def _colour(field: str, names: list[str]) -> alt.Color:
-    scale = alt.Scale(domain=names, range=_cycled(_COLOURS, names))
-    return alt.Color(f"{field}:N", scale=scale, title=None, legend=_legend(names))
+def _spread(names: Sequence[str], most: int, what: str) -> tuple[list[str], str]:
+    """At most ``most`` of the names, evenly from first to last, and what is said of the others."""
+    if len(names) <= most:
+        return list(names), ""
+    places = sorted({round(i * (len(names) - 1) / max(1, most - 1)) for i in range(most)})
+    return [names[i] for i in places], f"Shown are {len(places)} of {len(names)} {what}."
 
 
-def _shape(field: str, names: list[str]) -> alt.Shape:
-    scale = alt.Scale(domain=names, range=_cycled(_SHAPES, names))
-    return alt.Shape(f"{field}:N", scale=scale, title=None, legend=_legend(names))
+def _columns(panels: Sequence[str]) -> int:
+    """Panels beside each other, so that the last row is full where that can be."""
+    return 2 if len(panels) in (2, 4) else 3
 
 
-def _legend(names: list[str]) -> alt.Legend:
-    """Few enough columns that long names leave the chart narrow enough for a phone."""
-    return alt.Legend(columns=max(1, min(4, 48 // (max(map(len, names)) + 4))))
-
-
-def _cycled(values: list[str], names: list[str]) -> list[str]:
-    return [values[i % len(values)] for i in range(len(names))]
-
-
-def _header(field: str, order: list[str]) -> alt.Row:
-    header = alt.Header(labelAngle=0, labelAlign="left", labelAnchor="start", labelOrient="top", labelPadding=4)
-    return alt.Row(field, sort=order, title=None, header=header)
-
-
-def _listed(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names)
-
-
-def _draw(chart: alt.FacetChart, name: str, title: str, said: str) -> Chart:
-    text = {
-        "labelColor": _INK,
-        "titleColor": _INK,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-    }
-    lines = {"domainColor": _INK, "tickColor": _INK, "gridColor": _INK, "gridOpacity": 0.13}
-    legend = {"labelColor": _INK, "labelFontSize": 12, "orient": "top", "labelLimit": 320, "symbolStrokeWidth": 2}
-    spec = chart.to_dict(validate=False) | {
-        "background": None,
-        "config": {
-            "font": _FONT,
-            "aria": False,  # the whole chart has a label; its marks need none
-            "axis": text | lines | {"labelLimit": 220},
-            "legend": legend | {"offset": 8},
-            "header": {"labelColor": _INK, "labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": 320},
-            "view": {"stroke": None},
-            "facet": {"spacing": 14},
-        },
-    }
-    return Chart(_file_name(name), title, said, vl_convert.vegalite_to_svg(spec))
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "chart"
-
-
-def _on_white(svg: str) -> str:
-    end = svg.index(">") + 1
-    return svg[:end] + '<rect width="100%" height="100%" fill="#ffffff"/>' + svg[end:]
-
-
-def _prefixed(match: re.Match[str], prefix: str) -> str:
-    return f"url(#{prefix}-{match[1]})" if match[1] else f"#{prefix}-{match[2]}"
+def _sentences(*said: str) -> str:
+    return " ".join(filter(None, said))

@@ -1,99 +1,146 @@
-"""Tables for papers and spreadsheets: Markdown and LaTeX with intervals; the CSV files hold the frames as they are."""
+"""Which tables a report has. The CSV files hold the frames as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import signed
+from xstilts.analysis.answer import counted
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT, how_compared, millions
-from xstilts.analysis.comparisons import SHOWN
+from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.report.table import Entry, Number, Table
+from xstilts.results import Results
 
-_MARKED = "bold: differs from `none` (p below 0.05, of means over the non-English languages by Holm's correction)"
+
+class Claim(Protocol):
+    id: str
+    statement: str
+    source: str
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number with its interval; ``marked`` where a paired interval excludes 0. ``note`` says what it rests on."""
-
-    value: float
+class Verdict(Protocol):
+    claim: Claim
+    verdict: str
+    evidence: str
     low: float | None
     high: float | None
-    marked: bool = False
-    sign: bool = False
-    note: str = ""
-
-    @property
-    def text(self) -> str:
-        return signed(self.value) if self.sign else f"{self.value:.1f}"
-
-    @property
-    def half_width(self) -> str:
-        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.1f}"
-
-    @property
-    def interval(self) -> str:
-        if self.low is None or self.high is None:
-            return "no interval"
-        return f"{signed(self.low)} to {signed(self.high)}" if self.sign else f"{self.low:.1f} to {self.high:.1f}"
 
 
-Entry = str | Number | None
+_MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
+_MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"
+_GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table as people read it; a missing number is None. ``rules`` are the rows with a line above them."""
+def all_tables(
+    results: Results, analysis: Analysis, claims: Sequence[Verdict]
+) -> dict[str, tuple[pl.DataFrame, list[Table]]]:
+    """Name → the frame of its CSV file, and its tables."""
+    always = {
+        "scores": (analysis.scores, scores_tables(analysis)),
+        "gains": (analysis.gains, [summary_table(analysis), *gains_tables(analysis)]),
+        "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
+        "sizes": (analysis.sizes, [sizes_table(analysis)]),
+    }
+    where_there_are_rows = {
+        "mixed": (_field(analysis, "mixed"), mixed_table),
+        "choices": (_field(analysis, "choices"), choices_table),
+        "gaps": (_field(analysis, "gaps"), gaps_table),
+        "averaging": (_zero_shot(analysis.averaging), averaging_table),
+    }
+    found = always | {
+        name: (frame, [table(frame)]) for name, (frame, table) in where_there_are_rows.items() if frame.height
+    }
+    by_block = results.scores.filter(pl.col("hidden_layer").is_not_null())  # retrieval and mining
+    if by_block.height:
+        found["blocks"] = (by_block, blocks_tables(analysis, by_block))
+    if claims:
+        found["claims"] = (claims_frame(claims), [claims_table(claims)])
+    return found
 
-    name: str
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
-    rules: frozenset[int] = frozenset()
 
-    @property
-    def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers, and are set flush right."""
-        return tuple(not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.header)))
+def _field(analysis: Analysis, name: str) -> pl.DataFrame:
+    frame: pl.DataFrame = getattr(analysis, name, pl.DataFrame())
+    return frame
+
+
+def summary_table(analysis: Analysis) -> Table:
+    """Zero-shot gains, a row an encoder and recipe, a column a target: the table for a paper."""
+    frame = _zero_shot(analysis.gains)
+    targets = [target for target in analysis.axes.targets if target in set(frame["target"])]
+    cells = {(row["encoder"], row["recipe"], row["target"]): gain_number(row) for row in frame.iter_rows(named=True)}
+    rows: list[tuple[Entry, ...]] = []
+    rules = set()
+    for encoder in analysis.axes.encoders:
+        recipes = [
+            recipe for recipe in analysis.axes.recipes if any((encoder.label, recipe, of) in cells for of in targets)
+        ]
+        rules.add(len(rows))
+        for recipe in recipes:
+            rows.append((encoder.label, recipe, *(cells.get((encoder.label, recipe, target)) for target in targets)))
+    languages = {row["target"]: row["n_languages"] for row in frame.iter_rows(named=True)}
+    spread = ", ".join(f"{target}: {languages[target]}" for target in targets)
+    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED_MEAN}."
+    return Table("gains", caption, ("encoder", "recipe", *targets), tuple(rows), frozenset(rules))
+
+
+def comparisons_table(analysis: Analysis) -> Table:
+    """Every zero-shot gain with its interval and tests, a row each."""
+    frame = _zero_shot(analysis.gains)
+    tests = [name for name in _TESTS if name in frame.columns]
+    order = {target: i for i, target in enumerate(analysis.axes.targets)}
+    rows: list[tuple[Entry, ...]] = []
+    rules = set()
+    for row in sorted(frame.to_dicts(), key=lambda row: order[row["target"]]):
+        if rows and rows[-1][0] != row["target"]:
+            rules.add(len(rows))
+        gain = gain_number(row)
+        low, high = (None if row[end] is None else Number(row[end], sign=True) for end in ("low", "high"))
+        numbers = (None if row[name] is None else Number(row[name], digits=_TESTS[name][1]) for name in tests)
+        names = (row["target"], row["encoder"], row["recipe"], row["verdict"])
+        rows.append((*names, replace(gain, low=None, high=None), low, high, *numbers))
+    header = ("target", "encoder", "recipe", "verdict", "gain", "low", "high", *(_TESTS[name][0] for name in tests))
+    said = f"; {'; '.join(_TESTS[name][2] for name in tests)}" if tests else ""
+    caption = (
+        "Gain over `none` in points, mean over the non-English languages, paired by seed and example, with its 95 % "
+        f"interval; {_basis(frame, 'a target')}{said}."
+    )
+    return Table("comparisons", caption, header, tuple(rows), frozenset(rules))
+
+
+#: Columns of the tests: how they are called, how many digits are printed, and what they are.
+_TESTS = {
+    "p": ("p", 3, "p: two-sided"),
+    "p_holm": ("Holm p", 3, "Holm p: corrected for the number of comparisons"),
+    "mde": ("detectable", 1, "detectable: the smallest gain found with 80 % power"),
+    "equivalence_p": ("p of no effect", 3, "p of no effect: of the equivalence test"),
+}
 
 
 def scores_tables(analysis: Analysis) -> list[Table]:
     """Mean over seeds by language and recipe: one table for each target and encoder."""
-    marks = {
-        row[:4] for row in analysis.gains.filter(pl.col("verdict").is_in(SHOWN)).iter_rows()
-    }  # (encoder, recipe, target, language)
-    frame = analysis.scores.filter(pl.col("value").is_not_null())
+    marks = set(
+        analysis.gains.filter(pl.col("verdict").is_in([HELPS, HURTS]))
+        .select("encoder", "recipe", "target", "language")
+        .iter_rows()
+    )
 
     def number(row: dict[str, object]) -> Number:
         key = (row["encoder"], row["recipe"], row["target"], row["language"])
         return _number(row, "value", marked=key in marks, sign=False)
 
-    tables = _pivots(analysis, frame, "scores", number, analysis.axes.recipes)
-    return [
-        _captioned(table, f"{table.caption}. Mean over seeds, ± half the 95 % interval; {_MARKED}.") for table in tables
-    ]
+    said = "Mean over seeds, ± half the 95 % interval"
+    return _pivots(analysis, _shown(analysis.scores, "value"), "scores", number, analysis.axes.recipes, said)
 
 
 def gains_tables(analysis: Analysis) -> list[Table]:
     """Gains over `none` by language and recipe: one table for each target and encoder."""
-    frame = analysis.gains.filter(pl.col("gain").is_not_null())
-
-    def number(row: dict[str, object]) -> Number:
-        return _number(row, "gain", marked=row["verdict"] in SHOWN, sign=True)
-
     recipes = tuple(recipe for recipe in analysis.axes.recipes if recipe != BASELINE)
-    tables = _pivots(analysis, frame, "gains", number, recipes)
-    return [
-        _captioned(
-            table,
-            f"{table.caption}: gain over `none` in points, paired by seed and example, ± half the 95 % "
-            f"interval; {_MARKED}.",
-        )
-        for table in tables
-    ]
+    said = _GAIN[0].upper() + _GAIN[1:]
+    return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 
 
 def sizes_table(analysis: Analysis) -> Table:
@@ -103,17 +150,139 @@ def sizes_table(analysis: Analysis) -> Table:
     for row in analysis.sizes.iter_rows(named=True):
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
-        slope = None if row["slope"] is None else _number(row, "slope", row["low"] * row["high"] > 0, sign=True)
+        slope = None if row["slope"] is None else _number(row, "slope", _excludes_zero(row), sign=True)
         span = f"{millions(row['smallest'])} to {millions(row['largest'])}"
-        rows.append((row["target"], row["family"], row["recipe"], f"{row['n_sizes']} ({span})", slope, row["verdict"]))
+        verdict = row["verdict"] + (" (family and size mixed)" if row.get("confounded") else "")
+        rows.append((row["target"], row["family"], row["recipe"], f"{row['n_sizes']} ({span})", slope, verdict))
+    seeds = _range(analysis.sizes["n_seeds"], "seed") if rows else ""
     return Table(
         "sizes",
         "Gain over `none` (non-English mean) against size: points per tenfold parameters without embeddings, "
-        "± half the 95 % interval; bold: the interval excludes 0.",
+        f"± half the 95 % interval; {seeds}; bold: the interval excludes 0.",
         ("target", "encoders", "recipe", "sizes", "slope", "with size, the gain"),
         tuple(rows),
         frozenset(rules),
     )
+
+
+def mixed_table(frame: pl.DataFrame) -> Table:
+    """The mixed model's slopes over size beside the bootstrap's."""
+    rows: list[tuple[Entry, ...]] = []
+    rules = set()
+    for row in frame.iter_rows(named=True):
+        if rows and rows[-1][0] != row["target"]:
+            rules.add(len(rows))
+        slope = (
+            None
+            if row["slope"] is None
+            else Number(row["slope"], row["low"], row["high"], _excludes_zero(row), True, f"{row['n_sizes']} sizes")
+        )
+        p = None if row["p"] is None else Number(row["p"], digits=3)
+        note = "; ".join(filter(None, ("" if row["converged"] else "did not converge", row["note"])))
+        rows.append((row["target"], row["family"], row["recipe"], str(row["n_sizes"]), slope, p, note))
+    return Table(
+        "mixed",
+        "Mixed model: recipe, log10 of parameters without embeddings and their interaction, language and seed as "
+        "random effects. Slope: points of gain over `none` per tenfold size, ± half the 95 % interval; bold: it "
+        "excludes 0.",
+        ("target", "encoders", "recipe", "sizes", "slope", "p", "note"),
+        tuple(rows),
+        frozenset(rules),
+        texts=frozenset({6}),
+    )
+
+
+def choices_table(frame: pl.DataFrame) -> Table:
+    """The recipe that dev chose for each encoder and target, what it gains on test, and what hindsight would have."""
+    rows: list[tuple[Entry, ...]] = []
+    rules = set()
+    order = {encoder: i for i, encoder in enumerate(frame["encoder"].unique(maintain_order=True))}
+    for row in sorted(frame.to_dicts(), key=lambda row: order[row["encoder"]]):
+        if rows and rows[-1][0] != row["encoder"]:
+            rules.add(len(rows))
+        gain = (
+            None
+            if row["gain"] is None
+            else Number(
+                row["gain"], row["low"], row["high"], _excludes_zero(row), True, counted(row["n_seeds"], "seed")
+            )
+        )
+        plain = (None if row[name] is None else Number(row[name]) for name in ("none_score", "dev_score"))
+        best, optimism = (None if row[of] is None else Number(row[of], sign=True) for of in ("best_gain", "optimism"))
+        rows.append((row["encoder"], row["target"], row["chosen"], row["best"], *plain, gain, best, optimism))
+    return Table(
+        "choices",
+        "The recipe chosen on English dev, scored on test: dev scores of `none` and of the chosen; its test gain over "
+        "`none` (mean over the non-English languages), ± half the 95 % interval; the gain of the recipe that "
+        f"is best on test in hindsight, and by how much such a choice flatters itself (optimism); "
+        f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0.",
+        ("encoder", "target", "chosen", "best in hindsight", "dev of none", "dev of chosen", "test gain", "best gain",
+         "optimism"),
+        tuple(rows),
+        frozenset(rules),
+    )  # fmt: skip
+
+
+def gaps_table(frame: pl.DataFrame) -> Table:
+    """The cross-lingual gap of each encoder, recipe and target."""
+    rows: list[tuple[Entry, ...]] = []
+    rules = set()
+    for row in frame.iter_rows(named=True):
+        if rows and rows[-1][:2] != (row["target"], row["encoder"]):
+            rules.add(len(rows))
+        plain = (None if row[of] is None else Number(row[of]) for of in ("english", "zero_shot"))
+        gap = None if row["gap"] is None else Number(row["gap"], row["low"], row["high"], _excludes_zero(row), True)
+        rows.append((row["target"], row["encoder"], row["recipe"], *plain, gap))
+    return Table(
+        "gaps",
+        "Cross-lingual gap: the English score less the mean over the non-English languages, in points, ± half the 95 % "
+        "interval; bold: the interval excludes 0.",
+        ("target", "encoder", "recipe", "English", "non-English", "gap"),
+        tuple(rows),
+        frozenset(rules),
+    )
+
+
+def averaging_table(frame: pl.DataFrame) -> Table:
+    """What averaged models gain over the models that they are made of."""
+    names = ("target", "encoder", "recipe")
+    rows = tuple((*(row[name] for name in names), gain_number(row), row["verdict"]) for row in frame.to_dicts())
+    return Table(
+        "averaging",
+        "Models with averaged weights: points over the plain models of the same recipe, mean over the non-English "
+        "languages, ± half the 95 % interval; a mean over seeds, which is one model, against the mean score of all "
+        "seeds, its interval over examples only.",
+        (*names, "gain", "verdict"),
+        rows,
+    )
+
+
+def claims_table(claims: Sequence[Verdict]) -> Table:
+    """What was claimed, and what the study says of it."""
+    frame = claims_frame(claims)
+    return Table(
+        "claims",
+        "Claims, and what this study says of each: supported, contradicted, undecided, or not tested.",
+        ("claim", "verdict", "statement", "evidence", "source"),
+        tuple(frame.select("claim", "verdict", "statement", "evidence", "source").iter_rows()),
+        texts=frozenset({2, 3}),
+    )
+
+
+def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
+    rows = [
+        (one.claim.id, one.verdict, one.claim.statement, one.evidence, one.claim.source, one.low, one.high)
+        for one in claims
+    ]
+    columns = ("claim", "verdict", "statement", "evidence", "source")
+    return pl.DataFrame(
+        rows, schema={name: pl.String for name in columns} | {"low": pl.Float64, "high": pl.Float64}, orient="row"
+    )
+
+
+def gain_number(row: dict[str, object]) -> Number:
+    """A row of GAINS_SCHEMA as a number, bold where it is shown to help or hurt."""
+    return _number(row, "gain", marked=row["verdict"] in (HELPS, HURTS), sign=True)
 
 
 def blocks_tables(analysis: Analysis, scores: pl.DataFrame) -> list[Table]:
@@ -160,89 +329,69 @@ def _blocks(here: pl.DataFrame, metric: str) -> str:
     return f"block {', '.join(map(str, best))}"
 
 
-def markdown(tables: Iterable[Table]) -> str:
-    """The tables in Markdown, each under its caption."""
-    parts = []
-    for table in tables:
-        lines = [
-            _md(table.caption),
-            "",
-            _md_row(table.header),
-            _md_row("---:" if right else "---" for right in table.numeric),
-        ]
-        lines += [_md_row([_md(entry) for entry in row]) for row in table.rows]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def latex(tables: Iterable[Table]) -> str:
-    """The tables in LaTeX for the package booktabs; intervals as subscripts."""
-    parts = ["% needs \\usepackage{booktabs}"]
-    for table in tables:
-        lines = [
-            "\\begin{table}",
-            "\\centering",
-            f"\\caption{{{_tex_code(table.caption)}}}",
-            f"\\begin{{tabular}}{{{''.join('r' if right else 'l' for right in table.numeric)}}}",
-            "\\toprule",
-            " & ".join(tex(name) for name in table.header) + " \\\\",
-            "\\midrule",
-        ]
-        for i, row in enumerate(table.rows):
-            if i in table.rules:
-                lines.append("\\midrule")
-            lines.append(" & ".join(_tex(entry) for entry in row) + " \\\\")
-        lines += ["\\bottomrule", "\\end{tabular}", "\\end{table}"]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-_TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "−": "$-$", "±": r"$\pm$", "…": r"\ldots{}", "\n": " ",
-}  # fmt: skip
-
-
-def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_TEX.get(character, character) for character in text)
-
-
 def _pivots(
     analysis: Analysis,
     frame: pl.DataFrame,
     name: str,
     number: Callable[[dict[str, object]], Number],
     recipes: tuple[str, ...],
+    said: str,
 ) -> list[Table]:
+    """Languages × recipes, a table for each target and encoder; ``said`` is what the numbers are."""
     axes = analysis.axes
-    cells = {(row["encoder"], row["target"], row["language"], row["recipe"]): number(row) for row in frame.to_dicts()}
     tables = []
-    for target in axes.targets:
-        for encoder in axes.encoders:
-            here = {key[2:] for key in cells if key[:2] == (encoder.label, target)}
-            languages = [*axes.languages[target], ZERO_SHOT, ALL_LANGUAGES]
-            shown = [language for language in languages if any((language, recipe) in here for recipe in recipes)]
-            columns = [recipe for recipe in recipes if any((language, recipe) in here for language in shown)]
-            if not here:
-                continue
-            rows = tuple(
-                (language, *(cells.get((encoder.label, target, language, recipe)) for recipe in columns))
-                for language in shown
+    for (target, label), here in _by(frame, "target", "encoder"):
+        cells = {(row["language"], row["recipe"]): number(row) for row in here.to_dicts()}
+        languages = [*axes.languages[target], ZERO_SHOT, ALL_LANGUAGES]
+        shown = [language for language in languages if any((language, recipe) in cells for recipe in recipes)]
+        columns = [recipe for recipe in recipes if any((language, recipe) in cells for language in shown)]
+        rows = tuple((language, *(cells.get((language, recipe)) for recipe in columns)) for language in shown)
+        means = frozenset(i for i, language in enumerate(shown) if language in (ZERO_SHOT, ALL_LANGUAGES))
+        vectors = axes.vectors.get((label, target))
+        single = here.filter(pl.col("language").is_in(axes.languages[target]))
+        caption = (
+            f"{target} ({axes.metrics[target]}{f'; {vectors}' if vectors else ''}), {label}, "
+            f"{axes.encoder(label).size} parameters without embeddings. {said}; {_basis(single, 'a language')}; "
+            f"{_MARKED}."
+        )
+        tables.append(
+            (
+                axes.targets.index(target),
+                [encoder.label for encoder in axes.encoders].index(label),
+                Table(name, caption, ("language", *columns), rows, frozenset(sorted(means)[:1]), means=means),
             )
-            means = [i for i, language in enumerate(shown) if language in (ZERO_SHOT, ALL_LANGUAGES)]
-            vectors = axes.vectors.get((encoder.label, target))
-            caption = (
-                f"{target} ({axes.metrics[target]}{f'; {vectors}' if vectors else ''}), {encoder.label}, "
-                f"{encoder.size} parameters without embeddings"
-            )
-            tables.append(Table(name, caption, ("language", *columns), rows, frozenset(means[:1])))
-    return tables
+        )
+    return [table for _, _, table in sorted(tables, key=lambda entry: entry[:2])]
 
 
-def _captioned(table: Table, caption: str) -> Table:
-    return Table(table.name, caption, table.header, table.rows, table.rules)
+def _by(frame: pl.DataFrame, *names: str) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
+    parts = frame.partition_by(*names, as_dict=True, maintain_order=True)
+    return [(tuple(map(str, key)), part) for key, part in parts.items()]
+
+
+def _zero_shot(gains: pl.DataFrame) -> pl.DataFrame:
+    return _shown(gains, "gain").filter(pl.col("language") == ZERO_SHOT)
+
+
+def _shown(frame: pl.DataFrame, of: str) -> pl.DataFrame:
+    return frame.filter(pl.col(of).is_not_null())
+
+
+def _basis(frame: pl.DataFrame, per: str) -> str:
+    """Seeds and examples of the rows, as `3 seeds, 240 to 250 examples a language`."""
+    if not frame.height:
+        return "no rows"
+    return f"{_range(frame['n_seeds'], 'seed')}, {_range(frame['n'], 'example')} {per}"
+
+
+def _range(numbers: pl.Series, thing: str) -> str:
+    low, high = int(numbers.to_numpy().min()), int(numbers.to_numpy().max())
+    return counted(low, thing) if low == high else f"{low:,} to {counted(high, thing)}"
+
+
+def _excludes_zero(row: dict[str, object]) -> bool:
+    low, high = row["low"], row["high"]
+    return isinstance(low, float) and isinstance(high, float) and low * high > 0
 
 
 def _number(row: dict[str, object], of: str, marked: bool, sign: bool) -> Number:
@@ -256,31 +405,3 @@ def _number(row: dict[str, object], of: str, marked: bool, sign: bool) -> Number
     if row["covers"] == "examples":
         note += "; the interval covers examples only"
     return Number(real(of) or 0.0, real("low"), real("high"), marked, sign, note)
-
-
-def _md_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _md(entry: Entry) -> str:
-    if entry is None:
-        return ""
-    if isinstance(entry, str):
-        return entry.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-    value = f"**{entry.text}**" if entry.marked else entry.text
-    return f"{value} ± {entry.half_width}" if entry.half_width else value
-
-
-def _tex(entry: Entry) -> str:
-    if entry is None:
-        return ""
-    if isinstance(entry, str):
-        return tex(entry)
-    value = entry.text.replace("−", "-")
-    value = f"\\mathbf{{{value}}}" if entry.marked else value
-    return f"${value}_{{\\pm {entry.half_width}}}$" if entry.half_width else f"${value}$"
-
-
-def _tex_code(text: str) -> str:
-    """A caption, with `code` in typewriter."""
-    return "".join(f"\\texttt{{{tex(part)}}}" if i % 2 else tex(part) for i, part in enumerate(text.split("`")))

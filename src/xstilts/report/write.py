@@ -4,82 +4,153 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import QUESTION, counted, signed
-from xstilts.analysis.axes import ZERO_SHOT
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.errors import UserError
-from xstilts.report.charts import Chart, all_charts
-from xstilts.report.tables import Number, blocks_tables, gains_tables, latex, markdown, scores_tables, sizes_table
+from xstilts.report.charts import CHARTED_TARGETS, all_charts
+from xstilts.report.drawing import Chart
+from xstilts.report.table import Number, Table, latex, markdown, shortened
+from xstilts.report.tables import Verdict, all_tables
 from xstilts.results import Results
 from xstilts.units import duration, memory
 
-#: Stages listed in the page; all of them stand in tables/stages.csv.
+# The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
+#: Cells of the tables of one kind.
+CELLS = 4000
 _STAGES_LISTED = 200
+_DATA_LISTED = 300
+_MISSING_LISTED = 30
 
 
-def write_report(results: Results, out: Path, analysis: Analysis | None = None) -> Path:
+def write_report(results: Results, out: Path, analysis: Analysis | None = None, claims: Sequence[Verdict] = ()) -> Path:
     """Write report.html, scores.parquet, scores.csv, tables/ and charts/ to ``out``, and return the page's path.
 
-    All is written beside the former report and then put in its place, the page last. ``analysis`` saves the time to
-    analyse the results again. Raises UserError where ``out`` cannot be written.
+    ``analysis`` saves the time to analyse the results again. Raises UserError where ``out`` cannot be written.
     """
     analysis = analysis or analyse(results)
     charts = list(all_charts(results, analysis))
+    return publish(out, lambda new: _write(results, analysis, claims, charts, new))
+
+
+def publish(out: Path, write: Callable[[Path], None]) -> Path:
+    """Have ``write`` fill a new folder beside the former report in ``out``, then put its parts in place, the page last.
+
+    Returns the path of report.html. Raises UserError where ``out`` cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=out) as name:
             new, old = Path(name) / "new", Path(name) / "old"
+            new.mkdir()
             old.mkdir()
-            _write(results, analysis, charts, new)
-            for part in ("charts", "tables", "scores.parquet", "scores.csv", "report.html"):
+            write(new)
+            for part in sorted(new.iterdir(), key=lambda part: part.suffix == ".html"):
                 # A folder cannot replace one that holds files: the former one steps aside first.
-                if (out / part).is_dir():
-                    os.replace(out / part, old / part)
-                os.replace(new / part, out / part)
+                if (out / part.name).is_dir():
+                    os.replace(out / part.name, old / part.name)
+                os.replace(part, out / part.name)
     except OSError as error:
         raise UserError(f"{out}: cannot write the report: {error.strerror or error}; give another --out") from error
     return out / "report.html"
 
 
-def page(results: Results, analysis: Analysis, charts: list[Chart]) -> str:
+def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapping[str, list[Table]]) -> str:
     """The report as one HTML page; everything in it that comes from the study is escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"duration": duration, "size": memory, "count": _count, "signed": signed}
-    environment.tests["number"] = lambda entry: isinstance(entry, Number)
     by_name = {chart.name: chart for chart in charts}
-    template = environment.from_string(_resource("report.html.j2"))
-    return template.render(
-        results=results,
-        answer=analysis.answer,
-        axes=analysis.axes,
-        question=QUESTION,
-        style=Markup(_resource("style.css")),
-        overview=by_name.get("overview"),
-        heat_maps=[chart for chart in charts if chart.name.startswith("gains-")],
-        size_charts=[chart for chart in charts if chart.name.startswith("size-")],
-        score_charts=[chart for chart in charts if chart.name.startswith("scores-")],
-        curves=[chart for chart in charts if chart.name.startswith("curves-")],
-        inline=lambda chart: Markup(chart.inline()),
-        scores_tables=scores_tables(analysis),
-        blocks_tables=blocks_tables(analysis, results.scores),
-        gains_tables=gains_tables(analysis),
-        sizes_table=sizes_table(analysis),
-        zero_shot=ZERO_SHOT,
-        costs=_costs(results.stages),
-        stages=results.stages.sort("seconds", descending=True, nulls_last=True).head(_STAGES_LISTED).to_dicts(),
-        n_stages=results.stages.height,
-        data=results.data.to_dicts(),
-        counted=counted,
+
+    def those(kind: str) -> list[Chart]:
+        return [chart for chart in charts if chart.name.startswith(kind)]
+
+    def only(name: str) -> Table | None:
+        return _Shown.of(tables[name]).tables[0] if name in tables else None
+
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            answer=analysis.answer,
+            axes=analysis.axes,
+            question=QUESTION,
+            margin=f"{EQUIVALENCE_MARGIN:g} point{'' if EQUIVALENCE_MARGIN == 1 else 's'}",
+            overview=by_name.get("overview"),
+            gains_map=by_name.get("gains"),
+            forests=those("forest-"),
+            language_maps=those("gains-"),
+            size_charts=those("size-"),
+            choices_chart=by_name.get("choices"),
+            score_charts=those("scores-"),
+            curves=those("curves-"),
+            charted_targets=CHARTED_TARGETS,
+            left_out_targets=len(analysis.axes.targets) > CHARTED_TARGETS,
+            comparisons=only("comparisons"),
+            sizes_table=only("sizes"),
+            mixed_table=only("mixed"),
+            choices_table=only("choices"),
+            claims_table=only("claims"),
+            gaps_table=only("gaps"),
+            averaging_table=only("averaging"),
+            gains=_Shown.of(tables["gains"][1:]),  # the first is the heat map's, by target
+            scores=_Shown.of(tables["scores"]),
+            blocks=_Shown.of(tables.get("blocks", [])),
+            most_missing=_MISSING_LISTED,
+            costs=_costs(results.stages),
+            stages=results.stages.sort("seconds", descending=True, nulls_last=True).head(_STAGES_LISTED).to_dicts(),
+            n_stages=results.stages.height,
+            data=results.data.head(_DATA_LISTED).to_dicts(),
+            n_data=results.data.height,
+            counted=counted,
+        )
     )
+
+
+@cache
+def environment() -> Environment:
+    """Where the pages' templates are filled: what they are given is escaped."""
+    filled = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_resource),
+    )
+    filled.filters |= {
+        "duration": duration,
+        "size": memory,
+        "count": _count,
+        "signed": signed,
+        "inline": _inline,
+    }
+    filled.tests["number"] = lambda entry: isinstance(entry, Number)
+    filled.globals["style"] = Markup(_resource("style.css"))
+    return filled
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The tables that the page has room for, and how many more there are."""
+
+    tables: list[Table]
+    left_out: int
+
+    @classmethod
+    def of(cls, tables: Sequence[Table]) -> _Shown:
+        return cls(*shortened(tables, CELLS))
+
+
+def _inline(chart: Chart) -> Markup:
+    return Markup(chart.inline())
 
 
 def _count(number: float | None) -> str:
@@ -92,29 +163,33 @@ def _count(number: float | None) -> str:
     return f"{mantissa} · 10{str(int(exponent)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def _write(results: Results, analysis: Analysis, charts: Iterable[Chart], new: Path) -> None:
-    (new / "charts").mkdir(parents=True)
-    (new / "tables").mkdir()
-    charts = list(charts)
+def _write(results: Results, analysis: Analysis, claims: Sequence[Verdict], charts: list[Chart], new: Path) -> None:
     results.scores.write_parquet(new / "scores.parquet")
     results.scores.write_csv(new / "scores.csv")
-    for chart in charts:
-        (new / "charts" / f"{chart.name}.svg").write_text(chart.standalone(), encoding="utf-8")
-        (new / "charts" / f"{chart.name}.png").write_bytes(chart.png())
-    written = [
-        ("scores", analysis.scores, scores_tables(analysis)),
-        ("gains", analysis.gains, gains_tables(analysis)),
-        ("sizes", analysis.sizes, [sizes_table(analysis)]),
-    ]
-    by_block = results.scores.filter(pl.col("hidden_layer").is_not_null())  # retrieval and mining
-    if not by_block.is_empty():
-        written.append(("blocks", by_block, blocks_tables(analysis, by_block)))
-    for name, frame, tables in written:
-        frame.write_csv(new / "tables" / f"{name}.csv")
-        (new / "tables" / f"{name}.md").write_text(markdown(tables), encoding="utf-8")
-        (new / "tables" / f"{name}.tex").write_text(latex(tables), encoding="utf-8")
+    write_charts(charts, new)
+    tables = all_tables(results, analysis, claims)
+    write_tables(tables, new)
     results.stages.write_csv(new / "tables" / "stages.csv")
-    (new / "report.html").write_text(page(results, analysis, charts), encoding="utf-8")
+    results.data.write_csv(new / "tables" / "data.csv")
+    (new / "report.html").write_text(
+        page(results, analysis, charts, {name: those for name, (_, those) in tables.items()}), encoding="utf-8"
+    )
+
+
+def write_charts(charts: Sequence[Chart], out: Path) -> None:
+    (out / "charts").mkdir()
+    for chart in charts:
+        (out / "charts" / f"{chart.name}.svg").write_text(chart.standalone(), encoding="utf-8")
+        (out / "charts" / f"{chart.name}.png").write_bytes(chart.png())
+
+
+def write_tables(tables: Mapping[str, tuple[pl.DataFrame, list[Table]]], out: Path) -> None:
+    """Each frame as CSV, its tables as Markdown and LaTeX."""
+    (out / "tables").mkdir()
+    for name, (frame, those) in tables.items():
+        frame.write_csv(out / "tables" / f"{name}.csv")
+        (out / "tables" / f"{name}.md").write_text(markdown(those), encoding="utf-8")
+        (out / "tables" / f"{name}.tex").write_text(latex(those), encoding="utf-8")
 
 
 def _costs(stages: pl.DataFrame) -> list[dict[str, object]]:

@@ -1,0 +1,209 @@
+"""A table as people read it, and its forms: Markdown, and LaTeX that a paper takes as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from xstilts.analysis.answer import signed
+
+#: What a LaTeX table holds at most: more columns or rows go to a further table, so that none leaves its page.
+_TEX_COLUMNS, _TEX_ROWS = 8, 45
+#: Width of a column of running text in LaTeX, of the line's.
+_TEX_TEXT = 0.34
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number with its interval; ``marked`` where a paired interval excludes 0. ``note`` says what it rests on."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    marked: bool = False
+    sign: bool = False
+    note: str = ""
+    digits: int = 1
+
+    @property
+    def text(self) -> str:
+        if self.sign:
+            return signed(self.value)
+        if 0 < self.value < 0.5 * 10**-self.digits:
+            return f"<{10**-self.digits:.{self.digits}f}"
+        return f"{self.value:.{self.digits}f}"
+
+    @property
+    def half_width(self) -> str:
+        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.1f}"
+
+    @property
+    def interval(self) -> str:
+        if self.low is None or self.high is None:
+            return ""
+        if self.sign:
+            return f"95 % interval {signed(self.low)} to {signed(self.high)}"
+        return f"95 % interval {self.low:.1f} to {self.high:.1f}"
+
+    @property
+    def about(self) -> str:
+        """The interval and what the number rests on, in words."""
+        return "; ".join(filter(None, (self.interval, self.note)))
+
+
+Entry = str | Number | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as people read it; a missing number is None.
+
+    ``rules`` are the rows with a line above them, ``texts`` the columns of running text, ``means`` the rows that
+    stand for several others. ``cut`` says what is left out, where something is.
+    """
+
+    name: str
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    rules: frozenset[int] = frozenset()
+    texts: frozenset[int] = frozenset()
+    means: frozenset[int] = frozenset()
+    cut: str = ""
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers, and are set flush right."""
+        return tuple(not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.header)))
+
+    @property
+    def plain_caption(self) -> str:
+        return self.caption.replace("`", "")
+
+
+def shortened(tables: Sequence[Table], cells: int) -> tuple[list[Table], int]:
+    """The first of the tables, of at most so many cells in all, and how many tables are left out.
+
+    The first table is always there, if need be with its first rows only, which it then says.
+    """
+    shown: list[Table] = []
+    for table in tables:
+        width = len(table.header)
+        if not shown and len(table.rows) * width > cells:
+            rows = max(1, cells // width)
+            table = replace(table, rows=table.rows[:rows], cut=f"the first {rows:,} of {len(table.rows):,} rows")
+        elif len(table.rows) * width > cells:
+            break
+        cells -= len(table.rows) * width
+        shown.append(table)
+    return shown, len(tables) - len(shown)
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """The tables in Markdown, each under its caption."""
+    parts = []
+    for table in tables:
+        lines = [
+            _md(table.caption),
+            "",
+            _md_row(map(_md, table.header)),
+            _md_row("---:" if right else "---" for right in table.numeric),
+        ]
+        lines += [_md_row([_md(entry) for entry in row]) for row in table.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(tables: Iterable[Table]) -> str:
+    """The tables in LaTeX, intervals as subscripts; a table too wide or long for a page comes in parts."""
+    parts = ["% needs \\usepackage{booktabs,adjustbox}"]
+    for number, table in enumerate(tables, 1):
+        for letter, part in enumerate(_parts(table)):
+            label = f"tab:{table.name}-{number}" + (f"-{letter + 1}" if letter else "")
+            parts.append(_latex(part, label))
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(table: Table, label: str) -> str:
+    kinds = [
+        f"p{{{_TEX_TEXT}\\linewidth}}" if i in table.texts else "r" if right else "l"
+        for i, right in enumerate(table.numeric)
+    ]
+    lines = [
+        "\\begin{table}[t]",
+        "\\centering",
+        "\\setlength{\\belowcaptionskip}{6pt}",  # most classes have none, for captions under figures
+        f"\\caption{{{_tex_code(table.caption)}}}",
+        f"\\label{{{label}}}",
+        "\\begin{adjustbox}{max width=\\linewidth, max totalheight=0.8\\textheight}",
+        "\\small",
+        f"\\begin{{tabular}}{{{''.join(kinds)}}}",
+        "\\toprule",
+        " & ".join(tex(name) for name in table.header) + " \\\\",
+        "\\midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        if i in table.rules:
+            lines.append("\\midrule")
+        lines.append(" & ".join(_tex(entry) for entry in row) + " \\\\")
+    lines += ["\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}"]
+    return "\n".join(lines)
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """The table as it is, or in parts; each has the columns of names on the left."""
+    names = next((i for i, right in enumerate(table.numeric) if right), len(table.header))
+    rest = range(names, len(table.header))
+    columns = [rest[i : i + _TEX_COLUMNS] for i in range(0, len(rest), _TEX_COLUMNS)] or [rest]
+    for start in range(0, max(1, len(table.rows)), _TEX_ROWS):
+        for chunk in columns:
+            kept = (*range(names), *chunk)
+            yield replace(
+                table,
+                caption=table.caption if (start, chunk) == (0, columns[0]) else f"{table.caption} (continued)",
+                header=tuple(table.header[i] for i in kept),
+                rows=tuple(tuple(row[i] for i in kept) for row in table.rows[start : start + _TEX_ROWS]),
+                rules=frozenset(rule - start for rule in table.rules if rule > start),
+                texts=frozenset(new for new, old in enumerate(kept) if old in table.texts),
+            )
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "[": "{[}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "…": r"\ldots{}", "→": r"$\rightarrow$",
+    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "\n": " ",
+}  # fmt: skip
+
+
+def tex(text: str) -> str:
+    """Text with LaTeX's special characters escaped."""
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _md_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _md(entry: Entry) -> str:
+    if entry is None:
+        return ""
+    if isinstance(entry, str):
+        return entry.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    value = f"**{entry.text}**" if entry.marked else entry.text
+    return f"{value} ± {entry.half_width}" if entry.half_width else value
+
+
+def _tex(entry: Entry) -> str:
+    if entry is None:
+        return ""
+    if isinstance(entry, str):
+        return tex(entry)
+    value = entry.text.replace("−", "-")  # in mathematics a hyphen is a minus
+    value = f"\\mathbf{{{value}}}" if entry.marked else value
+    return f"${value}_{{\\pm {entry.half_width}}}$" if entry.half_width else f"${value}$"
+
+
+def _tex_code(text: str) -> str:
+    """A caption, with `code` in typewriter."""
+    return "".join(f"\\texttt{{{tex(part)}}}" if i % 2 else tex(part) for i, part in enumerate(text.split("`")))
