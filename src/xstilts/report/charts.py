@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import signed
+from xstilts.analysis.answer import signed, size_sentence
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
-from xstilts.analysis.size import ALL_ENCODERS
+from xstilts.analysis.size import ALL_ENCODERS, groups
 from xstilts.report.drawing import (
     HELPS_COLOUR,
     HURTS_COLOUR,
@@ -113,6 +113,12 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
     A ``target`` of the table of sizes that is no target of the study is a mean over its span targets.
     """
     encoders = {encoder.label: encoder for encoder in analysis.axes.encoders if not encoder.random}
+    lines_of = {
+        encoder.label: group.name
+        for group in groups(analysis.axes.encoders)
+        if group.name != ALL_ENCODERS
+        for encoder in group.encoders
+    }
     fits = analysis.sizes.filter(pl.col("target") == target)
     rows = _zero_shot(analysis.gains).filter(pl.col("encoder").is_in(list(encoders)))
     pooled = target not in analysis.axes.targets
@@ -131,9 +137,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
         parameters=pl.col("encoder").replace_strict(
             {label: encoder.parameters for label, encoder in encoders.items()}, return_dtype=pl.Int64
         ),
-        family=pl.col("encoder").replace_strict(
-            {label: encoder.family for label, encoder in encoders.items()}, return_dtype=pl.String
-        ),
+        family=pl.col("encoder").replace(lines_of),
     )
     if rows["parameters"].n_unique() < 2:
         return None
@@ -141,7 +145,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
     shown, cut = _first(recipes, _FOREST_RECIPES, "recipes")
     rows = rows.filter(pl.col("recipe").is_in(shown))
     panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe)]) for recipe in shown}
-    families = list(dict.fromkeys(encoder.family for encoder in encoders.values() if encoder.label in rows["encoder"]))
+    families = list(dict.fromkeys(lines_of[label] for label in encoders if label in rows["encoder"]))
     lines = _fitted(rows, fits)
     table = pl.concat([rows.with_columns(line=pl.lit(None, pl.Float64)), lines], how="diagonal").with_columns(
         panel=pl.col("recipe").replace_strict(panels, return_dtype=pl.String)
@@ -174,7 +178,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
         "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
     )
     chart = layers.facet(data=data(table), facet=facet, columns=_columns(shown)).resolve_axis(x="independent")
-    words = " ".join(piece for piece in analysis.answer.size if piece.startswith(f"{target}:"))
+    words = size_sentence(target, analysis.axes, analysis.sizes)
     said = f"Gain against model size on {target}{' (mean over the span targets)' if pooled else ''}"
     slopes = "; ".join(panel.replace("\n", ", ") for panel in panels.values())
     return draw(
