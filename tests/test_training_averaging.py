@@ -200,7 +200,7 @@ def test_an_averaged_model_is_chosen_by_its_dev_score_and_exported_as_any_other(
     assert cell.recipe == recipe and cell.seed == 3
     out = export(ran.plan, ran.store, cell, tmp_path / "model")
     card = (out / "README.md").read_text()
-    assert recipe in card and "mini-nli" in card
+    assert "intermediate task `mini-nli`" in card and "its weights are the mean of 2 checkpoints of 2 seeds" in card
     exported, own = load_file(out / "model.safetensors"), ran.weights(cell.training or "")
     assert torch.equal(exported["classifier.weight"], own["classifier.weight"])
     curves = gather(ran.plan, ran.store).curves.filter(recipe=recipe, phase="target")
