@@ -30,7 +30,8 @@ class Verdict(Protocol):
     high: float | None
 
 
-_MARKED = "bold: shown to help or hurt"
+_MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
+_MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
@@ -82,7 +83,7 @@ def summary_table(analysis: Analysis) -> Table:
             rows.append((encoder.label, recipe, *(cells.get((encoder.label, recipe, target)) for target in targets)))
     languages = {row["target"]: row["n_languages"] for row in frame.iter_rows(named=True)}
     spread = ", ".join(f"{target}: {languages[target]}" for target in targets)
-    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED}."
+    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED_MEAN}."
     return Table("gains", caption, ("encoder", "recipe", *targets), tuple(rows), frozenset(rules))
 
 
