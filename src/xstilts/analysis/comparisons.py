@@ -149,6 +149,8 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
     for block, base, marked in pairs:
+        if not any(marked):
+            continue
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
             for name, languages in language_rows(block.languages, mask) if len(compared) else ():

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from xstilts.errors import UserError, did_you_mean
 from xstilts.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
-from xstilts.recipe import NONE
+from xstilts.recipe import NONE, plain
 from xstilts.run import gather
 from xstilts.selection import fewshot
 from xstilts.selection.agreement import agreement, by_chance, gains
@@ -194,7 +194,7 @@ def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
     candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
-        if cell.seed == plan.study.seeds[0] and cell.target.task in targets:
+        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and plain(cell.recipe) == cell.recipe:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
             parts = tuple(_parts(plan, cell.intermediate)) if cell.intermediate else ()
