@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
-from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import (
+    GAINS_SCHEMA,
+    averaging_in,
+    estimates_in,
+    gains_in,
+    join_estimates,
+    join_gains,
+)
 from xstilts.analysis.size import sizes
 from xstilts.results import Results
 
@@ -23,17 +30,19 @@ class Analysis:
     gains: pl.DataFrame  # GAINS_SCHEMA
     sizes: pl.DataFrame  # SIZES_SCHEMA
     answer: Answer
+    averaging: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GAINS_SCHEMA))  # means over plain ones
 
 
 def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    scores, differences = [], []
+    scores, differences, averaged = [], [], []
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        averaged.append(averaging_in(block))
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(compared, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said)
+    return Analysis(of, estimated, compared.frame, slopes, said, join_gains(averaged, of).frame)
