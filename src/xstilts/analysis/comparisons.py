@@ -156,6 +156,8 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
     for block, base, marked in pairs:
+        if not any(marked):
+            continue
         pieces = []
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
