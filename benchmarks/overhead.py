@@ -2,9 +2,9 @@
 
 All stages of studies/quickstart.yaml, computed by a run with one worker (schedule, leases, logs, checkpoints,
 processes), and by calling the stage functions one after the other in one process. Both with as many threads, in fresh
-processes and with empty stores. The goal is less than 3 %. Beside the time of each stands what lies outside of the stage
-functions, which a noisy machine sways less: starts, plan and engine. `--part` takes one encoder and seed, three times in
-turns: a few minutes, of which the start of the worker, once a run, is a larger share.
+processes and with empty stores. The goal is less than 3 %. Beside the time of each stands what lies outside of the
+stage functions, which a noisy machine sways less: starts, plan and engine. `--part` takes one encoder and seed, three
+times in turns: a few minutes, of which the start of the worker, once a run, is a larger share.
 """
 
 from __future__ import annotations
