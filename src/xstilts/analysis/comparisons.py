@@ -76,6 +76,10 @@ class Part:
     by_seed: Floats  # [rows, seeds]
 
 
+#: Recipes by number, what the language or mean is called, and their sample.
+Piece = tuple[npt.NDArray[np.int64], str, Sample]
+
+
 def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
     """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
     return join_estimates([estimates_in(block) for block in resamples.blocks(of)], of)
@@ -83,10 +87,13 @@ def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
 
 def estimates_in(block: Block) -> pl.DataFrame:
     """What `join_estimates` needs of one block."""
-    return pl.concat(
-        _rows(block, recipes, name, block.over(languages, recipes))
-        for mask, recipes in alike(block.scored)
-        for name, languages in language_rows(block.languages, mask)
+    return table_of(
+        block,
+        [
+            (recipes, name, block.over(languages, recipes))
+            for mask, recipes in alike(block.scored)
+            for name, languages in language_rows(block.languages, mask)
+        ],
     )
 
 
@@ -95,11 +102,11 @@ def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
     if not parts:
         return pl.DataFrame(schema=ESTIMATES_SCHEMA)
     frame = pl.concat(parts)
-    frame = frame[_order(frame, of)]
-    low, high = _spread(frame, of).interval(frame["value"].to_numpy())
+    frame = frame[in_order(frame, of)]
+    low, high = spread_of(frame, of).interval(frame["value"].to_numpy())
     bounds = {"low": np.maximum(low, 0), "high": np.minimum(high, 100)}
     metric = pl.col("target").replace_strict(dict(of.metrics), return_dtype=pl.String)
-    return frame.with_columns(metric=metric, **_series(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
+    return frame.with_columns(metric=metric, **columns_of(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
 
 
 def gains(resamples: Resamples, of: Axes) -> Gains:
@@ -149,11 +156,16 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
     for block, base, marked in pairs:
+        if not any(marked):
+            continue
+        pieces = []
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
             for name, languages in language_rows(block.languages, mask) if len(compared) else ():
-                samples.append(block.over(languages, compared, minus=base))
-                frames.append(_rows(block, compared, name, samples[-1]))
+                pieces.append((compared, name, block.over(languages, compared, minus=base)))
+        if pieces:
+            frames.append(table_of(block, pieces))
+            samples += [sample for _, _, sample in pieces]
     if not frames:
         return None
     frame = pl.concat(frames)
@@ -171,16 +183,16 @@ def join_gains(parts: Iterable[Part | None], of: Axes) -> Gains:
     if not there:
         return Gains(pl.DataFrame(schema=GAINS_SCHEMA), np.empty((0, 1)), np.empty((0, len(of.seeds))))
     frame = pl.concat([part.frame for part in there])
-    order = _order(frame, of)
+    order = in_order(frame, of)
     frame = frame[order]
-    values, about = frame["value"].to_numpy(), _spread(frame, of)
+    values, about = frame["value"].to_numpy(), spread_of(frame, of)
     low, high = about.interval(values)
     p_values, corrected = about.p_values(values), np.full(len(values), np.nan)
     main = (frame["language"] == ZERO_SHOT).to_numpy()
     corrected[main] = holm(p_values[main])
     columns = {"gain": values, "low": low, "high": high, "error": about.errors, "freedom": about.freedom, "p": p_values,
                "p_holm": corrected, "mde": about.detectable(), "equivalence_p": about.equivalence(values)}  # fmt: skip
-    frame = frame.drop("freedom").with_columns(**_series(columns)).with_columns(verdict=_verdict())
+    frame = frame.drop("freedom").with_columns(**columns_of(columns)).with_columns(verdict=_verdict())
     return Gains(
         frame.select(*GAINS_SCHEMA),
         np.concatenate([part.replicates for part in there])[order],
@@ -250,25 +262,31 @@ def _verdict() -> pl.Expr:
     )
 
 
-def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
-    n_seeds = (~np.isnan(sample.by_seed)).sum(axis=1)
-    of_seeds, freedom = variance_over_seeds(sample.by_seed)
-    columns = {"value": sample.values, "of_examples": sample.of_examples, "of_seeds": of_seeds, "freedom": freedom}
-    same = {"encoder": block.encoder, "target": block.target, "language": language}
-    return pl.DataFrame(
+def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
+    """The rows of the pieces, with the columns value, of_examples, of_seeds, freedom (see `spread_of`)."""
+    samples = [sample for _, _, sample in pieces]
+    lengths = [len(recipes) for recipes, _, _ in pieces]
+    by_seed = np.concatenate([sample.by_seed for sample in samples])
+    n_seeds = (~np.isnan(by_seed)).sum(axis=1)
+    of_seeds, freedom = variance_over_seeds(by_seed)
+    frame = pl.DataFrame(
         {
-            "recipe": pl.Series([block.recipes[i] for i in recipes], dtype=pl.String),
+            "recipe": [block.recipes[i] for recipes, _, _ in pieces for i in recipes],
+            "language": [name for (_, name, _), n in zip(pieces, lengths, strict=True) for _ in range(n)],
+            "n_languages": np.repeat([sample.n_languages for sample in samples], lengths),
             "n_seeds": n_seeds,
-            "n": sample.n,
-            "covers": pl.Series([covers(int(n)) for n in n_seeds], dtype=pl.String),
-            **{name: pl.Series(column, dtype=pl.Float64) for name, column in columns.items()},
+            "n": np.concatenate([sample.n for sample in samples]),
+            "covers": [covers(int(n)) for n in n_seeds],
+            "value": np.concatenate([sample.values for sample in samples]),
+            "of_examples": np.concatenate([sample.of_examples for sample in samples]),
+            "of_seeds": of_seeds,
+            "freedom": freedom,
         }
-    ).with_columns(
-        n_languages=pl.lit(sample.n_languages, pl.Int64), **{name: pl.lit(one) for name, one in same.items()}
     )
+    return frame.with_columns(encoder=pl.lit(block.encoder), target=pl.lit(block.target))
 
 
-def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
+def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     """The rows of a table by encoder, recipe and target, as the axes have them."""
     axes = {"encoder": [encoder.label for encoder in of.encoders], "recipe": of.recipes, "target": of.targets}
     places = frame.with_row_index("row").select(
@@ -277,7 +295,7 @@ def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     return places.sort(*axes, "row")["row"].to_numpy()
 
 
-def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
+def spread_of(frame: pl.DataFrame, of: Axes) -> Spread:
     """Of a table's rows; those on one target and language lend each other what they say of the variance over seeds.
 
     Randomly initialised encoders stand apart.
@@ -292,5 +310,6 @@ def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
     return spread(frame["of_examples"].to_numpy(), of_seeds, freedom, n)
 
 
-def _series(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+def columns_of(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+    """For `with_columns`, with null for NaN."""
     return {name: pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in columns.items()}
