@@ -14,7 +14,7 @@ import pytest
 from xstilts.encoders import bundled
 from xstilts.plan import Plan
 from xstilts.planner import make_plan
-from xstilts.recipe import Mlm, RecipeEntry, Sampling, Translated
+from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated
 from xstilts.study import EncoderEntry, Hyperparameters, Study, TargetEntry, make_study
 
 #: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
@@ -101,6 +101,7 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
         "hub": (put("hub", {"google/xtreme": "main"}), NOTHING),
         "tasks": (put("tasks", []), NOTHING),
         "on_overlap": (put("on_overlap", "drop"), NOTHING),
+        "average": (put("average", {"checkpoints": 2}), SPAN),  # their training takes snapshots then
     },
     EncoderEntry: {
         "layers": (put("encoders.0.layers", 1), ALL),
@@ -126,6 +127,7 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
         "languages": (put("recipes.2.mlm.languages", ["de"]), MIXED | SUM),
         "training": (put("recipes.2.mlm.training", {"batch_size": 2}), MIXED | SUM),
     },
+    Average: {"checkpoints": (put("average", {"checkpoints": 3}), SPAN)},
     TargetEntry: {
         "languages": (put("targets.0.languages", ["en"]), behind("predict mini-span", "score mini-span")),
         "max_examples": (put("targets.0.max_examples", 3), behind("predict mini-span", "score mini-span")),
@@ -146,6 +148,7 @@ ELSEWHERE = {
     (Translated, "languages"): "test_translations_move_what_trains_on_them",
     (Translated, "engine"): "test_translations_move_what_trains_on_them",
     (Translated, "files"): "test_translations_move_what_trains_on_them",
+    (Average, "seeds"): "test_averages_over_seeds_move_nothing",
 }
 
 
@@ -167,6 +170,7 @@ HYPER: dict[str, Any] = {
     "max_length": 200, "doc_stride": 17, "max_query_length": 21, "max_grad_norm": 3.0, "adam_epsilon": 1e-3,
     "dropout": "none", "freeze_embeddings": True, "precision": "fp32", "memory": "8GB", "max_train_examples": 3,
     "max_dev_examples": 3, "dev_selection": "first500", "processes": 2, "sharding": "full", "collapse_retries": 1,
+    "lora": {"rank": 4},
 }  # fmt: skip
 
 
@@ -236,6 +240,39 @@ def test_the_same_encoder_in_another_folder_is_the_same(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "one", tmp_path / "three")
     (tmp_path / "three" / "model.safetensors").write_bytes(b"other weights")
     assert not keys_of("one") & keys_of("three")
+
+
+def test_averages_over_seeds_move_nothing() -> None:
+    base = {**BASE, "seeds": [1, 2]}
+    assert moved(put("average", {"seeds": True}), base) == NOTHING
+
+
+def test_what_decides_an_average_is_in_its_key() -> None:
+    def of(**changes: Any) -> dict[str, str]:
+        plan = make_plan(make_study({**BASE, "seeds": [1, 2, 3], "average": {"seeds": True}, **changes}))
+        return {stage.key: stage.label for stage in plan.stages.values() if stage.kind == "average"}
+
+    assert of(seeds=[1, 3, 2]) == of() and not of(seeds=[2, 1, 3]).keys() & of().keys()  # another head
+    assert not of(seeds=[1, 2]).keys() & of().keys()
+    assert not of(training={"learning_rate": 0.1}).keys() & of().keys()
+    both = of(average={"seeds": True, "checkpoints": 2})
+    assert len(both) == (3 + 1 + 1) * len(BASE["recipes"]) and not both.keys() & of().keys()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({}, {"rank": 8, "alpha": 16}, True),
+        ({}, {"rank": 4}, False),
+        ({}, {"alpha": 8}, False),
+        ({"targets": ["query", "key"]}, {"targets": ["key", "query"]}, True),
+        ({"targets": ["query"]}, {"targets": "all-linear"}, False),
+    ],
+)
+def test_adapters_decide_what_is_trained(one: dict[str, Any], other: dict[str, Any], same: bool) -> None:
+    keys = [set(make_plan(make_study({**BASE, "recipes": [{"name": "none"}], "training": {"lora": lora}})).stages)
+            for lora in (one, other)]  # fmt: skip
+    assert (keys[0] == keys[1]) is same
 
 
 def test_two_studies_share_what_they_share() -> None:

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import yaml
 
 from browser import BROWSER, browser
 from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
-from xstilts.analysis.analyse import analyse
+from xstilts.analysis.analyse import Analysis, analyse
+from xstilts.analysis.axes import axes
 from xstilts.errors import UserError
 from xstilts.report import write
 from xstilts.report.model_card import model_card
@@ -310,6 +312,62 @@ def test_the_tables_compile(tmp_path: Path):
         assert ended.returncode == 0, ended.stdout[-2000:]
     log = (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
     assert not re.findall("Overfull .*|Float too large.*|multiply.defined.*|undefined references", log)
+
+
+def large() -> tuple[Results, Analysis]:
+    """A study of 1,000,000 score rows, and an analysis as long as its own, of made-up numbers."""
+    small = make_results(examples=10)
+    analysis = analyse(small, resamples=20)
+    names = {
+        "encoder": [f"family{i % 3}/encoder@{i}" for i in range(5)],
+        "recipe": ["none", *(f"recipe-{i}" for i in range(24))],
+        "target": [f"target-{i}" for i in range(40)],
+        "language": ["en", *(f"l{i}" for i in range(39))],
+        "seed": list(range(5)),
+    }
+    cells = pl.DataFrame({"encoder": names["encoder"]})
+    for name in ("recipe", "target", "language", "seed"):
+        cells = cells.join(pl.DataFrame({name: names[name]}), how="cross")
+    noise = pl.int_range(pl.len()).hash(0) % 1000 / 10
+
+    def filled(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+        """``rows`` with the columns they lack from the first row of ``like``."""
+        return rows.join(like.head(1).drop(rows.columns, strict=False), how="cross").select(like.columns)
+
+    scores = cells.with_columns(
+        value=noise,
+        format=pl.when(pl.col("target").str.ends_with("0")).then(pl.lit("span")).otherwise(pl.lit("classification")),
+        parameters_without_embeddings=10_000_000 * (pl.col("encoder").str.slice(-1).cast(pl.Int64) + 1),
+    )
+    results = replace(small, scores=filled(scores, small.scores))
+    means = cells.filter(pl.col("seed") == 0).drop("seed")
+    pooled = means.with_columns(language=pl.lit("all non-English")).unique(maintain_order=True)
+    means = pl.concat([means, pooled]).with_columns(value=noise, gain=noise - 50, verdict=pl.lit("helps"))
+    means = means.with_columns(low=pl.col("value") - 2, high=pl.col("value") + 2)
+    gains = means.filter(pl.col("recipe") != "none").with_columns(low=pl.col("gain") - 2, high=pl.col("gain") + 2)
+    slopes = gains.filter(pl.col("language") == "all non-English").select("encoder", "recipe", "target", "low", "high")
+    slopes = slopes.with_columns(family=pl.col("encoder").str.split("@").list.first(), slope=pl.col("low") + 2)
+    return results, replace(
+        analysis,
+        axes=axes(results.scores),
+        scores=filled(means, analysis.scores),
+        gains=filled(gains, analysis.gains),
+        sizes=filled(slopes.drop("encoder"), analysis.sizes),
+    )
+
+
+@pytest.mark.soak
+def test_a_million_scores_make_a_page_under_10_mb(tmp_path: Path):
+    results, analysis = large()
+    assert results.scores.height == 1_000_000
+    page = write_report(results, tmp_path, analysis)
+    assert page.stat().st_size < 10e6
+    text = page.read_text(encoding="utf-8")
+    Page(text)
+    assert "Charts show the first 6 of 40 targets" in text and "Shown: the first" in text
+    assert pl.scan_parquet(tmp_path / "scores.parquet").select(pl.len()).collect().item() == 1_000_000
+    gains = pl.scan_csv(tmp_path / "tables" / "gains.csv").select(pl.len()).collect().item()
+    assert gains == analysis.gains.height
 
 
 def mined() -> Results:

@@ -17,17 +17,18 @@ import pytest
 import torch
 
 from xstilts.data import mini
-from xstilts.encoders import Encoder
+from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import build_models
 from xstilts.planner import make_plan
 from xstilts.stages import run_stage
 from xstilts.store import Store
-from xstilts.study import Hyperparameters, make_study
+from xstilts.study import Hyperparameters, Lora, make_study
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.mlm import Masked
 from xstilts.training import checkpoints as module
-from xstilts.training import loop
+from xstilts.training import loop, lora
+from xstilts.training.averaging import Snapshots
 from xstilts.training.checkpoints import Checkpoints, Policy
 from xstilts.training.log import Log
 from xstilts.training.memory import Division
@@ -71,9 +72,12 @@ def checkpoints_in(folder: Path, every_steps: int = 2, stop: int | None = None, 
 
 
 def train(
-    tasks: tuple[str, ...], checkpoints: Checkpoints | None = None, **changes: Any
+    tasks: tuple[str, ...], checkpoints: Checkpoints | None = None, snapshots: Snapshots | None = None, **changes: Any
 ) -> tuple[Log, dict[str, torch.Tensor]]:
-    """Train on some tasks, of which mini-text is MLM. The dev score is a number that a single bit would change."""
+    """Train on some tasks, of which mini-text is MLM. The dev score is a number that a single bit would change.
+
+    Gives the log, and the weights with those of the ``snapshots``.
+    """
     hyper = HYPER.model_copy(update=changes)
     tokenizer = load_tokenizer(ENCODER)
     catalog = builtin_catalog()
@@ -87,6 +91,8 @@ def train(
         ENCODER, [catalog[name] for name in tasks], 1, hyper, None, [row for own in rows.values() for row in own],
         head=False,
     )  # fmt: skip
+    if hyper.lora:
+        lora.attach(trimmed.joint, hyper.lora, describe(ENCODER), 1)
     special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
     mask = int(trimmed.mapping[tokenizer.mask_token_id])
     masked: dict[str, Any] = {
@@ -105,8 +111,10 @@ def train(
     log = loop.train(
         trimmed.joint, streams, hyper, seed=1, precision=hyper.precision, pad_id=1, dev_scores=dev_scores,
         progress=lambda *_: None, mlm_share=0.25 if "mini-text" in tasks else 0.0, checkpoints=checkpoints,
+        snapshots=snapshots,
     )  # fmt: skip
-    return log, trimmed.joint.state_dict()
+    means = {f"mean of {name}": weight for name, weight in snapshots.mean().items()} if snapshots else {}
+    return log, trimmed.joint.state_dict() | means
 
 
 def assert_same(one: tuple[Log, dict[str, torch.Tensor]], other: tuple[Log, dict[str, torch.Tensor]]) -> None:
@@ -135,6 +143,20 @@ def test_what_goes_on_computes_the_bits_of_what_was_not_interrupted(
             train(tasks, checkpoints_in(folder, stop=stop, precision=precision), precision=precision)
         resumed = train(tasks, checkpoints_in(folder, precision=precision), precision=precision)
         assert resumed[0].resumed_at == [(stop - 1) // 2 * 2]
+        assert_same(whole, resumed)
+
+
+def test_snapshots_and_adapters_go_on_too(tmp_path: Path) -> None:
+    def run(checkpoints: Checkpoints | None = None) -> tuple[Log, dict[str, torch.Tensor]]:
+        snapshots = Snapshots(3, lora.trained)
+        return train(("mini-nli",), checkpoints, snapshots, lora=Lora(rank=2))
+
+    whole = run()
+    for stop in (3, 9):  # before a snapshot was taken, and after two
+        with pytest.raises(Interrupted):
+            run(checkpoints_in(tmp_path / str(stop), stop=stop))
+        resumed = run(checkpoints_in(tmp_path / str(stop)))
+        assert resumed[0].resumed_at and any(name.startswith("mean of ") for name in whole[1])
         assert_same(whole, resumed)
 
 

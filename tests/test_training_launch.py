@@ -52,9 +52,19 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("sharding", ["none", pytest.param("full", marks=pytest.mark.soak)])
-def test_two_processes_train_several_tasks_as_one_process_does(sharding: str, tmp_path: Path) -> None:
-    alone, together = stage_of(), stage_of(processes=2, sharding=sharding)
+@pytest.mark.parametrize(
+    ("sharding", "training"),
+    [
+        ("none", {}),
+        pytest.param("full", {}, marks=pytest.mark.soak),
+        pytest.param("none", {"lora": {"rank": 4}}, marks=pytest.mark.soak),
+        pytest.param("full", {"lora": {"rank": 4}}, marks=pytest.mark.soak),
+    ],
+)
+def test_two_processes_train_several_tasks_as_one_process_does(
+    sharding: str, training: dict[str, Any], tmp_path: Path
+) -> None:
+    alone, together = stage_of(**training), stage_of(processes=2, sharding=sharding, **training)
     run_stage(alone, Store(tmp_path / "alone"), lambda *_: None)
     told: list[Any] = []
     interrupted_at = 7

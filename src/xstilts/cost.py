@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from xstilts.data.examples import Example, texts
 from xstilts.data.load import DEV_SHARE
 from xstilts.encoders import EncoderFacts
+from xstilts.errors import UserError, did_you_mean
+from xstilts.study import Lora
 from xstilts.tasks import Split, Task
 
 #: UTF-8 bytes a token of XLM-R's vocabulary, over the languages of XQuAD: 4.2 (en) to 8.1 (hi). Good to about 30 %.
@@ -57,14 +59,41 @@ def estimate_tokens(examples: Iterable[Example], max_length: int) -> int:
     return round(total)
 
 
-def flops(facts: EncoderFacts, tokens: int, length: float, *, training: bool) -> float:
+def adapted(facts: EncoderFacts, targets: Sequence[str]) -> tuple[str, ...]:
+    """The names of the linear layers that LoRA's ``targets`` name in an encoder. Raises UserError."""
+    known = sorted({layer.name for layer in facts.linear})
+    if not targets:
+        return facts.attention
+    if "all-linear" in targets:
+        return tuple(known)
+    for name in targets:
+        if name not in known:
+            raise UserError(
+                f"lora: targets: {name!r} is no linear layer of a {facts.model_type}: "
+                f"{did_you_mean(name, ['all-linear', *known])}"
+            )
+    return tuple(targets)
+
+
+def lora_parameters(facts: EncoderFacts, lora: Lora) -> int:
+    """Of an encoder's adapters: rank · (inputs + outputs) for each adapted layer (Hu et al. 2021, section 4.1)."""
+    names = adapted(facts, lora.targets)
+    widths = [layer.inputs + layer.outputs for layer in facts.linear if layer.name in names]
+    return facts.layers * lora.rank * sum(widths)
+
+
+def flops(facts: EncoderFacts, tokens: int, length: float, *, training: bool, lora: Lora | None = None) -> float:
     """Floating-point operations of a pass over ``tokens`` tokens in sequences of ``length`` tokens.
 
     2·P + 4·layers·hidden·length a token forward, three times that with the backward pass; P are the parameters
-    without embeddings (Kaplan et al. 2020, arXiv 2001.08361, section 2.1, with the attention term kept).
+    without embeddings (Kaplan et al. 2020, arXiv 2001.08361, section 2.1, with the attention term kept). Under LoRA
+    the backward pass gives no gradients of the encoder's weights, 2·P less a token, but those of its adapters.
     """
     forward = 2.0 * facts.parameters_without_embeddings + 4.0 * facts.layers * facts.hidden_size * length
-    return tokens * forward * (3.0 if training else 1.0)
+    if not training:
+        return tokens * forward
+    saved = 2.0 * facts.parameters_without_embeddings - 6.0 * lora_parameters(facts, lora) if lora else 0.0
+    return tokens * (3.0 * forward - saved)
 
 
 def activation_bytes(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xstilts import cost, fast_yaml
 from xstilts.errors import UserError, did_you_mean
-from xstilts.plan import Merge, Plan, Predict, Stage, Train
+from xstilts.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
 from xstilts.units import memory, parse_memory
 
@@ -144,22 +144,29 @@ def _makespan(stages: list[Stage], took: dict[str, float], processes: int) -> fl
 
 
 def disk(plan: Plan, stage: Stage) -> int:
-    """Bytes that the artifact takes at most: the weights of a trained model, in 32 bits; tables are small beside it."""
-    return 4 * plan.facts[stage.spec.encoder].parameters if isinstance(stage.spec, Train | Merge) else 0
+    """Bytes that the artifact takes at most: the weights of a trained model, in 32 bits; tables are small beside it.
+
+    Those of the mean of its checkpoints too, where the study averages them.
+    """
+    if not isinstance(stage.spec, Train | Merge | Average):
+        return 0
+    models = 2 if isinstance(stage.spec, Train) and stage.spec.snapshots else 1
+    return 4 * plan.facts[stage.spec.encoder].parameters * models
 
 
 def training_memory(plan: Plan, stage: Stage) -> int:
     """Bytes that a stage takes in one process at most, roughly: the whole vocabulary, and a batch of longest rows.
 
     Training: weights, gradients and AdamW's two moments in 32 bits, 16 bytes a parameter, and the activations of a
-    batch (`cost.activation_bytes`), or what the study's `memory` allows. Prediction: the weights.
+    batch (`cost.activation_bytes`), or what the study's `memory` allows. Under LoRA gradients and moments are of the
+    adapters alone. Prediction and averaging: the weights, the latter twice.
     """
     spec = stage.spec
-    if not isinstance(spec, Train | Predict):
+    if not isinstance(spec, Train | Average | Predict):
         return 0
     facts = plan.facts[spec.encoder]
-    if isinstance(spec, Predict):
-        return 4 * facts.parameters
+    if not isinstance(spec, Train):
+        return (4 if isinstance(spec, Predict) else 8) * facts.parameters
     if spec.hyper.memory:
         return parse_memory(spec.hyper.memory)
     shared = spec.hyper.processes if spec.hyper.sharding == "full" else 1
@@ -174,7 +181,8 @@ def training_memory(plan: Plan, stage: Stage) -> int:
             facts.layers, facts.hidden_size, facts.ffn, facts.heads, hyper.max_length, wide, checkpointing=False
         )
         rows = max(rows, tokens / hyper.processes * each)
-    return round(16 * facts.parameters / shared + rows)
+    trained = cost.lora_parameters(facts, spec.hyper.lora) if spec.hyper.lora else facts.parameters
+    return round((4 * facts.parameters + 12 * trained) / shared + rows)
 
 
 def too_large(plan: Plan, todo: Collection[str], on: Device) -> str | None:

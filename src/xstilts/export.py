@@ -10,7 +10,7 @@ from pathlib import Path
 from xstilts.encoders.load import load_tokenizer
 from xstilts.errors import UserError, did_you_mean
 from xstilts.models import load_trained
-from xstilts.plan import Cell, DataRef, Merge, Plan, Train, examples
+from xstilts.plan import Average, Cell, DataRef, Merge, Plan, Train, examples
 from xstilts.report.model_card import model_card
 from xstilts.run import gather
 from xstilts.store import Store
@@ -77,7 +77,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already; choose a new folder")
     spec = plan.stages[cell.training or ""].spec
-    assert isinstance(spec, Train)
+    assert isinstance(spec, Train | Average)
     fmt = formats.get(spec.task.format)
     with store.files(cell.training or "") as folder:
         model = load_trained(spec.encoder, spec.task, spec.seed, spec.hyper, folder)
@@ -129,5 +129,7 @@ def _data(plan: Plan, key: str | None) -> list[tuple[str, DataRef]]:
             return [*uses, *by_machine, *texts]
         case Merge(weights=weights):
             return list(dict.fromkeys(use for source, _ in weights for use in _data(plan, source)))
+        case Average(runs=runs):
+            return list(dict.fromkeys(use for run in runs for use in _data(plan, run)))
         case _:
             return []

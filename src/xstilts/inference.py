@@ -37,9 +37,10 @@ def predict(
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
     rows = _Chained([own for _, own in sets])
     reduced: dict[int, Any] = {}
-    for indices, results in _reduced(
-        model, rows, range(len(rows)), fmt, task, pad_id=pad_id, precision=precision, progress=progress
-    ):
+    for indices, results in reduced_outputs(
+        model, rows, range(len(rows)), lambda batch, outputs: fmt.reduce(batch, outputs, task),
+        pad_id=pad_id, precision=precision, progress=progress,
+    ):  # fmt: skip
         reduced.update(zip(indices, results, strict=True))
     return [
         fmt.assemble(examples, own, [reduced[i] for i in places], task)
@@ -68,8 +69,8 @@ def embed(
     first = _first_of_its_like(rows)
     vectors = Vectors()
     places = np.zeros(len(rows), np.int64)
-    for indices, results in _reduced(
-        model, rows, np.unique(first).tolist(), fmt, task,
+    for indices, results in reduced_outputs(
+        model, rows, np.unique(first).tolist(), lambda batch, outputs: fmt.reduce(batch, outputs, task),
         pad_id=pad_id, precision=precision, pooling=pooling, progress=progress,
     ):  # fmt: skip
         places[indices] = range(len(vectors), len(vectors) + len(indices))
@@ -78,19 +79,21 @@ def embed(
     return [Embedded(vectors, places[first[own.start : own.stop]], hidden_layer) for own in rows.places()]
 
 
-def _reduced(
+def reduced_outputs(
     model: PreTrainedModel,
     rows: Sequence[Row],
     indices: Sequence[int],
-    fmt: Decoder,
-    task: Task,
+    reduce: Callable[[Sequence[Row], Any], list[Any]],
     *,
     pad_id: int,
     precision: str,
     pooling: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[list[int], list[Any]]]:
-    """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks."""
+    """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks.
+
+    ``reduce`` is given a batch's rows and the model's outputs, and gives what is kept of each row.
+    """
     device = accelerator().device
     model.to(device).eval()
     sizes = [padded(row.length) * len(row.sequences) for row in map(rows.__getitem__, indices)]
@@ -104,7 +107,7 @@ def _reduced(
             outputs = model(**inputs, output_hidden_states=pooling is not None)
         if pooling is not None:
             outputs = outputs.hidden_states, inputs["attention_mask"], pooling
-        return places, fmt.reduce(chosen, outputs, task)
+        return places, reduce(chosen, outputs)
 
     with side_by_side(len(batches) if on_cpu() else 1) as at_once:
         for done, results in enumerate(at_once(of, batches), 1):

@@ -26,6 +26,7 @@ from xstilts.training import device
 from xstilts.training.dropout import replace_dropout
 
 WEIGHTS = "model.safetensors"
+MEAN = "mean.safetensors"  # of a training's checkpoints, beside its best weights
 ROWS, IDS = "embedding.rows", "embedding.ids"  # the trained part of the word embeddings, and the ids of its rows
 
 
@@ -53,6 +54,10 @@ class Joint(nn.Module):
 
     def model(self, task: str) -> PreTrainedModel:
         return cast(PreTrainedModel, self.models[task])
+
+    @property
+    def encoder(self) -> nn.Module:
+        return cast(PreTrainedModel, next(iter(self.models.values()))).base_model
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,24 @@ def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping
         raise StageError(f"the trained weights do not fit the model: {', '.join(sorted(lost)[:3])}")
 
 
-def save_trained(trimmed: Trimmed, folder: Path) -> None:
+def take_head(model: PreTrainedModel, folder: Path) -> None:
+    """Give ``model`` the head of the artifact in ``folder``, of the same task, and keep it from being trained.
+
+    A pooler that the head reads is part of it: encoders come without or with one of another use. Raises StageError
+    where the artifact has another head.
+    """
+    prefix = model.base_model_prefix + "."
+    saved = load_file(folder / WEIGHTS)
+    own = {name: each for name, each in model.named_parameters() if not name.startswith(prefix) or ".pooler." in name}
+    if lost := own.keys() - saved.keys():
+        raise StageError(f"the trained head does not fit the model: {', '.join(sorted(lost)[:3])}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(saved[name])
+            parameter.requires_grad_(False)
+
+
+def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
     """The encoder and the first task's head; of the word embeddings only the rows that the model knows.
 
     The others are the encoder's own.
@@ -159,7 +181,7 @@ def save_trained(trimmed: Trimmed, folder: Path) -> None:
         if tensor.data_ptr() != embedding.data_ptr()
     }
     tensors |= {ROWS: embedding.detach().cpu().contiguous(), IDS: trimmed.ids}
-    save_file(tensors, folder / WEIGHTS)
+    save_file(tensors, folder / name)
 
 
 def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, folder: Path) -> PreTrainedModel:

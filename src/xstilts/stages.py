@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 from safetensors.torch import save_file
@@ -22,8 +22,9 @@ from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.errors import StageError
 from xstilts.features import Chained, Features
-from xstilts.models import WEIGHTS, Trimmed, build_model, build_models, merge, save_trained
+from xstilts.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
 from xstilts.plan import (
+    Average,
     DataRef,
     Merge,
     MlmPart,
@@ -41,8 +42,10 @@ from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row, mining, retrieval
 from xstilts.tasks.formats.mlm import Masked
-from xstilts.training import collapse, device, loop, memory
+from xstilts.training import averaging, collapse, device, loop, memory
+from xstilts.training.averaging import Snapshots
 from xstilts.training.checkpoints import Checkpoints, Policy
+from xstilts.training.log import Point
 from xstilts.training.mixture import Stream
 from xstilts.vectors import Embedded
 from xstilts.worker import Told
@@ -66,6 +69,8 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
                 _train(spec, store, checkpoints, folder, meta, progress)
             case Merge() as spec:
                 _merge(spec, store, folder, meta)
+            case Average() as spec:
+                _average(spec, store, folder, meta, progress)
             case Predict() as spec:
                 _predict(spec, store, folder, meta, progress)
             case Score() as spec:
@@ -114,9 +119,7 @@ class _Loaded:
         rows = rows_of(part.train, encoder, part.hyper, training=True, store=store)
         if not rows:
             raise StageError(f"{part.task.name}: no example is left to train on")
-        dev, dev_examples = rows_of(part.dev, encoder, part.hyper, training=False, store=store), examples(part.dev)
-        if part.hyper.dev_selection == "first500":
-            dev_examples, dev = _begin(dev_examples, dev, 500)
+        dev_examples, dev = _dev(part, encoder, store)
         english = examples(part.train)
         sets = [(english, rows), *(_translated(one, part, encoder, store) for one in part.translations)]
         chained = Chained([rows for _, rows in sets], [len(own) for own, _ in sets]) if part.translations else rows
@@ -128,6 +131,12 @@ class _Loaded:
             task.name, formats.get(task.format), trimmed.rows(self.train), self.part.hyper,
             lambda row: self.train_examples[row.example].id,
         )  # fmt: skip
+
+
+def _dev(part: TrainingPart, encoder: Encoder, store: Store) -> tuple[list[Example], Sequence[Row]]:
+    """The English dev examples that a task is selected on, and their rows."""
+    dev_examples, dev = examples(part.dev), rows_of(part.dev, encoder, part.hyper, training=False, store=store)
+    return _begin(dev_examples, dev, 500) if part.hyper.dev_selection == "first500" else (dev_examples, dev)
 
 
 def _begin(all_examples: list[Example], rows: Sequence[Row], count: int) -> tuple[list[Example], Sequence[Row]]:
@@ -176,16 +185,17 @@ def _train(
     saved = None
     while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.hyper.collapse_retries):
         seed = collapse.seed(spec.seed, len(attempts))
-        trimmed, log = _fitted(spec, seed, data, store, checkpoints, progress)
+        fitted = _fitted(spec, seed, data, store, checkpoints, progress)
+        log = fitted.log
         collapsed = collapse.collapsed(log.dev_of, majority)
         checkpoints.over({"seed": seed, "dev": log.best_dev, "dev_of": log.dev_of, "collapsed": collapsed,
                           "flops": _flops(spec, log)})  # fmt: skip
         if collapse.kept(attempts) is attempts[-1]:
-            _save(trimmed, log, folder, meta)
+            _save(fitted, folder, meta)
             saved = seed
     kept = collapse.kept(attempts)
     if kept["seed"] != saved:  # a process that was killed later had trained it
-        _save(*_fitted(spec, kept["seed"], data, store, checkpoints, progress), folder, meta)
+        _save(_fitted(spec, kept["seed"], data, store, checkpoints, progress), folder, meta)
     meta |= {
         "collapsed": kept["collapsed"],
         "dev_majority": majority,
@@ -199,16 +209,32 @@ def _train(
         meta["checkpoint_error"] = checkpoints.error
 
 
-def _fitted(
-    spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told
-) -> tuple[Trimmed, loop.Log]:
-    """A model trained from ``seed``, with the weights of its best dev score."""
+class _Fitted(NamedTuple):
+    """A trained model with the weights of its best dev score."""
+
+    trimmed: Trimmed
+    log: loop.Log
+    snapshots: Snapshots | None
+
+
+def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told) -> _Fitted:
+    """A model trained from ``seed``."""
     tokenizer = load_tokenizer(spec.encoder)
     tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
     with _weights(store, spec.start) as start:
         trimmed = build_models(spec.encoder, tasks, seed, spec.hyper, start, data.rows, head=False, pooler=spec.pooler)
     if spec.hyper.freeze_embeddings:
         trimmed.model.get_input_embeddings().weight.requires_grad_(False)
+    snapshots = Snapshots(spec.snapshots) if spec.snapshots else None
+    if spec.hyper.lora:
+        from xstilts.training import lora
+
+        lora.attach(trimmed.joint, spec.hyper.lora, describe(spec.encoder), seed)
+        if snapshots:
+            snapshots.read = lora.trained
+    if spec.head:
+        with store.files(spec.head) as head:
+            take_head(trimmed.model, head)
     precision = device.precision(spec.hyper.precision)
     pad_id = tokenizer.pad_token_id
     streams = [one.stream(trimmed) for one in data.tasks]
@@ -217,11 +243,16 @@ def _fitted(
     log = loop.train(
         trimmed.joint, streams, spec.hyper,
         seed=seed, precision=precision, pad_id=pad_id,
-        dev_scores=lambda: {one.part.task.name: _dev_score(one, trimmed, pad_id, precision) for one in data.tasks},
+        dev_scores=lambda: {
+            one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id) for one in data.tasks
+        },
         progress=lambda step, steps, values: progress(step, steps, _in_words(values), values),
         sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0, checkpoints=checkpoints,
+        snapshots=snapshots,
     )  # fmt: skip
-    return trimmed, log
+    if spec.hyper.lora:
+        lora.merge(trimmed.joint)
+    return _Fitted(trimmed, log, snapshots)
 
 
 def _in_words(values: Mapping[str, float]) -> str:
@@ -230,14 +261,15 @@ def _in_words(values: Mapping[str, float]) -> str:
     return f"dev {values['dev']:.1f}"
 
 
-def _save(trimmed: Trimmed, log: loop.Log, folder: Path, meta: dict[str, Any]) -> None:
+def _save(fitted: _Fitted, folder: Path, meta: dict[str, Any]) -> None:
     if not device.accelerator().is_main_process:
         return
+    trimmed, log, snapshots = fitted
     save_trained(trimmed, folder)
-    points = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in log.points]
-    pl.DataFrame(points, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64}).write_parquet(
-        folder / "curve.parquet"
-    )
+    if snapshots:
+        averaging.put(snapshots.mean(), trimmed.joint)
+        save_trained(trimmed, folder, MEAN)
+    _write_curve(log.points, folder)
     meta |= {
         "dev": log.best_dev,
         "dev_of": log.dev_of,
@@ -250,8 +282,15 @@ def _save(trimmed: Trimmed, log: loop.Log, folder: Path, meta: dict[str, Any]) -
     }
 
 
+def _write_curve(points: Sequence[Point], folder: Path) -> None:
+    rows = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in points]
+    frame = pl.DataFrame(rows, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64})
+    frame.write_parquet(folder / "curve.parquet")
+
+
 def _flops(spec: Train, log: loop.Log) -> float:
-    return cost.flops(describe(spec.encoder), log.tokens, log.tokens / log.sequences, training=True)
+    length = log.tokens / log.sequences
+    return cost.flops(describe(spec.encoder), log.tokens, length, training=True, lora=spec.hyper.lora)
 
 
 def _majority(one: _Loaded) -> float:
@@ -261,14 +300,15 @@ def _majority(one: _Loaded) -> float:
     return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
 
 
-def _dev_score(one: _Loaded, trimmed: Trimmed, pad_id: int, precision: str) -> float:
-    task = one.part.task
-    fmt = formats.get(task.format)
+def _dev_score(
+    part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int
+) -> float:
+    fmt = formats.get(part.task.format)
     (predictions,) = inference.predict(
-        trimmed.joint.model(task.name), [(one.dev_examples, trimmed.rows(one.dev))], fmt, task,
-        pad_id=pad_id, precision=precision,
+        trimmed.joint.model(part.task.name), [(dev_examples, trimmed.rows(dev))], fmt, part.task,
+        pad_id=pad_id, precision=device.precision(part.hyper.precision),
     )  # fmt: skip
-    return inference.score(one.dev_examples, predictions, fmt, task, one.part.dev.language)
+    return inference.score(dev_examples, predictions, fmt, part.task, part.dev.language)
 
 
 def _texts(mlm: MlmPart, encoder: Encoder, store: Store) -> Sequence[Row]:
@@ -292,6 +332,27 @@ def _merge(spec: Merge, store: Store, folder: Path, meta: dict[str, Any]) -> Non
         trained = [(stack.enter_context(store.files(key)), weight) for key, weight in spec.weights]
         save_file(merge(spec.encoder, spec.seed, trained), folder / WEIGHTS)
     meta |= {"weights": [weight for _, weight in spec.weights]}
+
+
+def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+    """The mean model and its English dev score, by which it may be chosen among others."""
+    first = store.peek(spec.runs[0])
+    with ExitStack() as stack:
+        runs = [stack.enter_context(store.files(key)) for key in spec.runs]
+        save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
+    dev_examples, dev = _dev(spec.part, spec.encoder, store)
+    trimmed = build_model(spec.encoder, spec.task, spec.seed, spec.hyper, folder, dev, head=True)
+    score = _dev_score(spec.part, dev_examples, dev, trimmed, load_tokenizer(spec.encoder).pad_token_id)
+    progress(1, 1, _in_words({"dev": score}))
+    _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
+    tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
+    meta |= {
+        "dev": score,
+        "runs": len(spec.runs),
+        "tokens": tokens,
+        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(sequences, 1), training=False),
+        "precision": device.precision(spec.hyper.precision),
+    }
 
 
 def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:

@@ -16,7 +16,7 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.errors import UserError, did_you_mean
 from xstilts.part import Part
-from xstilts.recipe import Mlm, RecipeEntry, Sampling, Translated
+from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
 from xstilts.tasks import COMPARING, Catalog, Split, Task, builtin_catalog
 from xstilts.units import parse_memory
 
@@ -37,6 +37,21 @@ class Lengths:
     max_length: int
     doc_stride: int
     max_query_length: int
+
+
+class Lora(Part):
+    """Low-rank adapters in place of full training (Hu et al. 2021, arXiv 2106.09685): ΔW = alpha / rank · B·A."""
+
+    rank: int = Field(8, gt=0)
+    alpha: int = Field(16, gt=0)
+    targets: tuple[str, ...] = Field(
+        (), description="names of linear layers, or all-linear; queries and values if none"
+    )
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else sorted(value) if isinstance(value, list) else value
 
 
 class Hyperparameters(Part):
@@ -70,6 +85,7 @@ class Hyperparameters(Part):
     collapse_retries: int = Field(
         0, ge=0, description="how often a collapsed training is tried again, with a seed derived from its own"
     )
+    lora: Lora | None = Field(None, description="train low-rank adapters of the encoder instead of its weights")
 
     @field_validator("memory")
     @classmethod
@@ -88,12 +104,12 @@ class Hyperparameters(Part):
 
 
 #: Values with which these fields do nothing.
-UNUSED = {"processes": 1, "sharding": "none", "collapse_retries": 0}
+UNUSED = {"processes": 1, "sharding": "none", "collapse_retries": 0, "lora": None}
 
 #: Of a stage's hyper-parameters, those that its tasks share; the others say how each task's data are read.
 OF_THE_STAGE = (
     "learning_rate", "warmup", "weight_decay", "max_grad_norm", "adam_epsilon", "dropout", "freeze_embeddings",
-    "precision", "memory", "processes", "sharding", "collapse_retries",
+    "precision", "memory", "processes", "sharding", "collapse_retries", "lora",
 )  # fmt: skip
 
 
@@ -144,6 +160,7 @@ class Study(Part):
     )
     tasks: tuple[Path, ...] = ()
     on_overlap: Literal["error", "drop"] = "error"
+    average: Average | None = Field(None, description="means of trained weights to score beside the models themselves")
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -192,6 +209,11 @@ class Study(Part):
                 if name not in trained:
                     raise ValueError(f"recipes: {recipe.name}: merge: {name!r} is no recipe with training: "
                                      f"{did_you_mean(name, trained)}")  # fmt: skip
+        for recipe in self.recipes:
+            if plain(recipe.name) != recipe.name:
+                raise ValueError(f"recipes: {recipe.name}: `(mean of …)` is how averaged models are called; rename it")
+        if self.average and self.average.seeds and len(self.seeds) < 2:
+            raise ValueError("average: seeds: the study has one seed; list two or more, or leave it out")
         if self.preset not in presets():
             raise ValueError(f"preset: unknown preset {self.preset!r}: {did_you_mean(self.preset, presets())}")
         return self
@@ -312,6 +334,8 @@ def _check_names(study: Study) -> None:
         if idle and task.format not in COMPARING:
             raise UserError(f"targets: {task.name}: {idle[0]} is for {' and '.join(COMPARING)} tasks alone; remove it")
         study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
+    if study.average and not any(catalog[target.task].training_task for target in study.targets):
+        raise UserError("average: no target of the study is trained on; leave it out")
 
 
 def _check_intermediate(study: Study, recipe: RecipeEntry, task: Task) -> None:
@@ -376,11 +400,13 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
-    if title == "Hyperparameters":
-        return Hyperparameters
-    inner: dict[str, type[Part]] = {"sampling": Sampling, "mlm": Mlm, "translated": Translated}
+    inner: dict[str, type[Part]] = {
+        "sampling": Sampling, "mlm": Mlm, "translated": Translated, "average": Average, "lora": Lora
+    }  # fmt: skip
     if location and location[-1] in inner:
         return inner[str(location[-1])]
+    if title == "Hyperparameters":
+        return Hyperparameters
     parts: dict[str, type[Part]] = {
         "encoders": EncoderEntry,
         "recipes": RecipeEntry,

@@ -50,6 +50,8 @@ class EncoderFacts:
     max_length: int  # tokens, special ones included
     parameters: int
     parameters_without_embeddings: int  # without the word, position, type and relative-position tables
+    linear: tuple[sizes.Linear, ...]  # linear layers of one block
+    attention: tuple[str, ...]  # of these the queries' and the values'
     digest: str  # decides the weights: sha256 of the files, or the hub's commit
 
 
@@ -90,5 +92,7 @@ def facts_of(encoder: Encoder, shape: sizes.Shape, digest: str) -> EncoderFacts:
         max_length=shape.max_length,
         parameters=embeddings + rest,
         parameters_without_embeddings=rest,
+        linear=shape.linear,
+        attention=shape.attention,
         digest=digest,
     )

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from xstilts.errors import UserError
+
+
+class Linear(NamedTuple):
+    """A linear layer by its module's name, which several of a block may share."""
+
+    name: str
+    inputs: int
+    outputs: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Shape:
     tables: int  # parameters of the lookup tables: words, positions, types
     shared: int  # parameters outside both tables and layers: the norms before or after them
     layer: int  # parameters of one layer
+    linear: tuple[Linear, ...]  # those in a layer
+    attention: tuple[str, ...]  # of these the queries' and the values', where Hu et al. 2021 (section 4.2) put LoRA
 
     def parameters(self, layers: int) -> tuple[int, int]:
         """(lookup tables, all the rest) of a model with so many layers."""
@@ -67,7 +77,15 @@ def _bert(config: Mapping[str, Any]) -> Shape:
         tables=(config["vocab_size"] + positions + config["type_vocab_size"]) * h,
         shared=2 * h,
         layer=4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h,
+        linear=_block(h, f, "query", "key", "value"),
+        attention=("query", "value"),
     )
+
+
+def _block(h: int, f: int, *projections: str) -> tuple[Linear, ...]:
+    """The linear layers of one of BERT's blocks: attention's projections, its output, and the feed-forward layers."""
+    attention = [Linear(name, h, h) for name in projections]
+    return (*attention, Linear("dense", h, h), Linear("dense", h, f), Linear("dense", f, h))
 
 
 def _deberta(config: Mapping[str, Any]) -> Shape:
@@ -76,6 +94,7 @@ def _deberta(config: Mapping[str, Any]) -> Shape:
     rows = config["vocab_size"] + config["type_vocab_size"]
     if config.get("position_biased_input", True):
         rows += config["max_position_embeddings"]
+    projections = ["query_proj", "key_proj", "value_proj"]
     shared, layer = 2 * h, 4 * (h * h + h) + (h * f + f) + (f * h + h) + 2 * 2 * h
     if config.get("relative_attention", False):
         buckets = config.get("position_buckets", -1)
@@ -87,6 +106,7 @@ def _deberta(config: Mapping[str, Any]) -> Shape:
             kinds = config.get("pos_att_type") or ()
             kinds = kinds.lower().split("|") if isinstance(kinds, str) else kinds
             layer += ("c2p" in kinds) * (h * h + h) + ("p2c" in kinds) * (h * h + h)
+            projections += [f"pos_{own}_proj" for own, kind in (("key", "c2p"), ("query", "p2c")) if kind in kinds]
     return Shape(
         model_type=config["model_type"],
         layers=config["num_hidden_layers"],
@@ -98,6 +118,8 @@ def _deberta(config: Mapping[str, Any]) -> Shape:
         tables=rows * h,
         shared=shared,
         layer=layer,
+        linear=_block(h, f, *projections),
+        attention=("query_proj", "value_proj"),
     )
 
 
@@ -115,6 +137,8 @@ def _modernbert(config: Mapping[str, Any]) -> Shape:
         tables=config["vocab_size"] * h,
         shared=h,  # the norms before and after the layers, less the one that the first layer lacks
         layer=3 * h * h + h * h + 2 * h * f + f * h + 2 * h,
+        linear=(Linear("Wqkv", h, 3 * h), Linear("Wo", h, h), Linear("Wi", h, 2 * f), Linear("Wo", f, h)),
+        attention=("Wqkv",),
     )
 
 
@@ -134,7 +158,13 @@ def _eurobert(config: Mapping[str, Any]) -> Shape:
         tables=config["vocab_size"] * h,
         shared=h,
         layer=2 * h * heads * head + 2 * h * grouped * head + 3 * h * f + 2 * h,
-    )
+        linear=(
+            Linear("q_proj", h, heads * head), Linear("k_proj", h, grouped * head), Linear("v_proj", h, grouped * head),
+            Linear("o_proj", heads * head, h), Linear("gate_proj", h, f), Linear("up_proj", h, f),
+            Linear("down_proj", f, h),
+        ),
+        attention=("q_proj", "v_proj"),
+    )  # fmt: skip
 
 
 _SHAPES: dict[str, Callable[[Mapping[str, Any]], Shape]] = {

@@ -12,6 +12,7 @@ import yaml
 
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import BASELINE, ENGLISH, ZERO_SHOT
+from xstilts.analysis.size import TOO_FEW
 from xstilts.errors import UserError
 from xstilts.report.charts import side_by_side
 from xstilts.report.drawing import Chart, listed
@@ -130,9 +131,10 @@ def gains_table(found: Comparison) -> Table:
             for recipe in found.recipes
             if any((target, recipe, who) in cells for who in sides)
         ]
-    spread = "; ".join(
-        f"{target}: {listed([c for c in found.languages[target] if c != ENGLISH])}" for target in found.targets
-    )
+    over: dict[str, list[str]] = {}
+    for target in found.targets:
+        over.setdefault(listed([code for code in found.languages[target] if code != ENGLISH]), []).append(target)
+    spread = "; ".join(f"{listed(targets)}: {languages}" for languages, targets in over.items())
     caption = (
         "Gain over `none` in points by study and encoder, mean over the non-English languages that all studies have "
         f"({spread}), ± half the 95 % interval; bold: shown to help or hurt."
@@ -141,13 +143,15 @@ def gains_table(found: Comparison) -> Table:
 
 
 def _sizes_table(found: Comparison) -> Table:
-    frame = _stacked(found, "sizes").filter(pl.col("slope").is_not_null())
+    frame = _stacked(found, "sizes").filter(pl.col("slope").is_not_null(), pl.col("verdict") != TOO_FEW)
     rows: list[tuple[Entry, ...]] = []
-    for row in frame.sort("target", "recipe", maintain_order=True).iter_rows(named=True):
-        bold = row["low"] is not None and row["low"] * row["high"] > 0
-        slope = Number(row["slope"], row["low"], row["high"], bold, True)
-        names = (row["target"], row["recipe"], row["study"], row["family"])
-        rows.append((*names, str(row["n_sizes"]), slope, row["verdict"]))
+    # Side by side are rows of the same target and recipe, in the order of the first study's table.
+    for _, same in frame.group_by("target", "recipe", maintain_order=True):
+        for row in same.iter_rows(named=True):
+            bold = row["low"] is not None and row["low"] * row["high"] > 0
+            slope = Number(row["slope"], row["low"], row["high"], bold, True)
+            names = (row["target"], row["recipe"], row["study"], row["family"])
+            rows.append((*names, str(row["n_sizes"]), slope, row["verdict"]))
     rules = frozenset(i for i in range(1, len(rows)) if rows[i][:2] != rows[i - 1][:2])
     return Table(
         "sizes",

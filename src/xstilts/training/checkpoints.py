@@ -23,11 +23,13 @@ from safetensors.torch import save_file
 from xstilts.errors import StageError, StoreError
 from xstilts.store import Store
 from xstilts.training import parallel
+from xstilts.training.averaging import Snapshots
 from xstilts.training.device import accelerator
 from xstilts.training.log import Log, Point
 from xstilts.training.memory import Division
 
 STATE, RANDOM, WEIGHTS, BEST = "state.json", "random.safetensors", "weights.safetensors", "best.safetensors"
+SUMS = "sums.safetensors"
 
 #: AdamW's state: a tensor of each kind for every parameter that was trained yet.
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -54,7 +56,8 @@ class Training:
     scaler: torch.amp.GradScaler
     divisions: dict[str, Division]  # task → how its batches go through the model
     log: Log = field(default_factory=Log)
-    best: dict[str, torch.Tensor] | None = None  # parameters by name, where those of an earlier step are the best
+    best: dict[str, torch.Tensor] | None = None  # trained weights by name, where those of an earlier step are the best
+    snapshots: Snapshots | None = None
 
 
 def parameters(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -135,6 +138,8 @@ class Checkpoints:
             yield f"{kind}.safetensors", _whole({str(i): state[kind] for i, state in moments.items()})
         if training.best is not None:
             yield BEST, _whole(training.best)
+        if training.snapshots is not None:
+            yield SUMS, _whole(training.snapshots.sums)
 
     def _state(self, training: Training) -> dict[str, Any]:
         return {
@@ -144,6 +149,7 @@ class Checkpoints:
             "scaler": training.scaler.state_dict(),
             "divisions": {task: asdict(division) for task, division in training.divisions.items()},
             "log": asdict(training.log),
+            "snapshots": training.snapshots.taken if training.snapshots else 0,
         }
 
     def restore(self, training: Training) -> None:
@@ -165,6 +171,9 @@ class Checkpoints:
             training.optimizer.load_state_dict({"state": moments, "param_groups": groups})
             if (folder / BEST).exists() and accelerator().is_main_process:
                 training.best = {name: tensor.to(weights[name].device) for name, tensor in _tensors(folder / BEST)}
+            if training.snapshots is not None and accelerator().is_main_process:
+                training.snapshots.sums = dict(_tensors(folder / SUMS))
+                training.snapshots.taken = found["snapshots"]
             _set_random_state(dict(_tensors(folder / RANDOM)))
         training.scaler.load_state_dict(found["scaler"])
         training.divisions |= {task: Division(**division) for task, division in found["divisions"].items()}

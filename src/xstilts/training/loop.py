@@ -18,8 +18,9 @@ from xstilts.models import Joint
 from xstilts.recipe import PROPORTIONAL, Sampling
 from xstilts.study import Hyperparameters
 from xstilts.tasks.formats import IGNORED, Format, Row, pad, padded
-from xstilts.training import memory, parallel
-from xstilts.training.checkpoints import Checkpoints, Training, parameters
+from xstilts.training import averaging, memory, parallel
+from xstilts.training.averaging import Snapshots
+from xstilts.training.checkpoints import Checkpoints, Training
 from xstilts.training.device import accelerator, autocast
 from xstilts.training.dropout import drawing_from, redrawing
 from xstilts.training.log import Log, Point
@@ -41,6 +42,7 @@ def train(
     sampling: Sampling = PROPORTIONAL,
     mlm_share: float = 0.0,
     checkpoints: Checkpoints | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Log:
     """Train ``model`` in place and leave in it the weights with the best mean dev score (the first, if tied).
 
@@ -50,8 +52,8 @@ def train(
     (step, all steps, values by name): loss and tokens_per_second, or dev scores. AdamW without decay on biases and
     norms, linear schedule, gradient clipping once a step, as ``hyper`` has it. A batch that does not fit
     ``hyper.memory``, or the memory that there is, goes through in parts, whose gradients add up to the batch's.
-    With ``checkpoints`` it goes on where an earlier attempt was. Raises StageError where the loss or the gradient
-    is not finite, or no division of the batches fits.
+    With ``checkpoints`` it goes on where an earlier attempt was. ``snapshots`` are taken meanwhile, in the first
+    process. Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
     """
     engine = accelerator()
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
@@ -68,7 +70,8 @@ def train(
     scaler = torch.amp.GradScaler(engine.device.type, enabled=precision == "fp16")
     torch.manual_seed(seed)
     undrawn = torch.get_rng_state()
-    run = Training(trained, optimizer, scaler, divisions)
+    run = Training(trained, optimizer, scaler, divisions, snapshots=snapshots)
+    snapped_after = snapshots.after(all_steps) if snapshots else frozenset()
     if checkpoints:
         checkpoints.restore(run)
     for task, division in divisions.items():
@@ -146,8 +149,11 @@ def train(
                 log.losses = []
                 speed = (log.tokens - tokens_before) / (time.perf_counter() - began)
                 progress(log.steps, all_steps, {"loss": log.points[-1].loss or 0.0, "tokens_per_second": speed})
-            if log.steps in course.evaluated_after:
+            if log.steps in course.evaluated_after | snapped_after:
                 parallel.collect(trained, model)
+            if snapshots and log.steps in snapped_after and engine.is_main_process:
+                snapshots.take(model)
+            if log.steps in course.evaluated_after:
                 of = parallel.from_first(dev_scores, tasks)
                 trained.train()
                 dev = fmean(of.values())
@@ -160,14 +166,12 @@ def train(
                 if dev > log.best_dev:
                     log.best_dev, log.best_step, log.dev_of = dev, log.steps, of
                     if engine.is_main_process:
-                        run.best = None if last else {name: value.clone() for name, value in parameters(model)}
+                        run.best = None if last else {name: value.clone() for name, value in averaging.trained(model)}
             if checkpoints and due and not last:
                 checkpoints.write(run)
     model.eval()
     if run.best is not None:
-        with torch.no_grad():
-            for name, parameter in parameters(model):
-                parameter.copy_(run.best[name])
+        averaging.put(run.best, model)
     return log
 
 

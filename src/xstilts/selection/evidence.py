@@ -1,0 +1,156 @@
+"""What the methods of selection look at, what it costs, and nothing made twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from xstilts import cost
+from xstilts.encoders import Encoder, describe
+from xstilts.encoders.load import load_tokenizer
+from xstilts.inference import reduced_outputs
+from xstilts.models import Trimmed, build_model
+from xstilts.plan import TrainingPart
+from xstilts.selection.reading import Reading, labelled, taken, unlabelled
+from xstilts.stages import rows_of
+from xstilts.store import Store
+from xstilts.tasks.formats import Row
+from xstilts.training import device
+
+T = TypeVar("T")
+Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recipe: the tasks that it trains on in English, and the stage that leaves its encoder, None for `none`."""
+
+    recipe: str
+    parts: tuple[TrainingPart, ...]
+    stage: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which of the candidates is the best before a target: ``part`` is its training, ``encoder`` that of all."""
+
+    encoder: Encoder
+    target: str
+    part: TrainingPart
+    candidates: tuple[Candidate, ...]  # `none` among them, if the study has it
+
+    def among(self, stages: Collection[str]) -> Question:
+        """The question without the candidates whose encoder is not among ``stages``."""
+        there = tuple(one for one in self.candidates if one.stage is None or one.stage in stages)
+        return replace(self, candidates=there)
+
+
+@dataclass
+class Meter:
+    """What a method takes, as if it were used alone: operations counted, seconds measured; each thing once."""
+
+    flops: float = 0.0
+    seconds: float = 0.0
+    _seen: set[Hashable] = field(default_factory=set)
+
+    def add(self, what: Hashable, flops: float, seconds: float) -> None:
+        if what not in self._seen:
+            self._seen.add(what)
+            self.flops += flops
+            self.seconds += seconds
+
+
+@dataclass
+class Evidence:
+    """Vectors of English training examples, for the methods to share. ``meter`` is that of the method at work."""
+
+    store: Store
+    examples: int  # of a task that are looked at
+    seed: int  # of new heads
+    meter: Meter = field(default_factory=Meter)
+    _made: dict[Hashable, tuple[Any, float, float]] = field(default_factory=dict)
+
+    def once(self, what: Hashable, make: Callable[[], tuple[T, float]]) -> T:
+        """What ``make`` gives, with the operations that it took; made once, and metered once a method."""
+        if what not in self._made:
+            began = time.perf_counter()
+            value, flops = make()
+            self._made[what] = value, flops, time.perf_counter() - began
+        value, flops, seconds = self._made[what]
+        self.meter.add(what, flops, seconds)
+        return cast(T, value)
+
+    def by_vectors(
+        self, method: str, question: Question, measure: Callable[[Floats32, npt.NDArray[Any]], float]
+    ) -> dict[str, float]:
+        """Recipe → ``measure`` of the vectors and labels of the target's examples, by the encoder that it leaves."""
+        found = {}
+        for candidate in question.candidates:
+            read = self.labelled(question.encoder, question.part, candidate.stage)
+            what = (method, question.encoder, question.part.digest, candidate.stage)
+            found[candidate.recipe] = self.once(what, lambda read=read: (measure(*read), 0.0))  # type: ignore[misc]
+        return found
+
+    def rows(self, encoder: Encoder, part: TrainingPart, *, training: bool) -> Sequence[Row]:
+        """The rows of the task's first English training examples (see `data.cap`); nothing else is looked at."""
+        cap = min(self.examples, part.train.max_examples or self.examples)
+        english = replace(part.train, language="en", max_examples=cap)
+        return rows_of(english, encoder, part.hyper, training=training, store=self.store)
+
+    def labelled(self, encoder: Encoder, part: TrainingPart, stage: str | None) -> tuple[Floats32, npt.NDArray[Any]]:
+        """The vectors of a target's examples, by the encoder that ``stage`` left or the plain one, and their labels."""
+        reading = self._labels(encoder, part)
+        assert reading.labels is not None
+        vectors = self.once(
+            ("labelled", encoder, part.digest, stage), lambda: self._vectors(encoder, part, stage, reading)
+        )
+        return vectors, reading.labels
+
+    def unlabelled(self, encoder: Encoder, part: TrainingPart, stage: str | None, *, tokens: bool) -> Floats32:
+        """The vectors of a task's texts: one a sequence, or some of its tokens' where ``tokens`` are asked for."""
+
+        def make() -> tuple[Floats32, float]:
+            reading = unlabelled(self.rows(encoder, part, training=True), tokens=tokens)
+            return self._vectors(encoder, part, stage, reading)
+
+        return self.once(("unlabelled", encoder, part.digest, stage, tokens), make)
+
+    def _labels(self, encoder: Encoder, part: TrainingPart) -> Reading:
+        # Rows to train on do not say where the passage is.
+        make = lambda: (labelled(self.rows(encoder, part, training=False), part.task), 0.0)  # noqa: E731
+        return self.once(("labels", encoder.source, encoder.revision, part.digest), make)
+
+    def _vectors(
+        self, encoder: Encoder, part: TrainingPart, stage: str | None, reading: Reading
+    ) -> tuple[Floats32, float]:
+        trimmed = self.model(encoder, part, stage, reading.rows)
+        found: dict[int, Floats32] = {}
+        outputs = reduced_outputs(
+            cast(Any, trimmed.model.base_model), trimmed.rows(reading.rows), range(len(reading.rows)), taken,
+            pad_id=pad_id(encoder), precision=device.precision(part.hyper.precision),
+        )  # fmt: skip
+        for places, vectors in outputs:
+            found.update(zip(places, vectors, strict=True))
+        array = np.concatenate([found[i] for i in range(len(reading.rows))])
+        return array, passes(encoder, reading.rows, training=False)
+
+    def model(self, encoder: Encoder, part: TrainingPart, stage: str | None, rows: Sequence[Row]) -> Trimmed:
+        """The encoder that ``stage`` left, or the plain one, under a new head of the task."""
+        with self.store.files(stage) if stage else nullcontext() as start:
+            return build_model(encoder, part.task, self.seed, part.hyper, start, rows, head=False)
+
+
+def pad_id(encoder: Encoder) -> int:
+    return int(load_tokenizer(encoder).pad_token_id)
+
+
+def passes(encoder: Encoder, rows: Sequence[Row], *, training: bool) -> float:
+    """The operations of one pass over ``rows``, with the backward pass where training."""
+    tokens, count = sum(row.tokens for row in rows), sum(len(row.sequences) for row in rows)
+    return cost.flops(describe(encoder), tokens, tokens / max(1, count), training=training)
