@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__, cli_select, cli_store
+from xstilts import __version__, cli_claims, cli_select, cli_store
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
@@ -46,6 +46,7 @@ data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_store.app, name="store")
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(cli_select.select)
+app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(cli_claims.claims)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
 

@@ -1,11 +1,11 @@
 """What a study says of claims: supported, contradicted, undecided or not tested, with the evidence.
 
-A claim of an effect names a range of points: "about 8.2" is 8.2 ± the margin of equivalence, "at least 0" is open above.
-It is supported only if the whole 95 % interval of the study's estimate lies in the range, contradicted only if none of
-it does, and undecided otherwise: so is an equivalence test read, and an effect in the claimed direction but of another
-size does not support a number. One seed decides nothing, since its interval leaves out how much training varies. Of a
-share of recipes, each gain is judged in this way by its own interval, not corrected for their number; the claim is
-supported if the gains that lie in the range suffice for the share, contradicted if those that may do not.
+A claim of an effect names a range of points: "about 8.2" is 8.2 ± the margin of equivalence, "at least 0" is open
+above. It is supported only if the whole 95 % interval of the study's estimate lies in the range, contradicted only if
+none of it does, and undecided otherwise: so is an equivalence test read, and an effect in the claimed direction but of
+another size does not support a number. One seed decides nothing, since its interval leaves out how much training
+varies. Of a share of recipes, each gain is judged in this way by its own interval, not corrected for their number; the
+claim is supported if the gains that lie in the range suffice for the share, contradicted if those that may do not.
 
 An effect claimed for one encoder is not settled by another. Where the study differs from what the claim is about, in
 encoder, targets, languages, split or training data, the verdict says so, and reads "supported, in another setting".
@@ -18,17 +18,14 @@ translations, a merge). A task that `stands_for` another in the catalog is taken
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
-import yaml
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import ranged, signed
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT, Axes, Encoder, axes
-from xstilts.analysis.bootstrap import resample
+from xstilts.analysis.axes import ENGLISH
 from xstilts.analysis.claims_file import (
     Best,
     Claim,
@@ -44,7 +41,8 @@ from xstilts.analysis.claims_file import (
     Roles,
     Share,
 )
-from xstilts.analysis.comparisons import GAINS_SCHEMA, Gains, contrast, gains
+from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
+from xstilts.analysis.matched import Matched, source_of
 from xstilts.data import Data, training_size
 from xstilts.errors import UserError, did_you_mean
 from xstilts.recipe import RecipeEntry
@@ -75,7 +73,7 @@ class Verdict:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    rows: pl.DataFrame = pl.DataFrame(schema=GAINS_SCHEMA)
+    rows: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GAINS_SCHEMA))
     stages: tuple[str, ...] = ()  # keys of the stages whose scores these are
 
     @property
@@ -101,10 +99,12 @@ def check(
     ``catalog`` is the study's, with its own tasks; ``data`` is where training examples are counted; ``encoder`` is the
     label of the encoder to test effects on, in place of the claim's or the largest. Raises UserError.
     """
-    study = _Study(results, analysis, catalog or builtin_catalog(), data)
-    labels = [one.label for one in study.pretrained]
+    study = Matched(results, analysis, catalog or builtin_catalog(), data)
+    labels = study.pretrained
     if encoder is not None and encoder not in labels:
-        raise UserError(f"encoder {encoder}: the study has no scores of it, pretrained: {did_you_mean(encoder, labels)}")
+        raise UserError(
+            f"encoder {encoder}: the study has no scores of it, pretrained: {did_you_mean(encoder, labels)}"
+        )
     return [_judge(claim, study, encoder) for claim in claims]
 
 
@@ -125,78 +125,7 @@ def decide(low: float, high: float, effect: Effect) -> str:
     return CONTRADICTED if high < at_least or low > at_most else UNDECIDED
 
 
-@dataclass(frozen=True)
-class _Study:
-    """A study as claims are checked against it."""
-
-    results: Results
-    analysis: Analysis
-    catalog: Catalog
-    data: Data
-
-    @cached_property
-    def recipes(self) -> dict[str, RecipeEntry]:
-        """Those that have scores, by name, without `none`."""
-        entries = (yaml.safe_load(self.results.study_yaml) or {}).get("recipes", [])
-        found = [RecipeEntry.model_validate(RecipeEntry.named(entry)) for entry in entries]
-        return {one.name: one for one in found if one.name != BASELINE and one.name in self.axes.recipes}
-
-    @cached_property
-    def plain(self) -> dict[str, RecipeEntry]:
-        """Recipes that train on tasks' English data and on nothing else."""
-        return {name: one for name, one in self.recipes.items() if one.tasks and not (one.mlm or one.translated)}
-
-    @property
-    def axes(self) -> Axes:
-        return self.analysis.axes
-
-    @property
-    def pretrained(self) -> list[Encoder]:
-        return [one for one in self.axes.encoders if not one.random]
-
-    def encoder(self, wanted: str | None) -> Encoder | None:
-        """The pretrained encoder of this source, whole, else the largest."""
-        same = [one for one in self.pretrained if wanted and _source(one.label) == _source(wanted)]
-        return next(iter(same or self.pretrained[-1:]), None)
-
-    def task(self, name: str) -> Task | None:
-        return self.catalog[name] if name in self.catalog else None
-
-    def stands_for(self, name: str) -> str:
-        task = self.task(name)
-        return task.stands_for if task and task.stands_for else name
-
-    def training_on(self, tasks: Sequence[str]) -> list[str]:
-        """The plain recipes that train on these tasks."""
-        return [name for name, one in self.plain.items() if {*map(self.stands_for, one.tasks)} == {*tasks}]
-
-    def targets(self, claimed: Sequence[str]) -> list[str]:
-        """The study's targets that are among the claimed ones or, where those are not there, stand for them."""
-        return [one for one in self.axes.targets
-                if one in claimed or (self.stands_for(one) in claimed and self.stands_for(one) not in self.axes.targets)
-                ]  # fmt: skip
-
-    def gains(self, encoder: str, recipes: Sequence[str], predicate: OverTargets) -> pl.DataFrame:
-        """Rows of GAINS_SCHEMA: one for each of the recipes and targets that have it."""
-        return _means(self.analysis.gains, predicate.languages).filter(
-            pl.col("encoder") == encoder,
-            pl.col("recipe").is_in(list(recipes)),
-            pl.col("target").is_in(self.targets(predicate.targets)),
-        )
-
-    def resampled(self, encoder: str) -> Gains:
-        """The gains of one encoder with what they are made of: the same samples as in the analysis."""
-        scores = self.results.scores.filter(pl.col("encoder") == encoder)
-        return gains(resample(self.results.outcomes.filter(pl.col("encoder") == encoder)), axes(scores))
-
-    def keys(self, rows: pl.DataFrame) -> tuple[str, ...]:
-        """The score stages behind rows of gains, of the recipes and of `none`."""
-        sides = pl.concat([rows, rows.with_columns(recipe=pl.lit(BASELINE))]).select("encoder", "recipe", "target")
-        scored = self.results.scores.filter("main").join(sides.unique(), on=["encoder", "recipe", "target"], how="semi")
-        return tuple(scored["key"].unique(maintain_order=True))
-
-
-def _judge(claim: Claim, study: _Study, encoder: str | None) -> Verdict:
+def _judge(claim: Claim, study: Matched, encoder: str | None) -> Verdict:
     match claim.predicate:
         case EncoderIs() as said:
             return _encoder(claim, said, study)
@@ -214,8 +143,8 @@ def _judge(claim: Claim, study: _Study, encoder: str | None) -> Verdict:
             return _effect(claim, effect, study, encoder)
 
 
-def _effect(claim: Claim, effect: Gain | Share | Difference | Best, study: _Study, encoder: str | None) -> Verdict:
-    chosen = encoder or getattr(study.encoder(claim.encoder), "label", None)
+def _effect(claim: Claim, effect: Gain | Share | Difference | Best, study: Matched, encoder: str | None) -> Verdict:
+    chosen = encoder or study.encoder(claim.encoder)
     if chosen is None:
         return Verdict(claim, NOT_TESTED, "The study has no scores of a pretrained encoder")
     if not study.targets(effect.targets):
@@ -237,22 +166,22 @@ def _effect(claim: Claim, effect: Gain | Share | Difference | Best, study: _Stud
     return found
 
 
-def _gain(claim: Claim, said: Gain, study: _Study, encoder: str) -> Verdict:
+def _gain(claim: Claim, said: Gain, study: Matched, encoder: str) -> Verdict:
     recipes = [name for tasks in said.recipes for name in study.training_on(tasks)]
-    rows = study.gains(encoder, recipes, said)
+    rows = study.gains(encoder, recipes, said.targets, said.languages)
     if not rows.height:
         wanted = " or ".join("+".join(tasks) for tasks in said.recipes)
         return Verdict(claim, NOT_TESTED, f"No recipe of the study trains on {wanted} alone")
     return _combined(claim, said, study, f"{', '.join(rows['recipe'].unique(maintain_order=True))}: mean gain", rows)
 
 
-def _difference(claim: Claim, said: Difference, study: _Study, encoder: str) -> Verdict:
+def _difference(claim: Claim, said: Difference, study: Matched, encoder: str) -> Verdict:
     def but(entry: RecipeEntry) -> dict[str, object]:
         return entry.model_dump(exclude={"name", said.beyond})
 
     pairs = [(name, other.name) for name, one in study.plain.items() for other in study.recipes.values()
              if getattr(other, said.beyond) is not None and but(other) == but(one)]  # fmt: skip
-    rows = study.gains(encoder, [name for pair in pairs for name in pair], said)
+    rows = study.gains(encoder, [name for pair in pairs for name in pair], said.targets, said.languages)
     cells = {(recipe, target) for recipe, target in rows.select("recipe", "target").iter_rows()}
     both = [(a, b, target) for a, b in pairs for target in study.targets(said.targets)
             if (a, target) in cells and (b, target) in cells]  # fmt: skip
@@ -271,7 +200,7 @@ def _difference(claim: Claim, said: Difference, study: _Study, encoder: str) -> 
 def _combined(
     claim: Claim,
     said: Gain | Difference,
-    study: _Study,
+    study: Matched,
     what: str,
     rows: pl.DataFrame,
     weights: dict[tuple[str, str], float] | None = None,
@@ -281,7 +210,7 @@ def _combined(
     if rows.height == 1:  # as the table of gains has it
         estimate, low, high = (float(rows[name].item()) for name in ("gain", "low", "high"))
     else:
-        compared = study.resampled(rows["encoder"][0])
+        compared = study.resampled(rows)
         indexed = compared.frame.with_row_index("row").join(
             rows.select("recipe", "target", "language"), on=["recipe", "target", "language"], how="semi"
         )
@@ -294,12 +223,13 @@ def _combined(
         f"claimed {_claimed(said)}", (), estimate, low, high, rows)  # fmt: skip
 
 
-def _share(claim: Claim, said: Share, study: _Study, encoder: str) -> Verdict:
-    rows = study.gains(encoder, list(study.plain), said)
+def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
+    rows = study.gains(encoder, list(study.plain), said.targets, said.languages)
     n_recipes = rows["recipe"].n_unique()
     if n_recipes < said.min_recipes:
-        return Verdict(claim, NOT_TESTED, f"A share of recipes takes {said.min_recipes} of them, the study has {n_recipes}"
-                       f" with scores on {_any_of(study.targets(said.targets))}")  # fmt: skip
+        where = _any_of(study.targets(said.targets))
+        needed = f"A share takes {said.min_recipes} recipes, the study has {n_recipes} with scores on {where}"
+        return Verdict(claim, NOT_TESTED, needed)
     outcomes = [decide(low, high, said) if low is not None and high is not None else UNDECIDED
                 for low, high in rows.select("low", "high").iter_rows()]  # fmt: skip
     surely, not_at_all = outcomes.count(SUPPORTED), outcomes.count(CONTRADICTED)
@@ -312,19 +242,19 @@ def _share(claim: Claim, said: Share, study: _Study, encoder: str) -> Verdict:
     return Verdict(claim, outcome, found, (), surely / rows.height, low, high, rows)
 
 
-def _best(claim: Claim, said: Best, study: _Study, encoder: str) -> Verdict:
+def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     """By the row of all targets of the choices, or that of the only one: their intervals cover the choosing."""
-    choices = study.analysis.choices.filter(pl.col("encoder") == encoder)
+    choices = study.choices.filter(pl.col("encoder") == encoder)
     single = choices.filter(pl.col("chosen").is_not_null())
     if not single.height:
         return Verdict(claim, NOT_TESTED, "No target of the study has an English dev score to choose a recipe by")
     strangers = set(single["target"]) - set(study.targets(said.targets))
     if strangers:
-        return Verdict(claim, NOT_TESTED, f"The study's choice is also over {', '.join(sorted(strangers))}, of which the "
-                       f"claim does not speak; choose without in a study of its own")  # fmt: skip
+        names = ", ".join(sorted(strangers))
+        return Verdict(claim, NOT_TESTED, f"The mean over the study's targets holds {names}, which the claim does not")
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
-    rows = study.gains(encoder, list(study.axes.recipes), said).join(
+    rows = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages).join(
         recipes, on=["target", "recipe"], how="semi", maintain_order="left"
     )
     if not rows.height:
@@ -338,11 +268,11 @@ def _best(claim: Claim, said: Best, study: _Study, encoder: str) -> Verdict:
     return Verdict(claim, outcome, found, (), row["gain"], row["low"], row["high"], rows)
 
 
-def _setting(claim: Claim, said: OverTargets, study: _Study, rows: pl.DataFrame) -> tuple[str, ...]:
+def _setting(claim: Claim, said: OverTargets, study: Matched, rows: pl.DataFrame) -> tuple[str, ...]:
     """In what the gains differ from what the claim is about."""
     differ = []
     encoder = rows["encoder"][0]
-    if claim.encoder and _source(encoder) != _source(claim.encoder):
+    if claim.encoder and source_of(encoder) != source_of(claim.encoder):
         differ.append(f"{encoder}, not {claim.encoder}")
     used = rows["target"].unique(maintain_order=True).to_list()
     meant = {study.stands_for(target) for target in used} | set(used)
@@ -360,15 +290,20 @@ def _setting(claim: Claim, said: OverTargets, study: _Study, rows: pl.DataFrame)
             differ.append(f"{n} of {len(there)} languages on {target}")
     splits = study.results.scores.filter(pl.col("target").is_in(used)).select("target", "split").unique(
         maintain_order=True)  # fmt: skip
-    other = [f"{split} of {target}" for target, split in splits.iter_rows()
-             if claim.split and split != claim.split and _has(study.task(study.stands_for(target)), claim.split)]
+    other = [
+        f"{split} of {target}"
+        for target, split in splits.iter_rows()
+        if claim.split and split != claim.split and _has(study.task(study.stands_for(target)), claim.split)
+    ]
     if other:
         differ.append(f"{', '.join(other)}, not {claim.split}")
-    differ += _cut_short(study, [*trained, *(t for name in used if (task := study.task(name)) and (t := task.training_task))])
+    differ += _cut_short(
+        study, [*trained, *(t for name in used if (task := study.task(name)) and (t := task.training_task))]
+    )
     return tuple(dict.fromkeys(differ))
 
 
-def _cut_short(study: _Study, trained: Sequence[str]) -> list[str]:
+def _cut_short(study: Matched, trained: Sequence[str]) -> list[str]:
     """Tasks of whose training data the study used a part."""
     train = study.results.data.filter(pl.col("use") == "train")
     most = dict(train.group_by("task").agg(pl.col("examples").max()).iter_rows())
@@ -381,14 +316,14 @@ def _cut_short(study: _Study, trained: Sequence[str]) -> list[str]:
     return said
 
 
-def _encoder(claim: Claim, said: EncoderIs, study: _Study) -> Verdict:
+def _encoder(claim: Claim, said: EncoderIs, study: Matched) -> Verdict:
     labels = [one.label for one in study.axes.encoders]
-    if labels and all(_source(label) == _source(said.source) for label in labels):
+    if labels and all(source_of(label) == source_of(said.source) for label in labels):
         return Verdict(claim, SUPPORTED, f"The study starts from {', '.join(labels)}")
     return Verdict(claim, NOT_TESTED, f"The study starts from {', '.join(labels) or 'nothing'}, not from {said.source}")
 
 
-def _roles(claim: Claim, said: Roles, study: _Study) -> Verdict:
+def _roles(claim: Claim, said: Roles, study: Matched) -> Verdict:
     fits: Callable[[Task], bool] = {
         "target": lambda task: task.training_task is not None or task.format in COMPARING,
         "intermediate": lambda task: task.training_task == task.name,
@@ -398,7 +333,7 @@ def _roles(claim: Claim, said: Roles, study: _Study) -> Verdict:
     wrong = [task.name for task in tasks if not fits(task)]
     formats = {task.format for task in tasks}
     lacking = [name for name in said.formats if name not in formats]
-    role = {"target": "targets", "intermediate": "intermediate tasks", "untrained": "without training data"}[said.role]
+    role = {"target": "targets", "intermediate": "intermediate tasks", "untrained": "untrained tasks"}[said.role]
     problems = [
         *([f"{', '.join(wrong)}: not {role}"] if wrong else []),
         *([f"{len(tasks)} tasks, not {said.count}"] if said.count not in (None, len(tasks)) else []),
@@ -406,24 +341,23 @@ def _roles(claim: Claim, said: Roles, study: _Study) -> Verdict:
     ]
     if problems:
         return Verdict(claim, CONTRADICTED, f"The catalog: {'; '.join(problems)}")
-    return Verdict(claim, SUPPORTED, f"The catalog has them as {role}: {', '.join(said.tasks)}" if said.role != "untrained"
-                   else f"The catalog has no training data of {', '.join(said.tasks)}")  # fmt: skip
+    return Verdict(claim, SUPPORTED, f"The catalog has {len(tasks)} {role}: {', '.join(said.tasks)}")
 
 
-def _languages(claim: Claim, said: Languages, study: _Study) -> Verdict:
+def _languages(claim: Claim, said: Languages, study: Matched) -> Verdict:
     found = {language for name in said.tasks for language in study.catalog[name].languages}
     outcome = SUPPORTED if len(found) == said.count else CONTRADICTED
     return Verdict(claim, outcome, f"The catalog has {len(found)} languages of these tasks, claimed {said.count}")
 
 
-def _provenance(claim: Claim, said: Provenance, study: _Study) -> Verdict:
+def _provenance(claim: Claim, said: Provenance, study: Matched) -> Verdict:
     texts = {name: study.catalog[name].provenance for name in said.tasks}
     told = "; ".join(f"{name}: {text or 'nothing'}" for name, text in texts.items())
     holds = all(word.lower() in text.lower() for text in texts.values() for word in said.mentions)
     return Verdict(claim, SUPPORTED if holds else CONTRADICTED, f"The catalog says of {told}")
 
 
-def _examples(claim: Claim, said: Examples, study: _Study) -> Verdict:
+def _examples(claim: Claim, said: Examples, study: Matched) -> Verdict:
     """Fewer examples decide nothing: whether files are a part of the data cannot be seen from them."""
     counted = training_size(study.catalog[said.task], study.data)
     if counted is None:
@@ -434,7 +368,7 @@ def _examples(claim: Claim, said: Examples, study: _Study) -> Verdict:
     return Verdict(claim, outcome, f"{counted:,} training examples of {said.task} were counted")
 
 
-def _phases(claim: Claim, said: Phases, study: _Study) -> Verdict:
+def _phases(claim: Claim, said: Phases, study: Matched) -> Verdict:
     """By the stages that were computed for recipes with tasks, on targets that are trained on."""
     curves = study.results.curves.filter(pl.col("recipe").is_in(list(study.plain)))
     found: dict[tuple[str, str, int], set[str]] = {}
@@ -447,20 +381,6 @@ def _phases(claim: Claim, said: Phases, study: _Study) -> Verdict:
     told = f"{whole} of {len(found)} runs of recipes with tasks were trained in the phases {' and '.join(said.phases)}"
     outcome = SUPPORTED if whole == len(found) else UNDECIDED if whole else CONTRADICTED
     return Verdict(claim, outcome, told, stages=keys)
-
-
-def _means(frame: pl.DataFrame, languages: str) -> pl.DataFrame:
-    """Of gains, the means over the languages: all of them where English is one, or the non-English."""
-    if languages == "non-English":
-        return frame.filter(pl.col("language") == ZERO_SHOT)
-    rows = frame.filter(pl.col("language").is_in([ALL_LANGUAGES, ZERO_SHOT]))
-    has_all = (pl.col("language") == ALL_LANGUAGES).any().over("encoder", "recipe", "target")
-    return rows.filter((pl.col("language") == ALL_LANGUAGES) | ~has_all)
-
-
-def _source(label: str) -> str:
-    """An encoder's name without its publisher: FacebookAI/xlm-roberta-large is also known as xlm-roberta-large."""
-    return label.rsplit("/", 1)[-1].lower()
 
 
 def _has(task: Task | None, split: str) -> bool:

@@ -1,4 +1,4 @@
-"""Claims as data: what is said, where, and the predicate that a study's scores, the catalog or the data must satisfy."""
+"""Claims as data: what is said, where, and the predicate that scores, the catalog or the data must satisfy."""
 
 from __future__ import annotations
 
