@@ -201,6 +201,8 @@ def _beside(
     if label is None or target is None or result.metric != study.axes.metrics[target]:
         return None
     recipe = _own_recipe(result.recipe, target, label, study)
+    if recipe is None:
+        return None
     frame = study.analysis.gains if result.quantity == "gain" else study.analysis.scores
     rows = mean_rows(frame, "all") if result.language == MEAN else frame.filter(pl.col("language") == result.language)
     own = rows.filter(pl.col("encoder") == label, pl.col("recipe") == recipe, pl.col("target") == target)
