@@ -1,4 +1,6 @@
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,15 +44,40 @@ def test_what_hurts_is_named():
 
 
 def test_size_dependence_in_words():
-    grows = of(make_results(gain_by_size(30.0), examples=200))
-    assert "the gain grows with size for mini-squad +" in grows.size[0]
-    shrinks = of(make_results(gain_by_size(-30.0, at_smallest=25.0), examples=200))
-    assert "the gain shrinks with size for mini-squad −" in shrinks.size[0]
+    targets = {"xquad": "span", "mlqa": "span", "xnli": "classification"}
+    few: dict[str, Any] = {"languages": ("en", "de", "ru"), "targets": targets, "recipes": ("none", "mini-squad")}
+    grows = of(make_results(gain_by_size(30.0), examples=200, **few)).size
+    assert grows[0].startswith("Reading comprehension (xquad, mlqa): over 3 sizes of bundled/e5-small (5.33M to 21.3M ")
+    assert "the gain grows with size: +" in grows[0] and "points per tenfold size (95 % interval +" in grows[0]
+    assert grows[0].endswith(" for mini-squad.")
+    assert grows[1].startswith("By target, points per tenfold size (95 % interval): xquad: grows, +")
+    assert "; xnli: grows, +" in grows[1] and len(grows) == 2
+    shrinks = of(make_results(gain_by_size(-30.0, at_smallest=25.0), examples=200, **few)).size
+    assert "the gain shrinks with size: −" in shrinks[0]
+
+
+def test_recipes_are_averaged_and_those_that_differ_named():
+    size = of(make_results(gain_by_size(30.0), examples=200)).size
+    assert size[0].startswith("mini-qa: over 3 sizes") and "as the mean of 3 recipes" in size[0]
+    assert "by recipe it grows for mini-squad +" in size[0]
+    assert size[1].startswith("By target, points per tenfold size (95 % interval): mini-nli: ")
+
+
+def test_too_few_sizes_and_confounded_ones_are_said():
     two = of(make_results(encoders={"a": 1_000_000, "b": 10_000_000}, examples=20))
-    assert two.size[0] == "mini-qa: 2 sizes of encoder, too few sizes to tell whether the gain depends on it."
+    assert two.size == ("mini-qa: 2 sizes of encoder, too few sizes to tell whether the gain depends on it.",)
     three = of(make_results(encoders={"a": 10**6, "b": 10**7, "c": 10**8}, examples=20))
-    assert "over 3 sizes, families mixed" in three.size[0]
+    assert "over 3 sizes of encoder" in three.size[0]
+    assert three.size[0].endswith("of 3 families, and size goes with family: this is not the effect of size alone.")
     assert any("Encoders of several families" in caveat for caveat in three.cannot)
+    untangled = of(make_results(encoders={**SIZES, "b": 10**8}, examples=20))
+    assert "over 3 sizes of bundled/e5-small" in untangled.size[0] and "families" not in untangled.size[0]
+
+
+def test_without_span_targets_there_is_one_sentence():
+    encoders, targets = SIZES, {"tatoeba": "retrieval", "xnli": "classification"}
+    size = of(make_results(encoders=encoders, targets=targets, examples=20)).size
+    assert len(size) == 1 and size[0].startswith("By target, over 3 sizes of bundled/e5-small, points per tenfold")
 
 
 def test_one_seed_says_that_the_interval_covers_examples_only():
@@ -89,7 +116,7 @@ def test_missing_cells_are_named(cell: dict[str, object], expected: str):
 
 def test_what_the_study_did_not_plan_is_not_missing():
     results = without(make_results(examples=20), recipe="mini-mnli", target="mini-qa")
-    planned = frozenset(results.scores.select("encoder", "recipe", "target").unique().iter_rows())
+    planned = Counter(results.scores.select("encoder", "recipe", "target", "seed").unique().drop("seed").iter_rows())
     assert of(Results(**{**vars(results), "planned": planned})).missing == ()
 
 

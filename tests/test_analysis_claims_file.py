@@ -97,8 +97,12 @@ def test_what_was_read_can_be_written_and_read_again():
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 anything = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from([*GOOD, "targets", "about", "role", "tasks"]) | st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*GOOD, "targets", "about", "role", "tasks"]) | st.text(max_size=4), inner, max_size=4
+        )
+    ),
     max_leaves=8,
 )
 

@@ -55,7 +55,8 @@ def test_own_numbers_stand_beside_published_ones(study):
     assert gain["published"] == pytest.approx(1.0) and gain["error_is"] == "binomial"
     expected = 100 * np.sqrt((0.79 * 0.21 + 0.80 * 0.20) / 5010)  # XNLI has 5,010 test examples a language
     assert gain["published_error"] == pytest.approx(expected)
-    own = study.analysis.gains.filter(pl.col("target") == "xnli", pl.col("language") == "all languages").row(0, named=True)
+    rows = study.analysis.gains.filter(pl.col("target") == "xnli", pl.col("language") == "all languages")
+    own = rows.row(0, named=True)
     assert (gain["own"], gain["low"], gain["own_recipe"]) == (own["gain"], own["low"], "nli")
     assert frame.row(1, named=True)["published_error"] is None, "an F1 has no binomial error"
 

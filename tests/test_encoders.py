@@ -15,7 +15,7 @@ import yaml
 from transformers import CONFIG_MAPPING, AutoModel
 
 from xstilts.encoders import Encoder, bundled, describe, parse, sizes, sources
-from xstilts.encoders.families import FAMILIES, known_encoders
+from xstilts.encoders.families import FAMILIES, family_of, known_encoders
 from xstilts.errors import UserError
 
 TINY = {
@@ -142,14 +142,9 @@ def test_known_encoders(hub_cache: Path) -> None:
     known = {entry.source: entry for entry in known_encoders()}
     e5, facts = known[bundled.NAME], describe(Encoder(bundled.NAME))
     assert (e5.layers, e5.parameters, e5.max_length) == (facts.layers, facts.parameters, facts.max_length)
-    # published: XLM-R base 278M with head, mmBERT small 140M of which 42M are no embeddings, XLM-R XXL 10.7B
-    assert round(known["FacebookAI/xlm-roberta-base"].parameters, -6) == 277_000_000
-    mmbert = known["jhu-clsp/mmBERT-small"]
-    assert (mmbert.parameters // 10**6, mmbert.parameters_without_embeddings // 10**6) == (140, 42)
-    assert round(known["facebook/xlm-roberta-xxl"].parameters / 1e9, 1) == 10.7
     assert [name for name, entry in known.items() if entry.available] == [bundled.NAME]
-    put_in_cache(hub_cache, mmbert.source, {"config.json": "{}", "model.safetensors": ""})
-    assert {entry.source for entry in known_encoders() if entry.available} == {bundled.NAME, mmbert.source}
+    put_in_cache(hub_cache, "jhu-clsp/mmBERT-small", {"config.json": "{}", "model.safetensors": ""})
+    assert {entry.source for entry in known_encoders() if entry.available} == {bundled.NAME, "jhu-clsp/mmBERT-small"}
 
 
 def test_cached_hub_model(hub_cache: Path) -> None:
@@ -200,3 +195,30 @@ def test_folders_that_are_no_encoders(text: str | None, message: str, tmp_path: 
     with pytest.raises(UserError, match=message) as error:
         describe(Encoder(str(tmp_path)))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "without_embeddings", "digits"),
+    [  # as published, in millions
+        ("FacebookAI/xlm-roberta-base", 277, None, 0),  # the paper's 270M and the hub's 278M, pooler and head aside
+        ("facebook/xlm-roberta-xxl", 10_700, None, -2),
+        ("jhu-clsp/mmBERT-small", 140, 42, 0),
+        ("jhu-clsp/mmBERT-base", 307, 110, 0),
+        ("EuroBERT/EuroBERT-210m", 210, 113, -1),
+        ("EuroBERT/EuroBERT-610m", 610, 460, -1),
+        ("EuroBERT/EuroBERT-2.1B", 2100, 1810, -2),
+    ],
+)
+def test_sizes_are_the_published_ones(name: str, total: int, without_embeddings: int | None, digits: int) -> None:
+    known = {entry.source: entry for entry in known_encoders()}[name]
+    assert round(known.parameters / 1e6, digits) == round(total, digits)
+    if without_embeddings is not None:
+        assert round(known.parameters_without_embeddings / 1e6, digits) == round(without_embeddings, digits)
+
+
+def test_families_and_how_many_sizes_each_has() -> None:
+    sizes_of: dict[str, int] = {}
+    for entry in known_encoders():
+        sizes_of[entry.family] = sizes_of.get(entry.family, 0) + 1
+    assert sizes_of == {"multilingual-E5": 4, "XLM-R": 4, "mBERT": 1, "mDeBERTa": 1, "mmBERT": 2, "EuroBERT": 3}
+    assert family_of("facebook/xlm-roberta-xl") == "XLM-R" and family_of("./mine") == "./mine"

@@ -12,9 +12,7 @@ import polars as pl
 import typer
 
 from xstilts.cli_store import JsonOption, StoreOption
-from xstilts.errors import UserError
-from xstilts.planner import make_plan
-from xstilts.run import gather, open_store
+from xstilts.run import gather, open_store, plan_of
 from xstilts.study import load_study
 
 
@@ -60,10 +58,7 @@ def claims(
     checked = load_study(study)
     said = load_claims(claims or BUILTIN, checked.catalog)
     literature = load_published(published or PUBLISHED)
-    try:
-        results = gather(make_plan(checked), open_store(store))
-    except UserError as error:
-        raise UserError(f"{study}: {error}") from None
+    results = gather(plan_of(study), open_store(store))
     analysis = analyse(results)
     verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.provider, encoder=encoder)
     found = table(verdicts)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes
+from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes, millions
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
-from xstilts.analysis.size import ALL_ENCODERS, GROWS, SHRINKS, TOO_FEW, UNDECIDED
+from xstilts.analysis.size import (
+    ALL_ENCODERS,
+    ALL_RECIPES,
+    ENOUGH_SIZES,
+    GROWS,
+    READING,
+    SHRINKS,
+    TOO_FEW,
+    UNDECIDED,
+)
+from xstilts.encoders.families import family_of
 from xstilts.results import Results
 
 QUESTION = (
@@ -38,14 +49,14 @@ class Answer:
 
     best: tuple[str, ...]  # one sentence a target, span targets first: the recipe that helped most
     hurt: str
-    size: tuple[str, ...]  # one sentence a target
+    size: tuple[str, ...]  # two sentences: over reading comprehension, then target by target
     basis: str  # seeds, examples, languages
     controls: str
     missing: tuple[str, ...]
     cannot: tuple[str, ...]  # what cannot be concluded, most important first
 
     def headline(self) -> str:
-        """Two or three sentences: on the first target, what helped most and whether size matters; then the basis."""
+        """On the first target what helped most, over reading comprehension whether size matters, then the basis."""
         return " ".join(piece for piece in (*self.best[:1], *self.size[:1], self.basis) if piece)
 
     def text(self) -> str:
@@ -53,7 +64,7 @@ class Answer:
         lines = [
             *self.best[:2],  # further targets are in the report
             self.hurt,
-            *self.size[:1],
+            " ".join(self.size),
             self.basis,
             self.controls,
             _some("Missing: ", self.missing, "; "),
@@ -73,7 +84,7 @@ def answer(results: Results, of: Axes, scores: pl.DataFrame, gains: pl.DataFrame
     return Answer(
         best=tuple(_best(target, of, compared) for target in of.targets),
         hurt=_hurt(compared),
-        size=tuple(_size(target, of, sizes) for target in of.targets),
+        size=_size(of, sizes),
         basis=_basis(results, of),
         controls=_controls(of, scores),
         missing=missing,
@@ -132,45 +143,95 @@ def _hurt(means: pl.DataFrame) -> str:
     return f"Hurt: {'; '.join(named)}{more}."
 
 
-def _size(target: str, of: Axes, sizes: pl.DataFrame) -> str:
-    here = sizes.filter(pl.col("target") == target)
-    if not here.height:
+def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
+    """Whether the gain on ``target`` (or READING) depends on size, by the mean of the recipes and by recipe."""
+    rows = _speaking(sizes).filter(pl.col("target") == target)
+    if not rows.height:
         return ""
-    # The family with most sizes speaks, for within it nothing but size differs; all encoders only if none has 3.
-    order = pl.DataFrame({"family": here["family"].unique(maintain_order=True)}).join(
-        here.group_by("family").agg(pl.col("n_sizes").max()), on="family", maintain_order="left"
+    name = f"Reading comprehension ({', '.join(of.span_targets)})" if target == READING else target
+    row = rows.row(0, named=True)  # the mean of the recipes, where there are several
+    if row["verdict"] == TOO_FEW:
+        return f"{name}: {counted(row['n_sizes'], 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
+    found = {
+        GROWS: "the gain grows with size",
+        SHRINKS: "the gain shrinks with size",
+        UNDECIDED: f"{UNDECIDED} on whether the gain depends on size",
+    }[row["verdict"]]
+    recipes = rows.filter(pl.col("recipe") != ALL_RECIPES).height
+    whose = f"as the mean of {recipes} recipes" if row["recipe"] == ALL_RECIPES else f"for {row['recipe']}"
+    by_recipe = _by_recipe(rows) or ", nor for any recipe alone" * (recipes > 1 and row["verdict"] == UNDECIDED)
+    span = f"{millions(row['smallest'])} to {millions(row['largest'])} parameters without embeddings"
+    return (
+        f"{name}: over {_sizes_of(row)} ({span}), {found}: {signed(row['slope'])} points per tenfold size "
+        f"({ranged(row['low'], row['high'], row['covers'])}) {whose}{by_recipe}{_confounded(row, of)}."
     )
-    families = [row for row in order.iter_rows() if row[0] != ALL_ENCODERS]
-    family, n_sizes = max(families, key=lambda row: row[1])
-    if n_sizes < 3 and ALL_ENCODERS in here["family"]:
-        family, n_sizes = ALL_ENCODERS, dict(order.iter_rows())[ALL_ENCODERS]
-    if n_sizes < 3:
-        return f"{target}: {counted(n_sizes, 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
-    rows = here.filter(pl.col("family") == family)
-    spread = f"{counted(n_sizes, 'size')} of {family}" if family != ALL_ENCODERS else f"{n_sizes} sizes, families mixed"
+
+
+def _size(of: Axes, sizes: pl.DataFrame) -> tuple[str, ...]:
+    """Two sentences: over reading comprehension, or the one span target there is; then target by target."""
+    spoken = _speaking(sizes)
+    first = spoken["target"][0] if spoken.height else ""
+    if first not in (READING, *of.span_targets):
+        first = ""
+    said = [size_sentence(first, of, sizes)] if first else []
+    rest = [rows for (target,), rows in _parts(spoken, "target") if target != first]
+    if rest and not (spoken["verdict"] == TOO_FEW).all():
+        pieces = []
+        for rows in rest:
+            row = rows.row(0, named=True)
+            number = "" if row["slope"] is None else f", {signed(row['slope'])} ({_span(row)})"
+            pieces.append(f"{row['target']}: {row['verdict']}{number}{_by_recipe(rows)}")
+        over = "" if said else f", over {_sizes_of(spoken.row(0, named=True))}"
+        confounded = "" if said else _confounded(spoken.row(0, named=True), of)
+        said.append(f"By target{over}, points per tenfold size (95 % interval): {'; '.join(pieces)}{confounded}.")
+    elif rest and not said:
+        said.append(size_sentence(rest[0]["target"][0], of, sizes))
+    return tuple(said)
+
+
+def _speaking(sizes: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the encoders that speak: those with most sizes where nothing but size differs; all if none has 3."""
+    enough = pl.col("n_sizes") >= ENOUGH_SIZES
+    of_groups = sizes.group_by("family", "confounded", maintain_order=True).agg(pl.col("n_sizes").max())
+    best = of_groups.sort(~enough, enough & pl.col("confounded"), -pl.col("n_sizes"), maintain_order=True).head(1)
+    return sizes.filter(pl.col("family").is_in(best["family"].implode()))
+
+
+def _parts(frame: pl.DataFrame, name: str) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
+    return list(frame.partition_by(name, as_dict=True, maintain_order=True).items())
+
+
+def _sizes_of(row: Mapping[str, object]) -> str:
+    return f"{row['n_sizes']} sizes of {'encoder' if row['family'] == ALL_ENCODERS else row['family']}"
+
+
+def _span(row: Mapping[str, Any]) -> str:
+    return "no interval" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
+
+
+def _by_recipe(rows: pl.DataFrame) -> str:
+    """The recipes whose slope excludes 0, of the ``rows`` of a target; empty where there are none, or one recipe."""
+    alone = rows.filter(pl.col("recipe") != ALL_RECIPES)
+    if alone.height < 2:
+        return ""
     said = []
     for verdict in (GROWS, SHRINKS):
-        found = rows.filter(pl.col("verdict") == verdict).sort(pl.col("slope").abs(), descending=True)
-        named = [
-            f"{row['recipe']} {signed(row['slope'])} points per tenfold size "
-            f"({ranged(row['low'], row['high'], row['covers'])})"
-            for row in found.head(_MOST_NAMED).iter_rows(named=True)
-        ]
+        found = alone.filter(pl.col("verdict") == verdict).sort(pl.col("slope").abs(), descending=True)
+        named = [f"{row['recipe']} {signed(row['slope'])} ({_span(row)})" for row in found.iter_rows(named=True)]
         if named:
-            more = f" and {found.height - _MOST_NAMED} more" if found.height > _MOST_NAMED else ""
-            said.append(f"the gain {verdict} with size for {', '.join(named)}{more}")
-    unsure = rows.filter(pl.col("verdict") == UNDECIDED)
-    if unsure.height == rows.height:
-        widest = ", ".join(
-            f"{row['recipe']} {signed(row['slope'])}, {signed(row['low'])} to {signed(row['high'])}"
-            for row in unsure.head(_MOST_NAMED).iter_rows(named=True)
-        )
-        said.append(
-            f"{UNDECIDED} on whether the gain depends on size (points per tenfold size, 95 % interval: {widest})"
-        )
-    elif unsure.height:
-        said.append(f"{UNDECIDED} for {counted(unsure.height, 'other recipe')}")
-    return f"{target}: over {spread}, {'; '.join(said)}."
+            more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+            said.append(f"it {verdict} for {', '.join(named[:_MOST_NAMED])}{more}")
+    unsure = alone.filter(pl.col("verdict") == UNDECIDED).height
+    if not said:
+        return ""
+    return f"; by recipe {', '.join(said)}" + (f", {UNDECIDED} for {unsure}" if unsure else "")
+
+
+def _confounded(row: Mapping[str, object], of: Axes) -> str:
+    if not row["confounded"]:
+        return ""
+    families = len({family_of(encoder.source) for encoder in of.encoders if not encoder.random})
+    return f"; the encoders are of {families} families, and size goes with family: this is not the effect of size alone"
 
 
 def _basis(results: Results, of: Axes) -> str:
@@ -227,7 +288,10 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
         for recipe in of.recipes:
             for target in of.targets:
                 name = f"{encoder.label}, {recipe}, {target}"
-                if results.planned is not None and (encoder.label, recipe, target) not in results.planned:
+                planned = len(of.seeds)
+                if results.planned is not None:
+                    planned = results.planned.get((encoder.label, recipe, target), 0)
+                if not planned:
                     continue
                 there = scored.get((encoder.label, recipe, target))
                 if there is None:
@@ -238,8 +302,8 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
                 if lacking:
                     found.append(f"{name}: no scores in {', '.join(lacking)}")
                 seeds = sum(one == languages for one in there)
-                if seeds < len(of.seeds):
-                    found.append(f"{name}: {seeds} of {counted(len(of.seeds), 'seed')} with all languages")
+                if seeds < planned:
+                    found.append(f"{name}: {seeds} of {counted(planned, 'seed')} with all languages")
     return tuple(found)
 
 
@@ -258,9 +322,16 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
             caveats.append(said[1])
     if sizes.height and (sizes["verdict"] == TOO_FEW).all():
         caveats.append("Fewer than three sizes of one kind: nothing on how the gain changes with size.")
-    elif ALL_ENCODERS in sizes["family"]:
+    elif _speaking(sizes)["confounded"].any():
         caveats.append(
             "Encoders of several families differ in more than size: their slope is not the effect of size alone."
+        )
+    alone = _speaking(sizes).filter(pl.col("recipe") != ALL_RECIPES, pl.col("verdict") != TOO_FEW)
+    if alone.height > 1:
+        found = alone.filter(pl.col("verdict") != UNDECIDED).height
+        caveats.append(
+            f"Slopes over size are not corrected for their number: of {alone.height:,} {found} exclude 0, about "
+            f"{0.05 * alone.height:.0f} would if size changed nothing."
         )
     fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
     if fewest < ENOUGH_EXAMPLES:

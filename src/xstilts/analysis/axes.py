@@ -25,9 +25,9 @@ class Encoder:
     parameters: int  # without embeddings
 
     @property
-    def family(self) -> str:
-        """The source it comes from: truncations of one pretrained model share it."""
-        return self.label.split("@")[0]
+    def source(self) -> str:
+        """The pretrained model it comes from: truncations of one share it."""
+        return self.label.removesuffix(" random").split("@")[0]
 
     @property
     def size(self) -> str:

@@ -244,7 +244,7 @@ def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
 
 def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     """By the row of all targets of the choices, or that of the only one: their intervals cover the choosing."""
-    choices = study.choices.filter(pl.col("encoder") == encoder)
+    choices = study.analysis.choices.filter(pl.col("encoder") == encoder)
     single = choices.filter(pl.col("chosen").is_not_null())
     if not single.height:
         return Verdict(claim, NOT_TESTED, "No target of the study has an English dev score to choose a recipe by")
@@ -274,7 +274,8 @@ def _setting(claim: Claim, said: OverTargets, study: Matched, rows: pl.DataFrame
     encoder = rows["encoder"][0]
     if claim.encoder and source_of(encoder) != source_of(claim.encoder):
         differ.append(f"{encoder}, not {claim.encoder}")
-    used = rows["target"].unique(maintain_order=True).to_list()
+    chosen = study.analysis.choices.filter(pl.col("encoder") == encoder, pl.col("chosen").is_not_null())
+    used = (chosen if isinstance(said, Best) else rows)["target"].unique(maintain_order=True).to_list()
     meant = {study.stands_for(target) for target in used} | set(used)
     missing = [target for target in said.targets if target not in meant]
     if missing:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes
+from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
+from xstilts.recipe import baseline, over_seeds, plain
 
 ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
@@ -83,7 +84,7 @@ def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
 def estimates_in(block: Block) -> pl.DataFrame:
     """What `join_estimates` needs of one block."""
     return pl.concat(
-        _rows(block, recipes, name, block.over(languages, recipes))
+        rows_of(block, recipes, name, block.over(languages, recipes))
         for mask, recipes in alike(block.scored)
         for name, languages in language_rows(block.languages, mask)
     )
@@ -94,16 +95,17 @@ def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
     if not parts:
         return pl.DataFrame(schema=ESTIMATES_SCHEMA)
     frame = pl.concat(parts)
-    frame = frame[_order(frame, of)]
-    low, high = _spread(frame, of).interval(frame["value"].to_numpy())
+    frame = frame[in_order(frame, of)]
+    low, high = spread_of(frame, of).interval(frame["value"].to_numpy())
     bounds = {"low": np.maximum(low, 0), "high": np.minimum(high, 100)}
     metric = pl.col("target").replace_strict(dict(of.metrics), return_dtype=pl.String)
-    return frame.with_columns(metric=metric, **_series(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
+    return frame.with_columns(metric=metric, **columns_of(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
 
 
 def gains(resamples: Resamples, of: Axes) -> Gains:
     """Each recipe against `none`, same encoder, target and language, paired by seed and example.
 
+    Of models whose weights are averaged (`study.average`), against the mean of those of `none`.
     Both sides are given the same samples of seeds and examples. Seeds or languages that one side lacks are left out.
     A non-English mean "helps" or "hurts" where its p-value is below 0.05 after Holm's correction for the number of
     such means in the study; a single language, and the mean over all, where its own interval excludes 0. The verdict
@@ -115,15 +117,45 @@ def gains(resamples: Resamples, of: Axes) -> Gains:
 
 def gains_in(block: Block) -> Part | None:
     """What `join_gains` needs of one block; None where there is nothing to compare."""
-    if BASELINE not in block.recipes:
-        return None
-    base = block.recipes.index(BASELINE)
+    bases = [baseline(recipe) for recipe in block.recipes]  # as many as there are ways of averaging
+    return _differences(
+        (block, i, [other == recipe for other in bases]) for i, recipe in enumerate(block.recipes) if recipe == bases[i]
+    )
+
+
+def averaging_in(block: Block) -> Part | None:
+    """What `join_gains` needs to compare averaged models with those that they are made of, of the same recipe.
+
+    A mean over checkpoints is paired with the model of its seed. A mean over seeds is one model, and compared with the
+    mean score of all seeds; the interval then covers examples alone.
+    """
+    recipes, pairs = block.recipes, []
+    for i, recipe in enumerate(recipes):
+        of_seeds = [plain(other) == recipe and over_seeds(other) for other in recipes]
+        pairs.append((block, i, [plain(other) == recipe and not over_seeds(other) for other in recipes]))
+        if any(of_seeds) and block.scored[i].any():
+            pairs.append((_one_run(block, i), i, of_seeds))
+    return _differences(pairs)
+
+
+def _one_run(block: Block, recipe: int) -> Block:
+    """With the mean over seeds in the place of each of a recipe's scores."""
+    values, replicates = block.values.copy(), block.replicates.copy()
+    values[recipe], replicates[recipe] = np.nanmean(values[recipe], axis=0), np.nanmean(replicates[recipe], axis=0)
+    return replace(block, values=values, replicates=replicates)
+
+
+def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | None:
+    """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
-    for mask, recipes in alike(block.scored & block.scored[base]):
-        compared = recipes[recipes != base]
-        for name, languages in language_rows(block.languages, mask):
-            samples.append(block.over(languages, compared, minus=base))
-            frames.append(_rows(block, compared, name, samples[-1]))
+    for block, base, marked in pairs:
+        if not any(marked):
+            continue
+        for mask, recipes in alike(block.scored & block.scored[base]):
+            compared = recipes[np.array(marked)[recipes] & (recipes != base)]
+            for name, languages in language_rows(block.languages, mask) if len(compared) else ():
+                samples.append(block.over(languages, compared, minus=base))
+                frames.append(rows_of(block, compared, name, samples[-1]))
     if not frames:
         return None
     frame = pl.concat(frames)
@@ -141,16 +173,16 @@ def join_gains(parts: Iterable[Part | None], of: Axes) -> Gains:
     if not there:
         return Gains(pl.DataFrame(schema=GAINS_SCHEMA), np.empty((0, 1)), np.empty((0, len(of.seeds))))
     frame = pl.concat([part.frame for part in there])
-    order = _order(frame, of)
+    order = in_order(frame, of)
     frame = frame[order]
-    values, about = frame["value"].to_numpy(), _spread(frame, of)
+    values, about = frame["value"].to_numpy(), spread_of(frame, of)
     low, high = about.interval(values)
     p_values, corrected = about.p_values(values), np.full(len(values), np.nan)
     main = (frame["language"] == ZERO_SHOT).to_numpy()
     corrected[main] = holm(p_values[main])
     columns = {"gain": values, "low": low, "high": high, "error": about.errors, "freedom": about.freedom, "p": p_values,
                "p_holm": corrected, "mde": about.detectable(), "equivalence_p": about.equivalence(values)}  # fmt: skip
-    frame = frame.drop("freedom").with_columns(**_series(columns)).with_columns(verdict=_verdict())
+    frame = frame.drop("freedom").with_columns(**columns_of(columns)).with_columns(verdict=_verdict())
     return Gains(
         frame.select(*GAINS_SCHEMA),
         np.concatenate([part.replicates for part in there])[order],
@@ -220,7 +252,8 @@ def _verdict() -> pl.Expr:
     )
 
 
-def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
+def rows_of(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
+    """A table of a sample's rows, with the columns value, of_examples, of_seeds, freedom (see `spread_of`)."""
     n_seeds = (~np.isnan(sample.by_seed)).sum(axis=1)
     of_seeds, freedom = variance_over_seeds(sample.by_seed)
     columns = {"value": sample.values, "of_examples": sample.of_examples, "of_seeds": of_seeds, "freedom": freedom}
@@ -238,7 +271,7 @@ def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: S
     )
 
 
-def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
+def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     """The rows of a table by encoder, recipe and target, as the axes have them."""
     axes = {"encoder": [encoder.label for encoder in of.encoders], "recipe": of.recipes, "target": of.targets}
     places = frame.with_row_index("row").select(
@@ -247,7 +280,7 @@ def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     return places.sort(*axes, "row")["row"].to_numpy()
 
 
-def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
+def spread_of(frame: pl.DataFrame, of: Axes) -> Spread:
     """Of a table's rows; those on one target and language lend each other what they say of the variance over seeds.
 
     Randomly initialised encoders stand apart.
@@ -262,5 +295,6 @@ def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
     return spread(frame["of_examples"].to_numpy(), of_seeds, freedom, n)
 
 
-def _series(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+def columns_of(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+    """For `with_columns`, with null for NaN."""
     return {name: pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in columns.items()}

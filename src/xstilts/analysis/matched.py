@@ -49,14 +49,6 @@ class Matched:
         """Labels, from small to large."""
         return [one.label for one in self.axes.encoders if not one.random]
 
-    @property
-    def choices(self) -> pl.DataFrame:
-        return getattr(
-            self.analysis,
-            "choices",
-            pl.DataFrame(schema={"encoder": pl.String, "chosen": pl.String, "target": pl.String}),
-        )
-
     def encoder(self, wanted: str | None) -> str | None:
         """The label of the pretrained encoder that is the ``wanted`` one, whole, else of the largest."""
         same = [one for one in self.pretrained if wanted and source_of(one) == source_of(wanted)]

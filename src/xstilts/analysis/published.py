@@ -230,6 +230,6 @@ def _own_recipe(published: str, target: str, encoder: str, study: Matched) -> st
     if published == BASELINE:
         return BASELINE
     if published == BEST:
-        choices = study.choices.filter(pl.col("encoder") == encoder, pl.col("target") == target)
+        choices = study.analysis.choices.filter(pl.col("encoder") == encoder, pl.col("target") == target)
         return choices["chosen"].item() if choices.height == 1 else None
     return next(iter(study.training_on(published.split("+"))), None)

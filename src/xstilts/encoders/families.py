@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from xstilts import fast_yaml
@@ -42,6 +43,16 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
         if entry["name"] == encoder.source:
             return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest="not at hand")
     return None
+
+
+@cache
+def _families() -> dict[str, str]:
+    return {entry["name"]: entry["family"] for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8"))}
+
+
+def family_of(source: str) -> str:
+    """The family of a listed encoder; of any other, its source, for nothing is known of what it shares with others."""
+    return _families().get(source, source)
 
 
 def known_encoders() -> list[KnownEncoder]:

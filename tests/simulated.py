@@ -1,0 +1,113 @@
+"""Studies whose effect of size is known, drawn anew each time: outcomes alone, as the analysis of sizes needs them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtri
+
+from xstilts.analysis.axes import BASELINE, Axes, Encoder
+from xstilts.analysis.bootstrap import resample
+from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.size import READING, Cell, by_seed_in, sizes, slope_weights
+from xstilts.results import OUTCOMES_SCHEMA
+
+
+@dataclass(frozen=True)
+class Design:
+    """Sizes are those of 3, 6, 9 and 12 layers. Standard deviations are in points."""
+
+    layers: Sequence[int] = (3, 6, 9, 12)
+    seeds: int = 3
+    targets: Sequence[str] = ("xquad", "mlqa")  # span targets
+    languages: int = 4
+    examples: int = 60
+    slope: float = 4.0  # points of gain per tenfold size
+    run: float = 1.0  # of trained models of one recipe; half of the variance is the intermediate stage's
+    run_of_smallest: float | None = None  # that of the smallest, the others in between; as ``run`` where None
+    language: float = 2.0  # of a language's own gain, slope, and noise of a model
+    disagreement: float = 0.4  # share of an example's luck that is each model's own
+
+    @property
+    def axes(self) -> Axes:
+        languages = ("ar", "de", "hi", "zh", "ru", "th", "tr", "vi", "es", "el")[: self.languages]
+        return Axes(
+            encoders=tuple(Encoder(f"e@{layers}", False, layers * 1_774_464) for layers in self.layers),
+            recipes=(BASELINE, "squad"),
+            targets=tuple(self.targets),
+            languages=dict.fromkeys(self.targets, languages),
+            formats=dict.fromkeys(self.targets, "span"),
+            metrics=dict.fromkeys(self.targets, "f1"),
+            vectors={},
+            seeds=tuple(range(self.seeds)),
+        )
+
+
+def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Outcomes (OUTCOMES_SCHEMA), and the true slope for each target: that of the mean over its languages.
+
+    A language has a level, a gain and a slope of its own. A trained model has luck of its own, in part from its
+    intermediate stage, which targets share, and in part by language. An example has a difficulty that all models
+    share, part of it in all languages, as tests are parallel.
+    """
+    of = design.axes
+    parameters = np.array([encoder.parameters for encoder in of.encoders])
+    size = np.log10(parameters / parameters.min())
+    n_encoders, n_seeds, n = len(parameters), design.seeds, design.examples
+    sds = np.linspace(design.run_of_smallest or design.run, design.run, n_encoders)[:, None, None, None]
+    stage = rng.normal(size=(n_encoders, 2, n_seeds, 1)) * np.array([0, 1])[:, None, None]  # `none` has no such stage
+    frames, truth = [], {}
+    for target in design.targets:
+        level, gain, slope = (rng.normal(0, sd, design.languages) for sd in (6, design.language, design.language))
+        gains = 2 + gain + (design.slope + slope) * size[:, None]  # [encoders, languages]
+        truth[target] = float(slope_weights(parameters.tolist()) @ gains.mean(axis=1))
+        true = 45 + level + 8 * size[:, None, None] + np.stack([np.zeros_like(gains), gains], axis=1)
+        own = np.where(np.array([0, 1])[:, None, None], np.sqrt(0.5), 1) * rng.normal(size=stage.shape)
+        models = true[:, :, None] + sds * (np.sqrt(0.5) * stage + own)
+        models = models + rng.normal(0, design.language / 2, models.shape)  # [encoders, recipes, seeds, languages]
+        shared = np.sqrt(0.5) * (rng.normal(size=(1, n)) + rng.normal(size=(design.languages, n)))
+        luck = np.sqrt(1 - design.disagreement) * shared
+        luck = luck + np.sqrt(design.disagreement) * rng.normal(size=(*models.shape, n))
+        right = luck < ndtri(np.clip(models, 1, 99) / 100)[..., None]
+        frames.append(_frame(right, target, of))
+    return pl.concat(frames), truth
+
+
+def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed: int = 0) -> pl.DataFrame:
+    """SIZES_SCHEMA."""
+    languages = {(target, "squad"): design.axes.languages[target] for target in design.targets}
+    found: dict[Cell, BySeed] = {}
+    for block in resample(outcomes, resamples=resamples, seed=seed).blocks(design.axes):
+        found |= by_seed_in(block, languages)
+    return sizes(found, design.axes)
+
+
+def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
+    """The share of ``runs`` whose 95 % interval holds the true slope: of single targets, and of READING."""
+    rng = np.random.default_rng(seed)
+    held: dict[str, list[bool]] = defaultdict(list)
+    for run in range(runs):
+        outcomes, truth = simulate(design, rng)
+        true = truth | {READING: float(np.mean(list(truth.values())))}
+        for row in slopes(design, outcomes, resamples=resamples, seed=run).iter_rows(named=True):
+            name = READING if row["target"] == READING else "target"
+            held[name].append(row["low"] <= true[row["target"]] <= row["high"])
+    return {name: float(np.mean(found)) for name, found in held.items()}
+
+
+def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
+    axes = [[encoder.label for encoder in of.encoders], of.recipes, of.seeds, of.languages[target],
+            [f"{target}-{i}" for i in range(right.shape[-1])]]  # fmt: skip
+    places = np.indices(right.shape).reshape(right.ndim, -1)
+    names = ("encoder", "recipe", "seed", "language", "id")
+    columns = {name: pl.Series(name, axis).gather(place) for name, axis, place in zip(names, axes, places, strict=True)}
+    fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
+    return (
+        pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
+        .with_columns(**fixed)
+        .select(*OUTCOMES_SCHEMA)
+    )
