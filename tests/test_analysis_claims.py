@@ -158,6 +158,25 @@ def test_a_difference_takes_a_pair_that_differs_in_nothing_else():
     assert found.outcome == NOT_TESTED and "MLM mixed in" in found.evidence
 
 
+def test_the_choice_by_dev_data_is_judged_on_test(results):
+    by_dev = {"squad": 90.0, "all": 80.0}
+    dev = pl.col("recipe").replace_strict(by_dev, default=50.0, return_dtype=pl.Float64)
+    chosen = replace(results, scores=results.scores.with_columns(dev=dev))
+    analysis = analyse(chosen, resamples=100)
+    found = verdict(chosen, analysis, {"kind": "best", "targets": BOTH, "at_least": 12})
+    assert found.outcome == SUPPORTED and "squad on xquad, squad on xnli" in found.evidence
+    assert set(found.rows["recipe"]) == {"squad"}
+    row = analysis.choices.filter(pl.col("encoder") == LARGE, pl.col("target") == "all targets").row(0, named=True)
+    assert (found.estimate, found.low, found.high) == (row["gain"], row["low"], row["high"])
+    assert verdict(chosen, analysis, {"kind": "best", "targets": BOTH, "about": 5.4}).outcome == CONTRADICTED
+    stranger = verdict(chosen, analysis, {"kind": "best", "targets": ["xnli"], "at_least": 0})
+    assert stranger.outcome == NOT_TESTED and "xquad" in stranger.evidence
+    unchanged = pl.when(pl.col("recipe") == "none").then(99.0).otherwise(dev)
+    idle = replace(results, scores=results.scores.with_columns(dev=unchanged))
+    none = verdict(idle, analyse(idle, resamples=50), {"kind": "best", "targets": BOTH, "about": 5.4})
+    assert none.outcome == CONTRADICTED and none.estimate == 0 and "none on xquad" in none.evidence
+
+
 def test_another_setting_is_said(results, analysis):
     predicate = {"kind": "gain", "recipes": ["squad_v2"], "targets": [*BOTH, "mlqa"], "at_least": 0}
     data = results.data.filter(pl.col("use") != "train")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import polars as pl
 import typer
@@ -60,9 +60,9 @@ def claims(
     literature = load_published(published or PUBLISHED)
     results = gather(plan_of(study), open_store(store))
     analysis = analyse(results)
-    verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.provider, encoder=encoder)
+    verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.data, encoder=encoder)
     found = table(verdicts)
-    compared = beside(literature, Matched(results, analysis, checked.catalog, checked.provider), encoder)
+    compared = beside(literature, Matched(results, analysis, checked.catalog, checked.data), encoder)
     together = pooled(compared)
     if as_json or format == ClaimsFormat.json:
         rows = [
@@ -83,7 +83,7 @@ def claims(
         for row in found.iter_rows(named=True):
             print(f"{row['id']}  {row['verdict']}: {row['statement']}\n    {row['evidence']}")
         counts = found["verdict"].value_counts(sort=True, name="n").sort("n", "verdict", descending=[True, False])
-        print("\n" + ", ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()))
+        print("\n" + "; ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()))
         for row in compared.iter_rows(named=True):
             print(_published_line(row))
         for row in together.iter_rows(named=True):
@@ -95,7 +95,7 @@ _BESIDE = ("citation", "source", "quantity", "recipe", "target", "language", "pu
 _POOLED = ("recipe", "target", "language", "k", "left_out", "gain", "low", "high", "tau2", "i2", "q", "q_p")
 
 
-def _published_line(row: dict[str, object]) -> str:
+def _published_line(row: dict[str, Any]) -> str:
     sign = "+" if row["quantity"] == "gain" else ""
     number = "{:" + sign + ".1f}"
     return (
@@ -106,7 +106,7 @@ def _published_line(row: dict[str, object]) -> str:
     )
 
 
-def _pooled_line(row: dict[str, object]) -> str:
+def _pooled_line(row: dict[str, Any]) -> str:
     return (
         "pooled: {recipe} on {target} ({language}), {k} gains: {gain:+.1f} ({low:+.1f} to {high:+.1f}), τ² {tau2:.2f}, "
         "I² {i2:.0f} %, Q {q:.2f} (p {q_p:.2g}); {left_out} without a standard error left out"

@@ -25,7 +25,7 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import ranged, signed
-from xstilts.analysis.axes import ENGLISH
+from xstilts.analysis.axes import BASELINE, ENGLISH
 from xstilts.analysis.claims_file import (
     Best,
     Claim,
@@ -146,7 +146,7 @@ def _judge(claim: Claim, study: Matched, encoder: str | None) -> Verdict:
 def _effect(claim: Claim, effect: Gain | Share | Difference | Best, study: Matched, encoder: str | None) -> Verdict:
     chosen = encoder or study.encoder(claim.encoder)
     if chosen is None:
-        return Verdict(claim, NOT_TESTED, "The study has no scores of a pretrained encoder")
+        return Verdict(claim, NOT_TESTED, "The study has no scores of a pretrained encoder yet")
     if not study.targets(effect.targets):
         return Verdict(claim, NOT_TESTED, f"The study has no scores on {_any_of(effect.targets)}")
     match effect:
@@ -236,8 +236,8 @@ def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
     low, high = surely / rows.height, 1 - not_at_all / rows.height
     outcome = SUPPORTED if low >= said.share else CONTRADICTED if high < said.share else UNDECIDED
     found = (
-        f"{surely} of {rows.height} gains of {n_recipes} recipes {_over(rows)} are {_claimed(said)}, {not_at_all} are "
-        f"not, of the others it is open; claimed of {said.share:.0%}"
+        f"{surely} of {rows.height} gains of {n_recipes} recipes {_over(rows)} are shown to be {_claimed(said)}, "
+        f"{not_at_all} not to be, {rows.height - surely - not_at_all} are open; claimed of {100 * said.share:.0f} %"
     )
     return Verdict(claim, outcome, found, (), surely / rows.height, low, high, rows)
 
@@ -254,11 +254,12 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
         return Verdict(claim, NOT_TESTED, f"The mean over the study's targets holds {names}, which the claim does not")
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
-    rows = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages).join(
-        recipes, on=["target", "recipe"], how="semi", maintain_order="left"
-    )
+    compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
+    rows = compared.join(recipes, on=["target", "recipe"], how="semi", maintain_order="left")
+    if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
+        rows = compared
     if not rows.height:
-        return Verdict(claim, NOT_TESTED, "English dev data choose `none` on every target of the study")
+        return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{BASELINE}`")
     chosen = ", ".join(f"{recipe} on {target}" for target, recipe in recipes.iter_rows())
     found = (
         f"Chosen by English dev data: {chosen}; mean gain over non-English languages {signed(row['gain'])} points "
@@ -319,9 +320,11 @@ def _cut_short(study: Matched, trained: Sequence[str]) -> list[str]:
 
 def _encoder(claim: Claim, said: EncoderIs, study: Matched) -> Verdict:
     labels = [one.label for one in study.axes.encoders]
-    if labels and all(source_of(label) == source_of(said.source) for label in labels):
+    if not labels:
+        return Verdict(claim, NOT_TESTED, "The study has no scores yet")
+    if all(source_of(label) == source_of(said.source) for label in labels):
         return Verdict(claim, SUPPORTED, f"The study starts from {', '.join(labels)}")
-    return Verdict(claim, NOT_TESTED, f"The study starts from {', '.join(labels) or 'nothing'}, not from {said.source}")
+    return Verdict(claim, NOT_TESTED, f"The study starts from {', '.join(labels)}, not from {said.source}")
 
 
 def _roles(claim: Claim, said: Roles, study: Matched) -> Verdict:

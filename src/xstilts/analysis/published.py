@@ -111,9 +111,9 @@ def load_published(path: Path = BUILTIN) -> list[Result]:
                     found.append(Result.model_validate(row))
                 except ValidationError as error:
                     problem = error.errors()[0]
-                    column = problem["loc"][0] if problem["loc"] else "row"
+                    where = problem["loc"][0] if problem["loc"] else "row"
                     raise UserError(
-                        f"{path}:{reader.line_num}: {column}: {problem['msg']} (given: {problem['input']!r})"
+                        f"{path}:{reader.line_num}: {where}: {problem['msg']} (given: {problem['input']!r})"
                     ) from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of published results (docs/claims.md shows one)") from None
