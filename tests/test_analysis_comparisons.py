@@ -4,9 +4,11 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from synthetic import gain_by_size, make_results, without
+from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, estimates, gains
+from xstilts.report.tables import averaging_table
 from xstilts.results import Results
 
 
@@ -122,3 +124,28 @@ def test_a_contrast_of_one_row_is_that_row_and_of_two_recipes_their_difference()
     )
     mean = contrast(found, other["row"], np.full(3, 1 / 3))  # three encoders: seeds of their own, so more freedom
     assert mean.value == pytest.approx(other["gain"].mean()) and mean.error < other["error"].mean()
+
+
+def test_averaged_models_are_compared_with_the_baseline_averaged_alike_and_with_the_models_they_are_of():
+    means = ("mean of 3 checkpoints", "mean of 2 seeds")
+    labels = [f"{recipe} ({mean})" for mean in means for recipe in ("none", "mini-mnli")]
+    shape = {"encoders": {"bundled/e5-small@6": 1000}, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "sw")}
+    results = make_results(recipes=("none", "mini-mnli", *labels), examples=60, seed_noise=3.0, **shape)  # type: ignore[arg-type]
+    for label in labels[2:]:  # one model
+        results = without(results, recipe=label, seed=1)
+    found = analyse(results)
+    value = {(row["recipe"], row["language"]): row["value"] for row in found.scores.iter_rows(named=True)}
+    gained = {(row["recipe"], row["language"]): row["gain"] for row in found.gains.iter_rows(named=True)}
+    assert {recipe for recipe, _ in gained} == {"mini-mnli", labels[1], labels[3]}
+    for (recipe, language), gain in gained.items():
+        assert gain == pytest.approx(value[recipe, language] - value[recipe.replace("mini-mnli", "none"), language])
+    over_plain = list(found.averaging.iter_rows(named=True))
+    assert {row["recipe"] for row in over_plain} == set(labels) and len(over_plain) == 4 * 5
+    for row in over_plain:
+        recipe, language = row["recipe"], row["language"]
+        assert row["gain"] == pytest.approx(value[recipe, language] - value[recipe.split(" (")[0], language], abs=1e-4)
+        one = "seeds" in recipe
+        assert (row["n_seeds"], row["covers"]) == ((1, "examples") if one else (2, "seeds and examples"))
+    report = averaging_table(found.averaging.filter(language=ZERO_SHOT))
+    assert len(report.rows) == 4 and report.rows[0][2] in labels
+    assert analyse(make_results(examples=10)).averaging.is_empty()

@@ -64,13 +64,13 @@ def test_the_merged_model_computes_what_the_adapted_one_does() -> None:
     torch.manual_seed(2)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
-            nn.init.normal_(parameter, std=0.2)
+            nn.init.normal_(parameter)
     adapted = model("mini-nli", **inputs).logits
     trained = dict(lora.trained(model))
     lora.merge(model)
     merged = model("mini-nli", **inputs).logits
     torch.testing.assert_close(merged, adapted, rtol=0, atol=1e-5)
-    assert (merged - plain).abs().max() > 1e-2
+    assert (merged - plain).abs().max() > 1e-3
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert {name for name in after if not torch.equal(after[name], before[name])} == {

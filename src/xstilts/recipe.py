@@ -75,21 +75,22 @@ class Mean:
         return f"{recipe} (mean of {' of '.join(filter(None, (checkpoints, seeds)))})"
 
 
-_LABEL = re.compile(r"(?P<recipe>.+?)(?P<mean> \(mean of [^()]*\))?", re.DOTALL)
+_MEAN = re.compile(r" \(mean of [^()]*\)$")
 
 
 def plain(label: str) -> str:
-    """The recipe whose models a label's mean is of; a plain recipe's own name."""
-    match = _LABEL.fullmatch(label)
-    return match["recipe"] if match else label
+    """The recipe whose models a label's mean is of; of a recipe's own name, that name."""
+    return _MEAN.sub("", label)
+
+
+def over_seeds(label: str) -> bool:
+    """Whether a label names a mean over the runs of several seeds: one model, and not one for each seed."""
+    return plain(label) != label and label.endswith(" seeds)")
 
 
 def baseline(label: str) -> str:
-    """What a recipe is compared with: `none`, with weights averaged as its own are; their own mean, with `none`."""
-    match = _LABEL.fullmatch(label)
-    if match is None or match["recipe"] == NONE:
-        return NONE
-    return NONE + (match["mean"] or "")
+    """What a recipe's gain is measured against: `none`, its weights averaged as the recipe's own are."""
+    return NONE + label.removeprefix(plain(label))
 
 
 class RecipeEntry(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -96,5 +97,5 @@ class Results:
     data: pl.DataFrame
     versions: dict[str, str] = field(default_factory=dict)  # library → version, and machine facts
     failures: list[str] = field(default_factory=list)  # one line a failed or skipped stage
-    planned: frozenset[tuple[str, str, str]] | None = None  # (encoder, recipe, target) of the study; None: all pairs
+    planned: Mapping[tuple[str, str, str], int] | None = None  # (encoder, recipe, target) → seeds; None: all of them
     notes: list[str] = field(default_factory=list)  # caveats to print, e.g. that the mini suite is not XTREME

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -215,7 +216,7 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
-        planned=frozenset((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells if cell.score),
+        planned=Counter((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells if cell.score),
         notes=_notes(plan, store),
     )
 

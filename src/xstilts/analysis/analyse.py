@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import polars as pl
@@ -10,7 +10,14 @@ import polars as pl
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
-from xstilts.analysis.comparisons import estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import (
+    GAINS_SCHEMA,
+    averaging_in,
+    estimates_in,
+    gains_in,
+    join_estimates,
+    join_gains,
+)
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.mixed import mixed
 from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
@@ -27,6 +34,7 @@ class Analysis:
     sizes: pl.DataFrame  # SIZES_SCHEMA
     answer: Answer
     table: pl.DataFrame  # SCORES_SCHEMA, as the results have it
+    averaging: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GAINS_SCHEMA))  # means over plain ones
 
     @cached_property
     def mixed(self) -> pl.DataFrame:
@@ -38,14 +46,15 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    scores, differences = [], []
+    scores, differences, averaged = [], [], []
     by_seed: dict[Cell, BySeed] = {}
     languages = common_languages(results.scores)
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
+        averaged.append(averaging_in(block))
         by_seed |= by_seed_in(block, languages)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(by_seed, of)
     said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said, results.scores)
+    return Analysis(of, estimated, compared.frame, slopes, said, results.scores, join_gains(averaged, of).frame)

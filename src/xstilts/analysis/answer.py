@@ -288,7 +288,10 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
         for recipe in of.recipes:
             for target in of.targets:
                 name = f"{encoder.label}, {recipe}, {target}"
-                if results.planned is not None and (encoder.label, recipe, target) not in results.planned:
+                planned = len(of.seeds)
+                if results.planned is not None:
+                    planned = results.planned.get((encoder.label, recipe, target), 0)
+                if not planned:
                     continue
                 there = scored.get((encoder.label, recipe, target))
                 if there is None:
@@ -299,8 +302,8 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
                 if lacking:
                     found.append(f"{name}: no scores in {', '.join(lacking)}")
                 seeds = sum(one == languages for one in there)
-                if seeds < len(of.seeds):
-                    found.append(f"{name}: {seeds} of {counted(len(of.seeds), 'seed')} with all languages")
+                if seeds < planned:
+                    found.append(f"{name}: {seeds} of {counted(planned, 'seed')} with all languages")
     return tuple(found)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes
+from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
+from xstilts.recipe import baseline, over_seeds, plain
 
 ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
@@ -104,6 +105,7 @@ def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
 def gains(resamples: Resamples, of: Axes) -> Gains:
     """Each recipe against `none`, same encoder, target and language, paired by seed and example.
 
+    Of models whose weights are averaged (`study.average`), against the mean of those of `none`.
     Both sides are given the same samples of seeds and examples. Seeds or languages that one side lacks are left out.
     A non-English mean "helps" or "hurts" where its p-value is below 0.05 after Holm's correction for the number of
     such means in the study; a single language, and the mean over all, where its own interval excludes 0. The verdict
@@ -115,15 +117,43 @@ def gains(resamples: Resamples, of: Axes) -> Gains:
 
 def gains_in(block: Block) -> Part | None:
     """What `join_gains` needs of one block; None where there is nothing to compare."""
-    if BASELINE not in block.recipes:
-        return None
-    base = block.recipes.index(BASELINE)
+    bases = [baseline(recipe) for recipe in block.recipes]  # as many as there are ways of averaging
+    return _differences(
+        (block, i, [other == recipe for other in bases]) for i, recipe in enumerate(block.recipes) if recipe == bases[i]
+    )
+
+
+def averaging_in(block: Block) -> Part | None:
+    """What `join_gains` needs to compare averaged models with those that they are made of, of the same recipe.
+
+    A mean over checkpoints is paired with the model of its seed. A mean over seeds is one model, and compared with the
+    mean score of all seeds; the interval then covers examples alone.
+    """
+    recipes, pairs = block.recipes, []
+    for i, recipe in enumerate(recipes):
+        of_seeds = [plain(other) == recipe and over_seeds(other) for other in recipes]
+        pairs.append((block, i, [plain(other) == recipe and not over_seeds(other) for other in recipes]))
+        if any(of_seeds) and block.scored[i].any():
+            pairs.append((_one_run(block, i), i, of_seeds))
+    return _differences(pairs)
+
+
+def _one_run(block: Block, recipe: int) -> Block:
+    """With the mean over seeds in the place of each of a recipe's scores."""
+    values, replicates = block.values.copy(), block.replicates.copy()
+    values[recipe], replicates[recipe] = np.nanmean(values[recipe], axis=0), np.nanmean(replicates[recipe], axis=0)
+    return replace(block, values=values, replicates=replicates)
+
+
+def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | None:
+    """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
-    for mask, recipes in alike(block.scored & block.scored[base]):
-        compared = recipes[recipes != base]
-        for name, languages in language_rows(block.languages, mask):
-            samples.append(block.over(languages, compared, minus=base))
-            frames.append(_rows(block, compared, name, samples[-1]))
+    for block, base, marked in pairs:
+        for mask, recipes in alike(block.scored & block.scored[base]):
+            compared = recipes[np.array(marked)[recipes] & (recipes != base)]
+            for name, languages in language_rows(block.languages, mask) if len(compared) else ():
+                samples.append(block.over(languages, compared, minus=base))
+                frames.append(_rows(block, compared, name, samples[-1]))
     if not frames:
         return None
     frame = pl.concat(frames)

@@ -317,9 +317,9 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
 
 def language_families(scores: pl.DataFrame) -> dict[str, str]:
     """Language code → family, of the scores that say it."""
-    if "language_family" not in scores.columns:
+    if "family" not in scores.columns:
         return {}
-    known = scores.select("language", "language_family").drop_nulls().unique("language")
+    known = scores.select("language", "family").drop_nulls().unique("language")
     return dict(known.iter_rows())
 
 

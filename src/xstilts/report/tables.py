@@ -30,7 +30,8 @@ class Verdict(Protocol):
     high: float | None
 
 
-_MARKED = "bold: shown to help or hurt"
+_MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
+_MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
@@ -48,6 +49,7 @@ def all_tables(
         "mixed": (_field(analysis, "mixed"), mixed_table),
         "choices": (_field(analysis, "choices"), choices_table),
         "gaps": (_field(analysis, "gaps"), gaps_table),
+        "averaging": (_zero_shot(analysis.averaging), averaging_table),
     }
     found = always | {
         name: (frame, [table(frame)]) for name, (frame, table) in where_there_are_rows.items() if frame.height
@@ -81,7 +83,7 @@ def summary_table(analysis: Analysis) -> Table:
             rows.append((encoder.label, recipe, *(cells.get((encoder.label, recipe, target)) for target in targets)))
     languages = {row["target"]: row["n_languages"] for row in frame.iter_rows(named=True)}
     spread = ", ".join(f"{target}: {languages[target]}" for target in targets)
-    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED}."
+    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED_MEAN}."
     return Table("gains", caption, ("encoder", "recipe", *targets), tuple(rows), frozenset(rules))
 
 
@@ -238,6 +240,20 @@ def gaps_table(frame: pl.DataFrame) -> Table:
         ("target", "encoder", "recipe", "English", "non-English", "gap"),
         tuple(rows),
         frozenset(rules),
+    )
+
+
+def averaging_table(frame: pl.DataFrame) -> Table:
+    """What averaged models gain over the models that they are made of."""
+    names = ("target", "encoder", "recipe")
+    rows = tuple((*(row[name] for name in names), gain_number(row), row["verdict"]) for row in frame.to_dicts())
+    return Table(
+        "averaging",
+        "Models with averaged weights: points over the plain models of the same recipe, mean over the non-English "
+        "languages, ± half the 95 % interval; a mean over seeds, which is one model, against the mean score of all "
+        "seeds, its interval over examples only.",
+        (*names, "gain", "verdict"),
+        rows,
     )
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import QUESTION, counted, signed
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.errors import UserError
 from xstilts.report.charts import CHARTED_TARGETS, all_charts
 from xstilts.report.drawing import Chart
@@ -82,6 +83,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             answer=analysis.answer,
             axes=analysis.axes,
             question=QUESTION,
+            margin=f"{EQUIVALENCE_MARGIN:g} point{'' if EQUIVALENCE_MARGIN == 1 else 's'}",
             overview=by_name.get("overview"),
             gains_map=by_name.get("gains"),
             forests=those("forest-"),
@@ -98,6 +100,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             choices_table=only("choices"),
             claims_table=only("claims"),
             gaps_table=only("gaps"),
+            averaging_table=only("averaging"),
             gains=_Shown.of(tables["gains"][1:]),  # the first is the heat map's, by target
             scores=_Shown.of(tables["scores"]),
             blocks=_Shown.of(tables.get("blocks", [])),

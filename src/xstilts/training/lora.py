@@ -24,14 +24,14 @@ ADAPTER = "default"
 def attach(model: Joint, lora: Lora, facts: EncoderFacts, seed: int) -> None:
     """Put adapters beside the encoder's layers: B is 0, so that nothing changes yet, and A is drawn from ``seed``."""
     encoder = model.encoder
+    pooler = getattr(encoder, "pooler", None)
     config = LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, target_modules=list(cost.adapted(facts, lora.targets)),
-        exclude_modules=r"(.*\.)?pooler\..*",
+        exclude_modules=r"pooler\..*" if pooler is not None else None,
     )  # fmt: skip
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         LoraModel(encoder, config, ADAPTER)
-    pooler = getattr(encoder, "pooler", None)
     if pooler is not None:
         pooler.requires_grad_(True)
 
