@@ -35,6 +35,8 @@ from xstilts.results import Results
 CHARTED_TARGETS = 6
 #: Cells of a heat map, over all its panels.
 _HEAT_CELLS = 1200
+#: Opacity of the largest gain of a heat map: its number keeps a contrast of 4.5:1, in light and dark.
+STRONGEST = 0.65
 #: Recipes in a forest plot and in a chart of sizes.
 _FOREST_RECIPES = 12
 #: Recipes in the chart of the first screen.
@@ -389,7 +391,7 @@ def _heat_map(
         "encoder",
         "recipe",
         "column",
-        strength=(0.65 * pl.col("gain").abs() / largest).round(3),
+        strength=(STRONGEST * pl.col("gain").abs() / largest).round(3),
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
         shown=pl.col("verdict").is_in([HELPS, HURTS]),
