@@ -31,7 +31,7 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtr, stdtrit
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes
+from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, averaged
 from xstilts.analysis.crossed import Floats
 from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
@@ -89,7 +89,10 @@ def mixed(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
 
 def _gains(scores: pl.DataFrame) -> pl.DataFrame:
     """encoder, recipe, target, language, seed and gain, of the pretrained encoders in the non-English languages."""
-    main = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
+    main = scores.filter(
+        "main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH,
+        ~pl.col("recipe").is_in(averaged(scores["recipe"].unique())),
+    )  # fmt: skip
     base = main.filter(pl.col("recipe") == BASELINE).select(*_CELL, base="value")
     after = main.filter(pl.col("recipe") != BASELINE).select(*_CELL, "recipe", "value")
     both = after.join(base, on=_CELL, maintain_order="left")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, Encoder
+from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, Encoder, averaged
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
@@ -67,7 +67,7 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     has seeds of its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders
     were chosen, nor a gain that bends.
     """
-    recipes = tuple(recipe for recipe in of.recipes if recipe != BASELINE)
+    recipes = tuple(recipe for recipe in of.recipes if recipe not in (BASELINE, *averaged(of.recipes)))
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
     targets |= {target: (target,) for target in of.targets}
     averages = {ALL_RECIPES: recipes} if len(recipes) > 1 else {}
@@ -75,10 +75,10 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     rows: list[dict[str, object]] = []
     for group in groups(of.encoders):
         for target, pooled in targets.items():
-            for recipe, averaged in averages.items():
+            for recipe, pooled_recipes in averages.items():
                 found = {}
                 for encoder in group.encoders:
-                    cells = [Cell(encoder.label, one, name) for one in averaged for name in pooled]
+                    cells = [Cell(encoder.label, one, name) for one in pooled_recipes for name in pooled]
                     if all(cell in gains for cell in cells):
                         gain = mean_of([gains[cell] for cell in cells])
                         if not np.isnan(gain.values).all():
