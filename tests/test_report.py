@@ -65,7 +65,7 @@ class Page(HTMLParser):
 def test_all_files_are_written(report: Path, results: Results):
     out = report.parent
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    named = ("scores", "gains", "comparisons", "sizes")
+    named = ("scores", "gains", "comparisons", "sizes", "mixed")
     tables = {f"tables/{name}.{kind}" for name in named for kind in ("csv", "md", "tex")}
     tables |= {"tables/stages.csv", "tables/data.csv"}
     names = {f"{kind}-{target}" for kind in ("gains", "size", "scores") for target in ("mini-qa", "mini-nli")}

@@ -10,12 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import polars as pl
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__, cli_select, cli_store
+from xstilts import __version__, cli_scores, cli_select, cli_store
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
@@ -24,10 +23,10 @@ from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
 from xstilts.errors import StoreError, UserError, did_you_mean
 from xstilts.plan import Plan
-from xstilts.planner import make_plan
 from xstilts.results import Results
 from xstilts.run import choose, execute, gather, open_store
-from xstilts.study import load_study
+from xstilts.run import plan_of as _plan
+from xstilts.run import results_of as _results
 from xstilts.tasks import builtin_catalog
 from xstilts.tracking import Tracker, Tracking
 from xstilts.units import duration, memory
@@ -45,6 +44,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_store.app, name="store")
+cli_scores.add_to(app)
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(cli_select.select)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
@@ -54,12 +54,6 @@ class Executors(str, Enum):
     local = "local"
     ray = "ray"
     slurm = "slurm"
-
-
-class TableFormat(str, Enum):
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 def main() -> None:
@@ -315,43 +309,6 @@ def report(
     print(f"Report: {path}")
 
 
-@app.command(epilog="Example: `xstilts scores studies/quickstart.yaml --language sw --format csv > sw.csv`")
-def scores(
-    study: StudyFile,
-    target: Annotated[Optional[str], typer.Option(help="only this target")] = None,  # noqa: UP045
-    language: Annotated[Optional[str], typer.Option(help="only this language")] = None,  # noqa: UP045
-    metric: Annotated[Optional[str], typer.Option(help="only this metric, such as accuracy@3")] = None,  # noqa: UP045
-    format: Annotated[TableFormat, typer.Option(help="how to print")] = TableFormat.table,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
-) -> None:
-    """Print the tidy table: a row per encoder, recipe, target, language and seed; as CSV and JSON of every metric."""
-    frame = _results(study, store).scores
-    for column, wanted in (("target", target), ("language", language), ("metric", metric)):
-        if wanted is not None:
-            known = frame[column].unique().sort().to_list()
-            if wanted not in known:
-                raise UserError(f"--{column} {wanted}: no scores of it; there are {', '.join(known)}")
-            frame = frame.filter(pl.col(column) == wanted)
-    if as_json or format == TableFormat.json:
-        print(json.dumps(frame.to_dicts(), indent=1))
-    elif format == TableFormat.csv:
-        print(frame.write_csv(), end="")
-    else:
-        shown = frame if metric else frame.filter("main")
-        columns = ["encoder", "recipe", "target", "language", "seed", "metric", "value", "n"]
-        if shown["hidden_layer"].is_not_null().any():  # retrieval: no score says anything without them
-            vectors = pl.format("block {}, {}", "hidden_layer", "pooling").alias("vectors")
-            shown, columns = shown.with_columns(vectors), [*columns, "vectors"]
-        table = _table(*columns)
-        for row in shown.select(columns).iter_rows():
-            cells = ("" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row)
-            table.add_row(*cells)
-        # A file is as wide as need be; a narrow terminal breaks the last column and cuts nothing off it.
-        table.columns[-1].overflow = "fold"
-        Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
 @app.command(epilog="Example: `xstilts tasks --json`")
 def tasks(as_json: JsonOption = False) -> None:
     """List the tasks: format, languages, metric, licence, and for which languages test data is at hand."""
@@ -584,26 +541,6 @@ def check(
         print(line)
     if found.problems:
         raise typer.Exit(2)
-
-
-def _plan(study: Path, *, estimate: bool = False) -> Plan:
-    checked = load_study(study)
-    try:
-        return make_plan(checked, estimate=estimate)
-    except UserError as error:
-        raise UserError(f"{study}: {error}") from None
-
-
-def _results(study: Path, store: str | None) -> Results:
-    results = gather(_plan(study), open_store(store))
-    if not results.planned:
-        raise UserError(
-            f"{study}: no target has gold labels, so there are no scores; `xstilts submission {study} --out DIR` "
-            "writes the predictions for XTREME's tasks"
-        )
-    if results.scores.is_empty():
-        raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
-    return results
 
 
 def _report(results: Results, out: Path) -> None:

@@ -58,14 +58,25 @@ def select(
     progress = Console(stderr=True)
     make = choose("local", place, Path(), workers=workers)
 
-    def compute(plan: Plan, stages: Sequence[Stage]) -> dict[str, str]:
-        with Display(stages, progress) as display:
-            return compute_stages(plan, stages, place, display, make)
+    status = progress.status("reading")
 
-    with progress.status("reading") as status:
-        found = selecting.select(
-            plan, place, compute, methods=chosen, targets=target, examples=examples, train=train, told=status.update
-        )
+    def compute(plan: Plan, stages: Sequence[Stage]) -> dict[str, str]:
+        status.stop()  # a console shows one thing at a time
+        try:
+            with Display(stages, progress) as display:
+                return compute_stages(plan, stages, place, display, make)
+        finally:
+            status.start()
+
+    try:
+        with status:
+            found = selecting.select(
+                plan, place, compute, methods=chosen, targets=target, examples=examples, train=train,
+                told=status.update,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        progress.print("interrupted; the trainings that were finished are kept", highlight=False)
+        raise typer.Exit(130) from None
     if as_json:
         tables = {"ranking": found.ranking, "truth": found.truth, "agreement": found.agreement, "costs": found.costs}
         facts = {"study": plan.study.name, "examples": examples, "seed": plan.study.seeds[0]}
@@ -78,12 +89,11 @@ def select(
         console.print()
     if not found.ranking.is_empty():
         rest = "; gain: zero-shot, in points, of the runs in the store" if len(found.truth) else ""
-        console.print(f"1 is the best; {WORSE}: below {NONE}{rest}; scores: --json", highlight=False)
-        console.print()
+        console.print(f"1 is the best; {WORSE}: below {NONE}{rest}; scores: --json\n", highlight=False)
     if not found.agreement.is_empty():
         console.print(_agreement(found.agreement))
         console.print()
-    if not found.costs.is_empty():
+    if not found.ranking.is_empty():
         console.print(_costs(found.costs, found.grid_flops))
     for note in found.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

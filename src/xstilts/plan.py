@@ -234,10 +234,10 @@ class Plan:
         What a recipe does before the targets, once for all of them, stands under the target "" .
         """
         stages: dict[str, dict[str, set[str]]] = {}
-        intermediate = {key for cell in self.cells for key in self._before(cell.intermediate)}
+        intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)}
         for cell in self.cells:
             of_recipe = stages.setdefault(cell.recipe, {})
-            of_cell = self._before(cell.predictions)
+            of_cell = self.behind(cell.predictions)
             of_recipe.setdefault("", set()).update(of_cell & intermediate)
             of_recipe.setdefault(cell.target.task, set()).update(of_cell - intermediate)
         return {
@@ -245,9 +245,9 @@ class Plan:
             for recipe, by_target in stages.items()
         }
 
-    def _before(self, key: str | None) -> set[str]:
+    def behind(self, key: str | None) -> set[str]:
         """A stage and all that it needs."""
-        return set() if key is None else {key}.union(*map(self._before, self.stages[key].inputs))
+        return set() if key is None else {key}.union(*map(self.behind, self.stages[key].inputs))
 
 
 @lru_cache(maxsize=256)

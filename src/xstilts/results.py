@@ -18,6 +18,8 @@ SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
     "target": pl.String,
     "format": pl.String,
     "language": pl.String,
+    "family": pl.String,  # of the language; null of a pair such as de-en
+    "script": pl.String,  # the likely one, by ISO 15924
     "split": pl.String,
     "metric": pl.String,
     "main": pl.Boolean,  # whether this is the target's main metric
@@ -28,7 +30,12 @@ SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
     "precision": pl.String,  # fp32 | bf16
     "hidden_layer": pl.Int64,  # retrieval, mining: which block's output is pooled (0 = embeddings); else null
     "pooling": pl.String,  # retrieval, mining: mean | cls; else null
+    "dev": pl.Float64,  # English dev score of the target stage, in points; null where nothing is trained (retrieval)
+    "seconds": pl.Float64,  # that the score's whole chain of stages took, shared ones too; null if one is not known
+    "flops": pl.Float64,  # of that chain
     "key": pl.String,  # of the score stage
+    "model": pl.String,  # key of the target stage; null where nothing is trained
+    "intermediate": pl.String,  # key of the intermediate stage; null for `none`
 }
 
 #: One row per scored example, of the main metric; of mining, only those with a gold or a mined translation. value of a

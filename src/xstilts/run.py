@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import yaml
@@ -19,6 +20,7 @@ from xstilts.errors import UserError
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.schedule import Listener
+from xstilts.languages import family, script
 from xstilts.plan import Average, Plan, Stage, Train
 from xstilts.planner import make_plan
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
@@ -81,6 +83,28 @@ def run(study: Study | str | Path, store: str | Path | None = None, workers: int
         labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
         raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
     return gather(plan, place).scores
+
+
+def plan_of(study: Path, *, estimate: bool = False) -> Plan:
+    """The plan of a study file. Raises UserError, which names the file."""
+    checked = load_study(study)
+    try:
+        return make_plan(checked, estimate=estimate)
+    except UserError as error:
+        raise UserError(f"{study}: {error}") from None
+
+
+def results_of(study: Path, store: str | Path | None = None) -> Results:
+    """The results that the store has of a study file. Raises UserError where it has none."""
+    results = gather(plan_of(study), open_store(store))
+    if not results.planned:
+        raise UserError(
+            f"{study}: no target has gold labels, so there are no scores; `xstilts submission {study} --out DIR` "
+            "writes the predictions for XTREME's tasks"
+        )
+    if results.scores.is_empty():
+        raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
+    return results
 
 
 def choose(
@@ -159,11 +183,11 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
     """The tables of a study, of all its cells whose score is in the store."""
     failures = failures or {}
     outcomes, scores = [], []
+    metas = {key: artifact.meta if (artifact := store.peek(key)) else None for key in plan.stages}
     for cell in plan.cells:
         table = store.read(cell.score, "outcomes.parquet") if cell.score else None
         if table is None:
             continue
-        predictions = store.peek(cell.predictions)
         facts = plan.facts[cell.encoder]
         task = plan.study.catalog[cell.target.task]
         named = pl.read_parquet(table).with_columns(
@@ -179,7 +203,13 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
             value=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0),
             n=pl.len().cast(pl.Int64),
         )
-        meta = predictions.meta if predictions else {}
+        meta = metas[cell.predictions] or {}
+        chain = [metas[key] for key in plan.behind(cell.score)]
+        cost = {
+            name: pl.lit(None if None in chain else sum(one.get(name) or 0.0 for one in chain if one), pl.Float64)
+            for name in ("seconds", "flops")
+        }
+        trained = (metas[cell.training] if cell.training else None) or {}
         best_blocks = {language: facts["best_block"] for language, facts in meta.get("mining", {}).items()}
         scores.append(
             cells.with_columns(
@@ -188,6 +218,8 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
                 parameters=pl.lit(facts.parameters, pl.Int64),
                 parameters_without_embeddings=pl.lit(facts.parameters_without_embeddings, pl.Int64),
                 format=pl.lit(task.format),
+                family=pl.col("language").map_elements(family, pl.String),
+                script=pl.col("language").map_elements(script, pl.String),
                 split=pl.lit(cell.target.split),
                 preset=pl.lit(plan.study.preset),
                 precision=pl.lit(meta.get("precision"), pl.String),
@@ -200,7 +232,11 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
                     pl.lit(meta.get("hidden_layer"), pl.Int64),
                 ),
                 pooling=pl.lit(meta.get("pooling"), pl.String),
+                dev=pl.lit(trained.get("dev"), pl.Float64),
+                **cost,
                 key=pl.lit(cell.score),
+                model=pl.lit(cell.training, pl.String),
+                intermediate=pl.lit(cell.intermediate, pl.String),
             ).select(list(SCORES_SCHEMA))
         )
     score_table = pl.concat(scores) if scores else pl.DataFrame(schema=SCORES_SCHEMA)
@@ -212,12 +248,12 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
         outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
         curves=_curves(plan, store),
-        stages=_stages(plan, store, failures),
+        stages=_stages(plan, metas, failures),
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
         planned=Counter((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells if cell.score),
-        notes=_notes(plan, store),
+        notes=_notes(plan, metas),
     )
 
 
@@ -252,18 +288,17 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
     return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
 
 
-def _stages(plan: Plan, store: Store, failures: dict[str, str]) -> pl.DataFrame:
+def _stages(plan: Plan, metas: dict[str, dict[str, Any] | None], failures: dict[str, str]) -> pl.DataFrame:
     rows = []
     for stage in plan.stages.values():
-        artifact = store.peek(stage.key)
-        meta = artifact.meta if artifact else {}
+        meta = metas[stage.key]
         rows.append(
             {
                 "key": stage.key,
                 "kind": stage.kind,
                 "label": stage.label,
-                "state": "done" if artifact else "failed" if stage.key in failures else "missing",
-                **{name: meta.get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
+                "state": "done" if meta is not None else "failed" if stage.key in failures else "missing",
+                **{name: (meta or {}).get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
             }
         )
     return pl.DataFrame(rows, schema=STAGES_SCHEMA)
@@ -278,11 +313,10 @@ def _data(plan: Plan) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=DATA_SCHEMA)
 
 
-def _notes(plan: Plan, store: Store) -> list[str]:
+def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
     notes = list(plan.notes)
     for stage in plan.stages.values():
-        artifact = store.peek(stage.key) if stage.kind in ("translate", "train") else None
-        meta = artifact.meta if artifact else {}
+        meta = (metas[stage.key] if stage.kind in ("translate", "train") else None) or {}
         for reason, count in meta.get("dropped", {}).items():
             notes.append(f"{stage.label}: {count:,} examples are left out, {meta['examples']:,} remain: {reason}.")
         if note := collapse.described(stage.label, meta):

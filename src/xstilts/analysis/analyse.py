@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
@@ -10,15 +10,10 @@ import polars as pl
 from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
-from xstilts.analysis.comparisons import (
-    GAINS_SCHEMA,
-    averaging_in,
-    estimates_in,
-    gains_in,
-    join_estimates,
-    join_gains,
-)
+from xstilts.analysis.choice import choice_in, dev_scores, join_choices
+from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, join_estimates, join_gains
 from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.mixed import mixed
 from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
 from xstilts.results import Results
@@ -29,12 +24,14 @@ class Analysis:
     """All that the report says of a study, beside the study's own tables."""
 
     axes: Axes
+    table: pl.DataFrame  # SCORES_SCHEMA, as the results have it
     scores: pl.DataFrame  # ESTIMATES_SCHEMA
     gains: pl.DataFrame  # GAINS_SCHEMA
+    averaging: pl.DataFrame  # GAINS_SCHEMA: means of weights over the models that they are made of
     sizes: pl.DataFrame  # SIZES_SCHEMA
+    choices: pl.DataFrame  # CHOICES_SCHEMA
+    gaps: pl.DataFrame  # GAPS_SCHEMA
     answer: Answer
-    table: pl.DataFrame  # SCORES_SCHEMA, as the results have it
-    averaging: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=GAINS_SCHEMA))  # means over plain ones
 
     @cached_property
     def mixed(self) -> pl.DataFrame:
@@ -46,15 +43,26 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     """Analyse a study, complete or not. The same results give the same analysis."""
     of = axes(results.scores)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    scores, differences, averaged = [], [], []
+    dev, languages = dev_scores(results.scores), common_languages(results.scores)
+    scores, differences, averaged, choices, gaps = [], [], [], [], []
     by_seed: dict[Cell, BySeed] = {}
-    languages = common_languages(results.scores)
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block))
         averaged.append(averaging_in(block))
+        choices.append(choice_in(block, dev))
+        gaps.append(gaps_in(block))
         by_seed |= by_seed_in(block, languages)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(by_seed, of)
-    said = answer(results, of, estimated, compared.frame, slopes)
-    return Analysis(of, estimated, compared.frame, slopes, said, results.scores, join_gains(averaged, of).frame)
+    return Analysis(
+        axes=of,
+        table=results.scores,
+        scores=estimated,
+        gains=compared.frame,
+        averaging=join_gains(averaged, of).frame,
+        sizes=slopes,
+        choices=join_choices(choices, of),
+        gaps=join_gaps(gaps, of),
+        answer=answer(results, of, estimated, compared.frame, slopes),
+    )

@@ -74,12 +74,12 @@ class Block:
         Of each recipe over the seeds that have all that is needed.
         """
         values = self.values[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
-        replicates = self._mean(recipes, languages)
+        replicates = self.means(recipes, languages)
         n = self.examples[recipes][:, :, languages].max(axis=1).sum(axis=1)
         if minus is not None:
             base = np.array([minus])
             values = values - self.values[minus][:, languages].mean(axis=1)
-            replicates = replicates - self._mean(base, languages)
+            replicates = replicates - self.means(base, languages)
             n = np.minimum(n, self.examples[minus][:, languages].max(axis=0).sum())
         return self.sample(values, replicates, n, len(languages))
 
@@ -108,7 +108,8 @@ class Block:
         draws = generator.integers(len(seeds), size=(len(seeds) - 1, resamples))
         return (draws == np.arange(len(seeds))[:, None, None]).mean(axis=1) - 1 / len(seeds)
 
-    def _mean(self, recipes: Ints, languages: Ints) -> Floats:
+    def means(self, recipes: Ints, languages: Ints) -> Floats:
+        """The replicates' means over ``languages``, [recipes, seeds, resamples]."""
         if len(languages) == 1:
             return self.replicates[recipes, :, languages[0]]
         return self.replicates[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)

@@ -84,7 +84,7 @@ def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
 def estimates_in(block: Block) -> pl.DataFrame:
     """What `join_estimates` needs of one block."""
     return pl.concat(
-        _rows(block, recipes, name, block.over(languages, recipes))
+        rows_of(block, recipes, name, block.over(languages, recipes))
         for mask, recipes in alike(block.scored)
         for name, languages in language_rows(block.languages, mask)
     )
@@ -95,11 +95,11 @@ def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
     if not parts:
         return pl.DataFrame(schema=ESTIMATES_SCHEMA)
     frame = pl.concat(parts)
-    frame = frame[_order(frame, of)]
-    low, high = _spread(frame, of).interval(frame["value"].to_numpy())
+    frame = frame[in_order(frame, of)]
+    low, high = spread_of(frame, of).interval(frame["value"].to_numpy())
     bounds = {"low": np.maximum(low, 0), "high": np.minimum(high, 100)}
     metric = pl.col("target").replace_strict(dict(of.metrics), return_dtype=pl.String)
-    return frame.with_columns(metric=metric, **_series(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
+    return frame.with_columns(metric=metric, **columns_of(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
 
 
 def gains(resamples: Resamples, of: Axes) -> Gains:
@@ -149,11 +149,13 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
     for block, base, marked in pairs:
+        if not any(marked):
+            continue
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
             for name, languages in language_rows(block.languages, mask) if len(compared) else ():
                 samples.append(block.over(languages, compared, minus=base))
-                frames.append(_rows(block, compared, name, samples[-1]))
+                frames.append(rows_of(block, compared, name, samples[-1]))
     if not frames:
         return None
     frame = pl.concat(frames)
@@ -171,16 +173,16 @@ def join_gains(parts: Iterable[Part | None], of: Axes) -> Gains:
     if not there:
         return Gains(pl.DataFrame(schema=GAINS_SCHEMA), np.empty((0, 1)), np.empty((0, len(of.seeds))))
     frame = pl.concat([part.frame for part in there])
-    order = _order(frame, of)
+    order = in_order(frame, of)
     frame = frame[order]
-    values, about = frame["value"].to_numpy(), _spread(frame, of)
+    values, about = frame["value"].to_numpy(), spread_of(frame, of)
     low, high = about.interval(values)
     p_values, corrected = about.p_values(values), np.full(len(values), np.nan)
     main = (frame["language"] == ZERO_SHOT).to_numpy()
     corrected[main] = holm(p_values[main])
     columns = {"gain": values, "low": low, "high": high, "error": about.errors, "freedom": about.freedom, "p": p_values,
                "p_holm": corrected, "mde": about.detectable(), "equivalence_p": about.equivalence(values)}  # fmt: skip
-    frame = frame.drop("freedom").with_columns(**_series(columns)).with_columns(verdict=_verdict())
+    frame = frame.drop("freedom").with_columns(**columns_of(columns)).with_columns(verdict=_verdict())
     return Gains(
         frame.select(*GAINS_SCHEMA),
         np.concatenate([part.replicates for part in there])[order],
@@ -250,7 +252,8 @@ def _verdict() -> pl.Expr:
     )
 
 
-def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
+def rows_of(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
+    """A table of a sample's rows, with the columns value, of_examples, of_seeds, freedom (see `spread_of`)."""
     n_seeds = (~np.isnan(sample.by_seed)).sum(axis=1)
     of_seeds, freedom = variance_over_seeds(sample.by_seed)
     columns = {"value": sample.values, "of_examples": sample.of_examples, "of_seeds": of_seeds, "freedom": freedom}
@@ -268,7 +271,7 @@ def _rows(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: S
     )
 
 
-def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
+def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     """The rows of a table by encoder, recipe and target, as the axes have them."""
     axes = {"encoder": [encoder.label for encoder in of.encoders], "recipe": of.recipes, "target": of.targets}
     places = frame.with_row_index("row").select(
@@ -277,7 +280,7 @@ def _order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     return places.sort(*axes, "row")["row"].to_numpy()
 
 
-def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
+def spread_of(frame: pl.DataFrame, of: Axes) -> Spread:
     """Of a table's rows; those on one target and language lend each other what they say of the variance over seeds.
 
     Randomly initialised encoders stand apart.
@@ -292,5 +295,6 @@ def _spread(frame: pl.DataFrame, of: Axes) -> Spread:
     return spread(frame["of_examples"].to_numpy(), of_seeds, freedom, n)
 
 
-def _series(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+def columns_of(columns: dict[str, Floats]) -> dict[str, pl.Series]:
+    """For `with_columns`, with null for NaN."""
     return {name: pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in columns.items()}

@@ -13,7 +13,7 @@ from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed, size_sentence
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
-from xstilts.analysis.size import ALL_ENCODERS, groups
+from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
 from xstilts.report.drawing import (
     HELPS_COLOUR,
     HURTS_COLOUR,
@@ -108,49 +108,32 @@ def by_family(codes: Sequence[str], families: Mapping[str, str]) -> list[str]:
 
 
 def size_chart(analysis: Analysis, target: str) -> Chart | None:
-    """Zero-shot gain against parameters without embeddings, a panel a recipe, a fitted line a family.
+    """Zero-shot gain against parameters without embeddings, a panel a recipe, a fitted line a group of encoders.
 
-    A ``target`` of the table of sizes that is no target of the study is a mean over its span targets.
+    ``target`` and recipes may be pooled ones, as in the table of sizes: their points are means, without intervals.
     """
-    encoders = {encoder.label: encoder for encoder in analysis.axes.encoders if not encoder.random}
-    lines_of = {
-        encoder.label: group.name
-        for group in groups(analysis.axes.encoders)
-        if group.name != ALL_ENCODERS
-        for encoder in group.encoders
-    }
     fits = analysis.sizes.filter(pl.col("target") == target)
-    rows = _zero_shot(analysis.gains).filter(pl.col("encoder").is_in(list(encoders)))
-    pooled = target not in analysis.axes.targets
-    if pooled:
-        spans = analysis.axes.span_targets
-        rows = (
-            rows.filter(pl.col("target").is_in(spans))
-            .group_by("encoder", "recipe", maintain_order=True)
-            .agg(pl.col("gain").mean(), n=pl.col("target").n_unique())
-            .filter(pl.col("n") == len(spans))
-            .with_columns(low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64))
-        )
-    else:
-        rows = rows.filter(pl.col("target") == target)
-    rows = rows.with_columns(
+    encoders = {encoder.label: encoder for encoder in analysis.axes.encoders if not encoder.random}
+    points = _size_points(analysis, target).filter(pl.col("encoder").is_in(list(encoders)))
+    points = points.with_columns(
         parameters=pl.col("encoder").replace_strict(
             {label: encoder.parameters for label, encoder in encoders.items()}, return_dtype=pl.Int64
         ),
-        family=pl.col("encoder").replace(lines_of),
+        source=pl.col("encoder").replace_strict(
+            {label: encoder.source for label, encoder in encoders.items()}, return_dtype=pl.String
+        ),
     )
-    if rows["parameters"].n_unique() < 2:
+    if points["parameters"].n_unique() < 2:
         return None
-    recipes = [recipe for recipe in analysis.axes.recipes if recipe in set(rows["recipe"])]
-    shown, cut = _first(recipes, _FOREST_RECIPES, "recipes")
-    rows = rows.filter(pl.col("recipe").is_in(shown))
-    panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe)]) for recipe in shown}
-    families = list(dict.fromkeys(lines_of[label] for label in encoders if label in rows["encoder"]))
-    lines = _fitted(rows, fits)
-    table = pl.concat([rows.with_columns(line=pl.lit(None, pl.Float64)), lines], how="diagonal").with_columns(
+    recipes, cut = _first(fits["recipe"].unique(maintain_order=True).to_list(), _FOREST_RECIPES, "recipes")
+    points = points.filter(pl.col("recipe").is_in(recipes))
+    of_groups = [group for group in groups(analysis.axes.encoders) if not group.confounded]
+    panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, of_groups)]) for recipe in recipes}
+    sources = list(points["source"].unique(maintain_order=True))
+    table = pl.concat([points, _fitted(points, fits, of_groups)], how="diagonal").with_columns(
         panel=pl.col("recipe").replace_strict(panels, return_dtype=pl.String)
     )
-    sizes = rows["parameters"].to_numpy()
+    sizes = points["parameters"].to_numpy()
     scale = alt.Scale(type="log", domain=[float(sizes.min()) / 1.3, float(sizes.max()) * 1.3], nice=False)
     few = len(set(sizes.tolist())) <= 4
     ticks = sorted(set(sizes.tolist())) if few else alt.Undefined
@@ -160,30 +143,27 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
             scale=scale,
             title="parameters without embeddings",
             axis=alt.Axis(values=ticks, format=".2s", labelOverlap=True),
-        ),
-        color=colour("family", families),
+        )
     )
     y = alt.Y("gain:Q", title="gain, points")
     layers = alt.layer(
         zero_line("y"),
         base.transform_filter("isValid(datum.line)")
-        .mark_line(strokeWidth=1.5, strokeDash=[6, 3])
-        .encode(y=alt.Y("line:Q")),
-        base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        .mark_line(strokeWidth=1.5, strokeDash=[6, 3], color=INK)
+        .encode(y=alt.Y("line:Q"), detail="group:N"),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2)
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour("source", sources)),
         base.transform_filter("isValid(datum.gain)")
         .mark_point(filled=True, size=60, opacity=1)
-        .encode(y=y, shape=shape("family", families)),
+        .encode(y=y, color=colour("source", sources), shape=shape("source", sources)),
     ).properties(width=185, height=150)
     facet = alt.Facet(
         "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
     )
-    chart = layers.facet(data=data(table), facet=facet, columns=_columns(shown)).resolve_axis(x="independent")
-    words = size_sentence(target, analysis.axes, analysis.sizes)
-    said = f"Gain against model size on {target}{' (mean over the span targets)' if pooled else ''}"
-    slopes = "; ".join(panel.replace("\n", ", ") for panel in panels.values())
-    return draw(
-        chart, f"size-{target}", f"{target}: gain by size", f"{said}, one panel a recipe: {slopes}. {words}", cut
-    )
+    chart = layers.facet(data=data(table), facet=facet, columns=_columns(recipes)).resolve_axis(x="independent")
+    said = f"Gain against model size, one panel a recipe. {size_sentence(target, analysis.axes, analysis.sizes)}"
+    return draw(chart, f"size-{target}", f"{target}: gain by size", said, cut)
 
 
 def choices_chart(analysis: Analysis) -> Chart | None:
@@ -297,8 +277,6 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
     """Every chart of the report that the study has data for, in the report's order."""
     targets = analysis.axes.targets[:CHARTED_TARGETS]
     families = language_families(results.scores)
-    pooled = [target for target in analysis.sizes["target"].unique(maintain_order=True) if target not in
-              analysis.axes.targets]  # fmt: skip
     first = overview(analysis)
     whole = first is not None and not first.note  # then the first target's forest plot would say the same again
     charts = [
@@ -306,7 +284,10 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
         gains_map(analysis),
         *(forest(analysis, target) for target in targets[whole:]),
         *(language_map(analysis, target, families) for target in targets),
-        *(size_chart(analysis, target) for target in (*pooled, *targets)),
+        *(
+            size_chart(analysis, target)
+            for target in (*([READING] if len(analysis.axes.span_targets) > 1 else []), *targets)
+        ),
         choices_chart(analysis),
         *(scores_chart(analysis, target, families) for target in targets),
         curves_chart(results, analysis, "loss"),
@@ -453,33 +434,50 @@ def _said_families(codes: Sequence[str], families: Mapping[str, str]) -> str:
     )
 
 
-def _slopes(fits: pl.DataFrame, recipe: str) -> list[str]:
-    """The slope of each family in words; of all encoders where there are many families."""
-    rows = fits.filter(pl.col("recipe") == recipe, pl.col("slope").is_not_null()).to_dicts()
-    if len(rows) > 3:
-        rows = [row for row in rows if row["family"] == ALL_ENCODERS]
-    several = len(rows) > 1
+def _size_points(analysis: Analysis, target: str) -> pl.DataFrame:
+    """Encoder, recipe, gain, low, high on ``target``; means where it is pooled, and of all recipes together."""
+    rows = _zero_shot(analysis.gains).select("encoder", "recipe", "target", "gain", "low", "high")
+    no_interval = {end: pl.lit(None, pl.Float64) for end in ("low", "high")}
+    if target == READING:
+        spans = analysis.axes.span_targets
+        found = rows.filter(pl.col("target").is_in(spans)).group_by("encoder", "recipe", maintain_order=True)
+        rows = found.agg(pl.col("gain").mean(), n=pl.len()).filter(pl.col("n") == len(spans)).drop("n")
+        rows = rows.with_columns(**no_interval)
+    else:
+        rows = rows.filter(pl.col("target") == target).drop("target")
+    recipes = [recipe for recipe in analysis.axes.recipes if recipe != BASELINE]
+    means = rows.group_by("encoder", maintain_order=True).agg(pl.col("gain").mean(), n=pl.len())
+    means = means.filter(pl.col("n") == len(recipes)).with_columns(recipe=pl.lit(ALL_RECIPES), **no_interval)
+    return pl.concat([rows, means.select(rows.columns)])
+
+
+def _slopes(fits: pl.DataFrame, recipe: str, of_groups: Sequence[Group]) -> list[str]:
+    """The slope of each group in words, at most three."""
+    rows = fits.filter(pl.col("recipe") == recipe, pl.col("low").is_not_null()).to_dicts()
+    names = [group.name for group in of_groups]
+    rows = [row for row in rows if row["family"] in names] or rows
     return [
-        f"{row['family'] + ': ' if several else ''}{signed(row['slope'])} per tenfold "
+        f"{row['family'] + ': ' if len(rows) > 1 else ''}{signed(row['slope'])} per tenfold "
         f"[{signed(row['low'])}, {signed(row['high'])}]"
-        for row in rows
-        if row["low"] is not None
+        for row in rows[:3]
     ]
 
 
-def _fitted(rows: pl.DataFrame, fits: pl.DataFrame) -> pl.DataFrame:
-    """Both ends of each family's least-squares line, through the means of its gains and log sizes."""
+def _fitted(points: pl.DataFrame, fits: pl.DataFrame, of_groups: Sequence[Group]) -> pl.DataFrame:
+    """Both ends of each group's least-squares line, through the means of its gains and log sizes."""
     slopes = {(row["family"], row["recipe"]): row["slope"] for row in fits.iter_rows(named=True)}
     ends = []
-    for (family, recipe), of in rows.partition_by("family", "recipe", as_dict=True, maintain_order=True).items():
-        slope = slopes.get((str(family), str(recipe)))
-        if slope is None or of["parameters"].n_unique() < 2:
-            continue
-        size = np.log10(of["parameters"].to_numpy())
-        for parameters in (of["parameters"].to_numpy().min(), of["parameters"].to_numpy().max()):
-            line = float(of["gain"].to_numpy().mean() + slope * (np.log10(parameters) - size.mean()))
-            ends.append({"family": family, "recipe": recipe, "parameters": int(parameters), "line": line})
-    schema = {"family": pl.String, "recipe": pl.String, "parameters": pl.Int64, "line": pl.Float64}
+    for group in of_groups:
+        members = points.filter(pl.col("encoder").is_in([encoder.label for encoder in group.encoders]))
+        for (recipe,), of in members.partition_by("recipe", as_dict=True, maintain_order=True).items():
+            slope = slopes.get((group.name, str(recipe)))
+            parameters = of["parameters"].to_numpy()
+            if slope is None or len(set(parameters.tolist())) < 2:
+                continue
+            for end in (int(parameters.min()), int(parameters.max())):
+                line = float(of["gain"].to_numpy().mean() + slope * (np.log10(end) - np.log10(parameters).mean()))
+                ends.append({"group": group.name, "recipe": recipe, "parameters": end, "line": line})
+    schema = {"group": pl.String, "recipe": pl.String, "parameters": pl.Int64, "line": pl.Float64}
     return pl.DataFrame(ends, schema=schema)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 import yaml
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
+from xstilts.recipe import plain
 from xstilts.tasks import COMPARING
 
 _PIPELINES = {
@@ -81,12 +82,18 @@ def model_card(
 
 
 def _training(recipe: str, format: str, data: list[dict[str, object]]) -> str:
+    trained = plain(recipe)
     first = (
-        "without an intermediate task" if recipe == BASELINE else f"first trained on the intermediate task `{recipe}`"
+        "without an intermediate task" if trained == BASELINE else f"first trained on the intermediate task `{trained}`"
     )
+    averaged = recipe.removeprefix(trained).strip(" ()")
     then = "not trained on the target, which has no training data" if format in COMPARING else "then on the target"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
-    return f"{first}, {then}" + ("; all training data are English" if languages == {ENGLISH} else "")
+    return (
+        f"{first}, {then}"
+        + (f"; its weights are the {averaged}" if averaged else "")
+        + ("; all training data are English" if languages == {ENGLISH} else "")
+    )
 
 
 def _opening(auto_class: str) -> str:

@@ -17,17 +17,29 @@ from xstilts.results import Results
 
 
 class Claim(Protocol):
-    id: str
-    statement: str
-    source: str
+    """What is claimed, and by whom."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def statement(self) -> str: ...
+    @property
+    def source(self) -> str: ...
 
 
 class Verdict(Protocol):
-    claim: Claim
-    verdict: str
-    evidence: str
-    low: float | None
-    high: float | None
+    """What a study says of a claim; the interval is that of the evidence's estimate, where it has one."""
+
+    @property
+    def claim(self) -> Claim: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def evidence(self) -> str: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 _MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"

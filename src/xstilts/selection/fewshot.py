@@ -24,7 +24,7 @@ def make(study: Study, targets: Collection[str], examples: int) -> tuple[Plan, S
     (run_few_shot.py); here it is as many epochs as the study has, with its schedule.
     """
     short = tuple(_shortened(study, target, examples) for target in study.targets)
-    plan = make_plan(study.model_copy(update={"targets": short, "seeds": study.seeds[:1]}))
+    plan = make_plan(study.model_copy(update={"targets": short, "seeds": study.seeds[:1], "average": None}))
     cells = (cell for cell in plan.cells if cell.target.task in targets and cell.training)
     return plan, {(cell.encoder.label, cell.recipe, cell.target.task): str(cell.training) for cell in cells}
 

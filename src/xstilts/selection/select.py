@@ -145,6 +145,7 @@ def select(
     for method in methods:
         evidence.meter = Meter()
         asked = [question.among(there) for question in questions] if method.trained else questions
+        asked = [question for question in asked if any(one.recipe != NONE for one in question.candidates)]
         if method.name == "fewshot":
             told("fewshot: training")
             found = _few_shot(plan, store, compute, asked, evidence, notes)
@@ -152,7 +153,7 @@ def select(
             found = []
             for question in asked:
                 told(f"{method.name}: {question.encoder.label}, {question.target}")
-                found.append(_scores(method, evidence, question))
+                found.append(_by(method, evidence, question))
         for question, scores in zip(asked, found, strict=True):
             ranking += _ranked(question, method.name, scores)
         used = (one.stage for question in asked for one in question.candidates if method.trained)
@@ -160,7 +161,12 @@ def select(
         costs.append((method.name, evidence.meter.flops, evidence.meter.seconds, trained))
     table = pl.DataFrame(ranking, schema=RANKING_SCHEMA, orient="row")
     table = pl.concat([table, _mean_ranks(table, questions)])
-    truth = gains(gather(plan, store).scores, [question.target for question in questions])
+    scored = _scores_of(plan, store, questions)
+    truth = gains(scored, [question.target for question in questions])
+    if truth:
+        seeds = scored["seed"].n_unique()
+        of = "one seed" if seeds == 1 else f"{seeds} seeds"
+        notes[f"The gains are of {of} and uncertain themselves: the report has their intervals."] = None
     return Selection(
         table,
         pl.DataFrame(
@@ -172,6 +178,12 @@ def select(
         sum(plan.stages[key].flops for key in _grid(plan, {question.target for question in questions})),
         tuple(notes),
     )  # fmt: skip
+
+
+def _scores_of(plan: Plan, store: Store, questions: Sequence[Question]) -> pl.DataFrame:
+    """Of the recipes, without what else the study scores, such as averaged models."""
+    recipes = {one.recipe for question in questions for one in question.candidates}
+    return gather(plan, store).scores.filter(pl.col("recipe").is_in(recipes))
 
 
 def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -> list[str]:
@@ -191,10 +203,11 @@ def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -
 def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
     from xstilts.selection.evidence import Candidate, Question
 
+    recipes = {recipe.name for recipe in plan.study.recipes}  # cells of averaged models go by other names
     candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
-        if cell.seed == plan.study.seeds[0] and cell.target.task in targets:
+        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and cell.recipe in recipes:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
             parts = tuple(_parts(plan, cell.intermediate)) if cell.intermediate else ()
@@ -254,7 +267,7 @@ def _note_untrained(
         notes[f"{recipe} has not been trained ({', '.join(encoders)}): not ranked by {by}; --train trains it."] = None
 
 
-def _scores(method: Method, evidence: Evidence, question: Question) -> dict[str, float]:
+def _by(method: Method, evidence: Evidence, question: Question) -> dict[str, float]:
     from xstilts.selection import esm, hscore, logme, taskemb, textemb
 
     modules = {"textemb": textemb, "taskemb": taskemb, "logme": logme, "hscore": hscore, "esm": esm}

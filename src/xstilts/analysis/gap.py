@@ -1,0 +1,66 @@
+"""The cross-lingual gap: what English scores above the mean over the other languages (Hu et al. 2020, XTREME).
+
+It falls where other languages gain, and where English loses; the scores of both stand beside it. The "hardness adjusted
+transfer" score (HAT, arXiv 2606.21954), which is meant to tell these apart, is not computed: its abstract was found,
+its formula was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from xstilts.analysis.axes import ENGLISH, ZERO_SHOT, Axes
+from xstilts.analysis.bootstrap import Block, alike
+from xstilts.analysis.comparisons import columns_of, in_order, rows_of, spread_of
+
+GAPS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "encoder": pl.String,
+    "recipe": pl.String,
+    "target": pl.String,
+    "english": pl.Float64,  # points, mean over seeds
+    "zero_shot": pl.Float64,  # points, mean over the non-English languages
+    "gap": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "n_languages": pl.Int64,  # non-English ones
+    "n_seeds": pl.Int64,
+}
+
+
+def gaps_in(block: Block) -> pl.DataFrame | None:
+    """What `join_gaps` needs of one block; None where English or all others lack."""
+    if ENGLISH not in block.languages:
+        return None
+    english = block.languages.index(ENGLISH)
+    frames = []
+    for mask, recipes in alike(block.scored):
+        others = np.array([i for i in np.flatnonzero(mask) if i != english], dtype=np.int64)
+        if mask[english] and others.size:
+            top, rest = block.over(np.array([english]), recipes), block.over(others, recipes)
+            values = top.by_seed - rest.by_seed
+            both = np.where(np.isnan(values), np.nan, 1.0)
+            sample = block.sample(values, block.means(recipes, np.array([english])) - block.means(recipes, others),
+                                  np.minimum(top.n, rest.n // others.size) * others.size, others.size)  # fmt: skip
+            with np.errstate(invalid="ignore"):
+                sides = {"english": _mean(top.by_seed * both), "zero_shot": _mean(rest.by_seed * both)}
+            frames.append(rows_of(block, recipes, ZERO_SHOT, sample).with_columns(**columns_of(sides)))
+    return pl.concat(frames).filter(pl.col("n_seeds") > 0) if frames else None
+
+
+def join_gaps(parts: Sequence[pl.DataFrame | None], of: Axes) -> pl.DataFrame:
+    """The parts as one table (GAPS_SCHEMA), in the order of the axes, with intervals."""
+    there = [part for part in parts if part is not None and part.height]
+    if not there:
+        return pl.DataFrame(schema=GAPS_SCHEMA)
+    frame = pl.concat(there)
+    frame = frame[in_order(frame, of)]
+    low, high = spread_of(frame, of).interval(frame["value"].to_numpy())
+    return frame.with_columns(gap="value", **columns_of({"low": low, "high": high})).select(*GAPS_SCHEMA).fill_nan(None)
+
+
+def _mean(by_seed: np.ndarray) -> np.ndarray:
+    there = (~np.isnan(by_seed)).sum(axis=1)
+    return np.where(there > 0, np.nansum(by_seed, axis=1) / np.maximum(there, 1), np.nan)

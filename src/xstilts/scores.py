@@ -1,0 +1,59 @@
+"""The tidy table of a study's scores, filtered and pivoted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from xstilts.errors import UserError, did_you_mean
+from xstilts.run import results_of
+
+#: What scores may be filtered and pivoted by.
+AXES = ("encoder", "init", "recipe", "target", "format", "language", "family", "script", "split", "metric", "seed",
+        "preset", "precision")  # fmt: skip
+
+#: Axes that tell languages apart: where one of them makes the columns, none of them makes rows.
+_OF_LANGUAGES = ("language", "family", "script")
+_ROWS = ("encoder", "recipe", "target", "metric", "language")
+
+
+def scores(study: str | Path, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
+    """The scores that the store has of a study file (SCORES_SCHEMA); nothing is computed.
+
+    ``wanted`` filters by axis (`AXES`), by a value or several: ``scores("study.yaml", language=["de", "sw"])``. All
+    metrics are there, with `main` true for each target's main one. Raises UserError where there are no scores.
+    """
+    frame = results_of(Path(study), store).scores
+    return select(frame, {axis: one if isinstance(one, list | tuple | set) else [one] for axis, one in wanted.items()})
+
+
+def select(frame: pl.DataFrame, wanted: Mapping[str, Collection[object]]) -> pl.DataFrame:
+    """The rows that have, on each axis of ``wanted``, one of its values. Raises UserError where none has."""
+    for axis, values in wanted.items():
+        if axis not in AXES:
+            raise UserError(f"{axis}: scores have no such axis; {did_you_mean(axis, AXES)}")
+        known = frame[axis].drop_nulls().unique().sort().to_list()
+        for value in values:
+            if value not in known:
+                raise UserError(f"--{axis} {value}: no scores of it; there are {', '.join(map(str, known)) or 'none'}")
+        frame = frame.filter(pl.col(axis).is_in(list(values)))
+    return frame
+
+
+def pivot(frame: pl.DataFrame, axis: str) -> pl.DataFrame:
+    """A column for each value of ``axis``, a row for each encoder, recipe, target, metric and language (but ``axis``).
+
+    A cell is the mean over all else: over seeds, and, by family or script, over their languages. Raises UserError for
+    what is no axis.
+    """
+    if axis not in AXES:
+        raise UserError(f"--pivot {axis}: scores have no such axis; {did_you_mean(axis, AXES)}")
+    left_out = _OF_LANGUAGES if axis in _OF_LANGUAGES else (axis,)
+    rows = [name for name in _ROWS if name not in left_out]
+    # Seeds first, so that a language with fewer of them weighs as much as the others.
+    means = frame.group_by(list(dict.fromkeys([*rows, axis, "language"])), maintain_order=True).agg(pl.mean("value"))
+    return means.with_columns(pl.col(axis).cast(pl.String).fill_null("—")).pivot(
+        on=axis, index=rows, values="value", aggregate_function="mean", sort_columns=True
+    )
