@@ -74,7 +74,7 @@ def peak() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.analysis", description=__doc__)
-    for name, default in (("encoders", 8), ("recipes", 16), ("seeds", 10), ("examples", 40)):
+    for name, default in (("encoders", 8), ("recipes", 16), ("seeds", 10), ("examples", 20)):
         parser.add_argument(f"--{name}", type=int, default=default)
     results = make(**vars(parser.parse_args()))
     given = memory(peak())

@@ -31,10 +31,11 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtr, stdtrit
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes
+from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.crossed import Floats
 from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
+from xstilts.recipe import baseline, plain
 
 MIXED_SCHEMA = {
     "family": pl.String,  # as in SIZES_SCHEMA
@@ -79,10 +80,15 @@ def mixed(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
             own = gains.filter(
                 pl.col("encoder").is_in([one.label for one in group.encoders]), pl.col("target").is_in(pooled)
             )
-            averaged = own.group_by(_CELL, maintain_order=True).agg(pl.col("gain").mean(), pl.col("recipe").n_unique())
-            everywhere = averaged.filter(pl.col("recipe") == own["recipe"].n_unique())
-            several = own["recipe"].n_unique() > 1
-            for frame in [everywhere.with_columns(recipe=pl.lit(ALL_RECIPES))] * several + [own]:
+            recipes = [recipe for recipe in own["recipe"].unique() if recipe == plain(recipe)]
+            together = own.filter(pl.col("recipe").is_in(recipes)).group_by(_CELL, maintain_order=True)
+            everywhere = together.agg(pl.col("gain").mean(), n=pl.len()).filter(pl.col("n") == len(recipes)).drop("n")
+            mean = [everywhere.with_columns(recipe=pl.lit(ALL_RECIPES))] if len(recipes) > 1 else []
+            kinds = own.with_columns(
+                base=pl.col("recipe").replace({one: baseline(one) for one in own["recipe"].unique()})
+            )
+            by_kind = [part.drop("base") for part in kinds.partition_by("base", maintain_order=True)]
+            for frame in [*mean, *by_kind]:  # averaged models have other seeds, and a model of their own
                 rows += [{"family": group.name, "target": target, **row} for row in _slopes(frame, group)]
     return pl.DataFrame(rows, schema=MIXED_SCHEMA).fill_nan(None)
 
@@ -90,10 +96,11 @@ def mixed(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
 def _gains(scores: pl.DataFrame) -> pl.DataFrame:
     """encoder, recipe, target, language, seed and gain, of the pretrained encoders in the non-English languages."""
     main = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
-    base = main.filter(pl.col("recipe") == BASELINE).select(*_CELL, base="value")
-    after = main.filter(pl.col("recipe") != BASELINE).select(*_CELL, "recipe", "value")
-    both = after.join(base, on=_CELL, maintain_order="left")
-    return both.select(*_CELL, "recipe", gain=pl.col("value") - pl.col("base")).drop_nulls().drop_nans()
+    bases = {recipe: baseline(recipe) for recipe in main["recipe"].unique()}
+    base = main.select(*_CELL, base="recipe", before="value")
+    after = main.with_columns(base=pl.col("recipe").replace(bases)).filter(pl.col("recipe") != pl.col("base"))
+    both = after.join(base, on=[*_CELL, "base"], maintain_order="left")
+    return both.select(*_CELL, "recipe", gain=pl.col("value") - pl.col("before")).drop_nulls().drop_nans()
 
 
 def _slopes(gains: pl.DataFrame, group: Group) -> list[dict[str, object]]:

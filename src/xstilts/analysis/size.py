@@ -11,17 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, Encoder
+from xstilts.analysis.axes import ENGLISH, Axes, Encoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.encoders.families import family_of
+from xstilts.recipe import baseline, plain
 
 #: The row that takes all pretrained encoders together, whatever their family.
 ALL_ENCODERS = "all encoders"
 #: The row that takes the span targets together, each counting the same; only where there are several.
 READING = "reading comprehension"
-#: The row that takes the recipes together, each counting the same; only where there are several.
+#: The row that takes the recipes together, each counting the same, averaged models aside; only where there are several.
 ALL_RECIPES = "mean of recipes"
 GROWS, SHRINKS, UNDECIDED, TOO_FEW = "grows", "shrinks", "no evidence either way", "too few sizes to tell"
 #: A line through two points always fits.
@@ -67,10 +68,11 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     has seeds of its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders
     were chosen, nor a gain that bends.
     """
-    recipes = tuple(recipe for recipe in of.recipes if recipe != BASELINE)
+    recipes = tuple(recipe for recipe in of.recipes if recipe != baseline(recipe))
+    own = tuple(recipe for recipe in recipes if recipe == plain(recipe))
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
     targets |= {target: (target,) for target in of.targets}
-    averages = {ALL_RECIPES: recipes} if len(recipes) > 1 else {}
+    averages = {ALL_RECIPES: own} if len(own) > 1 else {}
     averages |= {recipe: (recipe,) for recipe in recipes}
     rows: list[dict[str, object]] = []
     for group in groups(of.encoders):
@@ -93,14 +95,16 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
 
 
 def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Of each target and recipe, the non-English languages that all pretrained encoders have that have it and `none`.
+    """Of each target and recipe, the non-English languages that all pretrained encoders have that have it and its
+    baseline.
 
     From SCORES_SCHEMA. Were one language missing on one encoder, its absence would look like an effect of size.
     """
     cell = ["encoder", "target", "language"]
     zero_shot = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
-    with_base = zero_shot.filter(pl.col("recipe") == BASELINE).select(cell).unique()
-    both = zero_shot.filter(pl.col("recipe") != BASELINE).join(with_base, on=cell, how="semi")
+    bases = {recipe: baseline(recipe) for recipe in zero_shot["recipe"].unique()}
+    based = zero_shot.with_columns(base=pl.col("recipe").replace(bases)).filter(pl.col("recipe") != pl.col("base"))
+    both = based.join(zero_shot.select(*cell, base="recipe"), on=[*cell, "base"], how="semi")
     by_encoder = both.group_by("target", "recipe", "encoder").agg(pl.col("language").unique())
     common: dict[tuple[str, str], set[str]] = {}
     for target, recipe, _, languages in by_encoder.iter_rows():
@@ -111,15 +115,14 @@ def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, .
 def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]]) -> dict[Cell, BySeed]:
     """The gain of each recipe of a block as the mean over its ``languages`` (by target and recipe), by seed."""
     found = {}
-    if BASELINE in block.recipes:
-        base = block.recipes.index(BASELINE)
-        for i, recipe in enumerate(block.recipes):
-            at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
-            if at and i != base:
-                values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
-                if not np.isnan(values).all():
-                    drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)
-                    found[Cell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
+    for i, recipe in enumerate(block.recipes):
+        at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
+        if at:
+            base = block.recipes.index(baseline(recipe))
+            values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
+            if not np.isnan(values).all():
+                drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)
+                found[Cell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
     return found
 
 
