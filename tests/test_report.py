@@ -222,7 +222,10 @@ def test_text_from_the_study_is_escaped(tmp_path: Path):
 
 
 def small(**options: object) -> Results:
-    return make_results(**{"examples": 10, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "ru"), **options})
+    two = {name: SIZES[name] for name in list(SIZES)[1:]}
+    return make_results(
+        **{"examples": 10, "encoders": two, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "ru"), **options}
+    )
 
 
 @pytest.mark.parametrize(
