@@ -170,7 +170,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
 
 def choices_chart(analysis: Analysis) -> Chart | None:
     """The test gain of the recipe that dev chose, with its interval, and of the best in hindsight."""
-    rows: pl.DataFrame = getattr(analysis, "choices", pl.DataFrame({"gain": []})).filter(pl.col("gain").is_not_null())
+    rows = analysis.choices.filter(pl.col("gain").is_not_null(), pl.col("chosen").is_not_null())
     if not rows.height:
         return None
     order, cut = _first(list(rows["target"].unique(maintain_order=True)), CHARTED_TARGETS, "targets")
@@ -299,9 +299,7 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
 
 
 def language_families(scores: pl.DataFrame) -> dict[str, str]:
-    """Language code → family, of the scores that say it."""
-    if "family" not in scores.columns:
-        return {}
+    """Language code → family, where one is known."""
     known = scores.select("language", "family").drop_nulls().unique("language")
     return dict(known.iter_rows())
 
