@@ -125,10 +125,10 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
             {label: encoder.source for label, encoder in encoders.items()}, return_dtype=pl.String
         ),
     )
-    if points["parameters"].n_unique() < 2:
-        return None
     recipes, cut = _first(fits["recipe"].unique(maintain_order=True).to_list(), _FOREST_RECIPES, "recipes")
     points = points.filter(pl.col("recipe").is_in(recipes))
+    if points["parameters"].n_unique() < 2:
+        return None
     of_groups = [group for group in groups(analysis.axes.encoders) if not group.confounded]
     panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, of_groups)]) for recipe in recipes}
     sources = list(points["source"].unique(maintain_order=True))

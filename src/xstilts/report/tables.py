@@ -223,8 +223,7 @@ def choices_table(frame: pl.DataFrame) -> Table:
         "non-English languages, and the gain, ± half the 95 % interval; the gain of the recipe that "
         f"is best on test in hindsight, and by how much such a choice flatters itself (optimism); "
         f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0.",
-        ("encoder", "target", "chosen", "best in hindsight", "dev", "none, test",
-            "chosen, test", "gain", "best gain",
+        ("encoder", "target", "chosen", "best in hindsight", "dev", "none, test", "chosen, test", "gain", "best gain",
          "optimism"),
         tuple(rows),
         frozenset(rules),
@@ -235,7 +234,7 @@ def gaps_table(frame: pl.DataFrame) -> Table:
     """The cross-lingual gap of each encoder, recipe and target."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    for row in frame.iter_rows(named=True):
+    for row in frame.sort("target", "encoder", maintain_order=True).iter_rows(named=True):
         if rows and rows[-1][:2] != (row["target"], row["encoder"]):
             rules.add(len(rows))
         plain = (None if row[of] is None else Number(row[of]) for of in ("english", "zero_shot"))
