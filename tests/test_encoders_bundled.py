@@ -162,7 +162,7 @@ def test_embeddings_agree_with_the_engine_at_hand(model: PreTrainedModel, tokeni
 
 
 @pytest.mark.realdata
-@pytest.mark.slow
+@pytest.mark.soak
 def test_tatoeba_accuracy(real_data: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Accuracy in %, measured once with the same model by other code; a wrong layer or tokenizer loses far more."""
     pair = real_data / "tatoeba" / "tatoeba.cmn-eng"

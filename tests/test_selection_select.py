@@ -60,6 +60,7 @@ def invoke(*words: str) -> Any:
     return CliRunner().invoke(app, ["select", *words])
 
 
+@pytest.mark.soak
 def test_recipes_are_ranked_by_all_methods_and_trained_on_demand_alone(store: Path) -> None:
     plan, place = make_plan(make_study({**STUDY, **CHANGES})), Store(store)
     computed: list[str] = []

@@ -106,6 +106,7 @@ def members(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return started
 
 
+@pytest.mark.soak
 def test_the_death_of_one_process_ends_all_with_one_line(
     members: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
