@@ -63,8 +63,8 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
         return Contrast(value, *[float("nan")] * 5)
-    seeds = noise = squares = 0.0
-    fewest = np.inf
+    seeds = noise = 0.0
+    each: list[tuple[float, int]] = []
     for weight, values, replicates in run:
         n = len(values)
         if n > 1:
@@ -72,10 +72,12 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
             left = replicates[:, defined] - replicates[:, defined].mean(axis=0)
             noise += weight**2 * float(np.var(left, axis=1, ddof=1).sum()) / (n * (n - 1))
             seeds += own
-            squares += own**2 / (n + 1)
-            fewest = min(fewest, n - 1)
+            each.append((own, n))
     variance = float(np.var(drawn[defined], ddof=1)) + max(0.0, seeds - noise)
-    freedom = max(variance**2 / squares - 2, fewest) if seeds > noise else np.inf
+    freedom = np.inf
+    if seeds > noise:
+        squares = sum((own / variance) ** 2 / (n + 1) for own, n in each)
+        freedom = max(1 / squares - 2, min(n for _, n in each) - 1) if squares else np.inf
     about, at = Spread(np.sqrt([variance]), np.array([freedom])), np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
