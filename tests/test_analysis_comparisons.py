@@ -146,6 +146,7 @@ def test_averaged_models_are_compared_with_the_baseline_averaged_alike_and_with_
         assert row["gain"] == pytest.approx(value[recipe, language] - value[recipe.split(" (")[0], language], abs=1e-4)
         one = "seeds" in recipe
         assert (row["n_seeds"], row["covers"]) == ((1, "examples") if one else (2, "seeds and examples"))
+    assert set(found.sizes["recipe"]) == {"mini-mnli", labels[1], labels[3]}
     report = averaging_table(found.averaging.filter(language=ZERO_SHOT))
     assert len(report.rows) == 4 and report.rows[0][2] in labels
     assert analyse(make_results(examples=10)).averaging.is_empty()

@@ -1,10 +1,12 @@
 import html
+import os
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -17,12 +19,15 @@ from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
 from xstilts.errors import UserError
 from xstilts.report import write
+from xstilts.report.charts import STRONGEST
+from xstilts.report.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
 from xstilts.report.model_card import model_card
 from xstilts.report.table import latex, markdown, tex
 from xstilts.report.tables import blocks_tables, gains_tables, scores_tables, sizes_table
 from xstilts.report.write import write_report
 from xstilts.results import SCORES_SCHEMA, Results
 
+GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 EVIL = "<script>alert(1)</script>"
 
 
@@ -46,9 +51,18 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
         self.close()
         assert not self.open, f"never closed: {self.open}"
+
+    def words(self) -> list[str]:
+        """What stands in headings, paragraphs and lists, line by line; neither charts nor tables."""
+        return [" ".join(text.split()) for text in "".join(self.texts).split("\n") if text.strip()]
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "svg", "table", "pre", "details"} & set(self.open):
+            self.texts.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -60,16 +74,83 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open and self.open.pop() == tag, f"</{tag}> is not what is open"
+        if tag in ("p", "li", "h1", "h2", "h3", "figcaption"):
+            self.texts.append("\n")
+
+
+def test_golden_report(results: Results, report: Path):
+    """The page's text and its tables. Where a change is meant: XSTILTS_GOLDEN=write, and read the difference."""
+    page = Page(report.read_text(encoding="utf-8"))
+    tables = [
+        (report.parent / "tables" / f"{name}.md").read_text(encoding="utf-8") for name in ("comparisons", "sizes")
+    ]
+    text = "\n\n".join(["\n".join(page.words()), *tables])
+    if os.environ.get("XSTILTS_GOLDEN") == "write":
+        GOLDEN.write_text(text, encoding="utf-8")
+    assert text == GOLDEN.read_text(encoding="utf-8")
+
+
+def test_headings_tables_and_landmarks_are_in_order(report: Path):
+    """What a screen reader goes by: one h1, no level left out, a caption and scopes for each table, named regions."""
+    page = Page(report.read_text(encoding="utf-8"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    names = [tag for tag, _ in page.tags]
+    assert names.count("table") == names.count("caption") and names.count("main") == names.count("nav") == 1
+    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in page.tags if tag == "th")
+    assert all({"aria-label", "aria-labelledby"} & set(attrs) for tag, attrs in page.tags if tag in ("section", "nav"))
+    assert all(attrs.get("aria-label") for _, attrs in page.tags if attrs.get("tabindex") == "0")
+    ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs} <= ids
+    first = next(attrs for tag, attrs in page.tags if tag == "a")
+    assert first["class"] == "skip" and first["href"] == "#answer"
+
+
+def test_colours_have_contrast():
+    """WCAG 2.2: text 4.5:1 (1.4.3), what charts are drawn with 3:1 (1.4.11), in light, in dark and on paper."""
+    css = (Path(write.__file__).parent / "style.css").read_text(encoding="utf-8")
+    blocks = [dict(re.findall(r"--(\w+): (#\w+);", block)) for block in re.findall(r":root \{([^}]*)\}", css)]
+    light, dark, paper = blocks
+    for scheme in (light, dark, paper):
+        for name in ("ink", "faint", "accent", "warn"):
+            assert contrast(scheme[name], scheme["ground"]) >= 4.5 and contrast(scheme[name], scheme["raised"]) >= 4.5
+    for ground in (light["ground"], dark["ground"]):
+        assert all(contrast(colour, ground) >= 3 for colour in COLOURS)
+    for scheme in (light, dark):
+        for colour in (HELPS_COLOUR, HURTS_COLOUR):  # the number in the strongest cell of a heat map
+            assert contrast(scheme["ink"], blended(colour, scheme["ground"], STRONGEST)) >= 4.5
+
+
+def channels(colour: str) -> list[float]:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    return [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+
+
+def blended(colour: str, ground: str, opacity: float) -> str:
+    mixed = (opacity * a + (1 - opacity) * b for a, b in zip(channels(colour), channels(ground), strict=True))
+    return "#" + "".join(f"{round(255 * value):02x}" for value in mixed)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours."""
+
+    def luminance(colour: str) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels(colour)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_all_files_are_written(report: Path, results: Results):
     out = report.parent
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    named = ("scores", "gains", "comparisons", "sizes", "mixed")
+    named = ("scores", "gains", "comparisons", "sizes", "mixed", "choices", "gaps")
     tables = {f"tables/{name}.{kind}" for name in named for kind in ("csv", "md", "tex")}
     tables |= {"tables/stages.csv", "tables/data.csv"}
     names = {f"{kind}-{target}" for kind in ("gains", "size", "scores") for target in ("mini-qa", "mini-nli")}
-    names |= {"overview", "gains", "forest-mini-nli", "curves-loss", "curves-dev"}
+    names |= {"overview", "gains", "forest-mini-nli", "choices", "curves-loss", "curves-dev"}
     charts = {f"charts/{name}.{kind}" for name in names for kind in ("svg", "png")}
     assert written == {"report.html", "scores.parquet", "scores.csv"} | tables | charts
     assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
@@ -107,7 +188,7 @@ def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
     assert used <= set(ids)
     assert all((report.parent / link).exists() for link in links if link and not link.startswith("#"))
     svgs = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(svgs) == 11 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
+    assert len(svgs) == 12 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
 
 
 def test_charts_are_readable_in_both_schemes_and_as_files(report: Path):
@@ -141,7 +222,10 @@ def test_text_from_the_study_is_escaped(tmp_path: Path):
 
 
 def small(**options: object) -> Results:
-    return make_results(**{"examples": 10, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "ru"), **options})
+    two = {name: SIZES[name] for name in list(SIZES)[1:]}
+    return make_results(
+        **{"examples": 10, "encoders": two, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "ru"), **options}
+    )
 
 
 @pytest.mark.parametrize(

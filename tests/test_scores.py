@@ -54,5 +54,5 @@ def test_a_language_without_a_family_has_a_column_too():
 
 
 def test_no_axis_is_said():
-    with pytest.raises(UserError, match="did you mean language"):
+    with pytest.raises(UserError, match="did you mean 'language'"):
         pivot(FRAME, "langage")

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import __version__, cli_scores, cli_select, cli_store
+from xstilts import __version__, cli_claims, cli_scores, cli_select, cli_store
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
@@ -27,6 +27,7 @@ from xstilts.results import Results
 from xstilts.run import choose, execute, gather, open_store
 from xstilts.run import plan_of as _plan
 from xstilts.run import results_of as _results
+from xstilts.study import Study, load_study
 from xstilts.tasks import builtin_catalog
 from xstilts.tracking import Tracker, Tracking
 from xstilts.units import duration, memory
@@ -46,6 +47,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(cli_store.app, name="store")
 cli_scores.add_to(app)
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(cli_select.select)
+app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(cli_claims.claims)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
 
@@ -137,7 +139,7 @@ def run(
         raise typer.Exit(130) from None
     results = gather(plan, place, outcome.failures)
     if not results.scores.is_empty():
-        _report(results, out)
+        _report(plan.study, results, out)
     elif not results.planned and not outcome.failures:
         print(
             f"no target has gold labels, so nothing is scored; `xstilts submission {study} --out DIR` writes the "
@@ -297,7 +299,7 @@ def report(
         raise UserError(f"{len(studies)} studies: one at a time, or side by side with --compare")
     found = [_results(study, store) for study in studies]
     if not compare:
-        _report(found[0], out or Path("runs") / found[0].name)
+        _report(load_study(studies[0]), found[0], out or Path("runs") / found[0].name)
         return
     from xstilts.report.compare import compare as side_by_side
     from xstilts.report.compare import write_comparison
@@ -543,12 +545,16 @@ def check(
         raise typer.Exit(2)
 
 
-def _report(results: Results, out: Path) -> None:
+def _report(study: Study, results: Results, out: Path) -> None:
     from xstilts.analysis.analyse import analyse
+    from xstilts.analysis.claims import check
+    from xstilts.analysis.claims_file import BUILTIN, load_claims
     from xstilts.report.write import write_report
 
     analysis = analyse(results)
-    path = write_report(results, out, analysis)
+    claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)
+    tested = any(one.rows.height for one in claims)  # by scores: facts of the catalog alone are for `xstilts claims`
+    path = write_report(results, out, analysis, claims if tested else ())
     print(analysis.answer.text())
     print(f"Report: {path}")
 

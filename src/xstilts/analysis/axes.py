@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
+
+from xstilts.recipe import plain
 
 #: The language in which everything is trained.
 ENGLISH = "en"
@@ -83,6 +85,11 @@ def axes(scores: pl.DataFrame) -> Axes:
         },
         seeds=tuple(sorted(main["seed"].unique())),
     )
+
+
+def averaged(recipes: Iterable[str]) -> list[str]:
+    """Of the labels of recipes those of models with averaged weights: they are no recipes of their own."""
+    return [recipe for recipe in recipes if plain(recipe) != recipe]
 
 
 def how_compared(row: Mapping[str, object]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes
+from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, averaged
 from xstilts.analysis.bootstrap import Block, Floats
 from xstilts.analysis.intervals import moderated, spread
 
@@ -73,6 +73,7 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float]) -> Choi
              for recipe in block.recipes]  # fmt: skip
     sample = block.over(languages, np.arange(len(block.recipes)))
     complete = ~np.isnan(sample.by_seed + np.array(known))  # [recipes, seeds]
+    complete[np.isin(block.recipes, averaged(block.recipes))] = False  # the choice is of recipes
     mask = complete[base]
     if not mask.any():
         return None

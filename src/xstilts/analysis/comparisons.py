@@ -76,6 +76,10 @@ class Part:
     by_seed: Floats  # [rows, seeds]
 
 
+#: Recipes by number, what the language or mean is called, and their sample.
+Piece = tuple[npt.NDArray[np.int64], str, Sample]
+
+
 def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
     """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
     return join_estimates([estimates_in(block) for block in resamples.blocks(of)], of)
@@ -83,10 +87,13 @@ def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
 
 def estimates_in(block: Block) -> pl.DataFrame:
     """What `join_estimates` needs of one block."""
-    return pl.concat(
-        rows_of(block, recipes, name, block.over(languages, recipes))
-        for mask, recipes in alike(block.scored)
-        for name, languages in language_rows(block.languages, mask)
+    return table_of(
+        block,
+        [
+            (recipes, name, block.over(languages, recipes))
+            for mask, recipes in alike(block.scored)
+            for name, languages in language_rows(block.languages, mask)
+        ],
     )
 
 
@@ -151,11 +158,14 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
     for block, base, marked in pairs:
         if not any(marked):
             continue
+        pieces = []
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
             for name, languages in language_rows(block.languages, mask) if len(compared) else ():
-                samples.append(block.over(languages, compared, minus=base))
-                frames.append(rows_of(block, compared, name, samples[-1]))
+                pieces.append((compared, name, block.over(languages, compared, minus=base)))
+        if pieces:
+            frames.append(table_of(block, pieces))
+            samples += [sample for _, _, sample in pieces]
     if not frames:
         return None
     frame = pl.concat(frames)
@@ -252,23 +262,28 @@ def _verdict() -> pl.Expr:
     )
 
 
-def rows_of(block: Block, recipes: npt.NDArray[np.int64], language: str, sample: Sample) -> pl.DataFrame:
-    """A table of a sample's rows, with the columns value, of_examples, of_seeds, freedom (see `spread_of`)."""
-    n_seeds = (~np.isnan(sample.by_seed)).sum(axis=1)
-    of_seeds, freedom = variance_over_seeds(sample.by_seed)
-    columns = {"value": sample.values, "of_examples": sample.of_examples, "of_seeds": of_seeds, "freedom": freedom}
-    same = {"encoder": block.encoder, "target": block.target, "language": language}
-    return pl.DataFrame(
+def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
+    """The rows of the pieces, with the columns value, of_examples, of_seeds, freedom (see `spread_of`)."""
+    samples = [sample for _, _, sample in pieces]
+    lengths = [len(recipes) for recipes, _, _ in pieces]
+    by_seed = np.concatenate([sample.by_seed for sample in samples])
+    n_seeds = (~np.isnan(by_seed)).sum(axis=1)
+    of_seeds, freedom = variance_over_seeds(by_seed)
+    frame = pl.DataFrame(
         {
-            "recipe": pl.Series([block.recipes[i] for i in recipes], dtype=pl.String),
+            "recipe": [block.recipes[i] for recipes, _, _ in pieces for i in recipes],
+            "language": [name for (_, name, _), n in zip(pieces, lengths, strict=True) for _ in range(n)],
+            "n_languages": np.repeat([sample.n_languages for sample in samples], lengths),
             "n_seeds": n_seeds,
-            "n": sample.n,
-            "covers": pl.Series([covers(int(n)) for n in n_seeds], dtype=pl.String),
-            **{name: pl.Series(column, dtype=pl.Float64) for name, column in columns.items()},
+            "n": np.concatenate([sample.n for sample in samples]),
+            "covers": [covers(int(n)) for n in n_seeds],
+            "value": np.concatenate([sample.values for sample in samples]),
+            "of_examples": np.concatenate([sample.of_examples for sample in samples]),
+            "of_seeds": of_seeds,
+            "freedom": freedom,
         }
-    ).with_columns(
-        n_languages=pl.lit(sample.n_languages, pl.Int64), **{name: pl.lit(one) for name, one in same.items()}
     )
+    return frame.with_columns(encoder=pl.lit(block.encoder), target=pl.lit(block.target))
 
 
 def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:

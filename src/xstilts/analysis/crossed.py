@@ -63,21 +63,18 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
         return Contrast(value, *[float("nan")] * 5)
-    seeds = noise = 0.0
-    each: list[tuple[float, int]] = []
+    seeds, noise, fewest = [], 0.0, np.inf
     for weight, values, replicates in run:
         n = len(values)
         if n > 1:
-            own = weight**2 * float(np.var(values, ddof=1)) / n
             left = replicates[:, defined] - replicates[:, defined].mean(axis=0)
             noise += weight**2 * float(np.var(left, axis=1, ddof=1).sum()) / (n * (n - 1))
-            seeds += own
-            each.append((own, n))
-    variance = float(np.var(drawn[defined], ddof=1)) + max(0.0, seeds - noise)
-    freedom = np.inf
-    if seeds > noise:
-        squares = sum((own / variance) ** 2 / (n + 1) for own, n in each)
-        freedom = max(1 / squares - 2, min(n for _, n in each) - 1) if squares else np.inf
+            seeds.append((weight**2 * float(np.var(values, ddof=1)) / n, n))
+            fewest = min(fewest, n - 1)
+    of_seeds = sum(own for own, _ in seeds) - noise
+    variance = float(np.var(drawn[defined], ddof=1)) + max(0.0, of_seeds)
+    shares = sum((own / variance) ** 2 / (n + 1) for own, n in seeds) if of_seeds > 0 else 0.0
+    freedom = max(1 / shares - 2, fewest) if shares else np.inf
     about, at = Spread(np.sqrt([variance]), np.array([freedom])), np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))

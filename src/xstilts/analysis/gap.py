@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, ZERO_SHOT, Axes
-from xstilts.analysis.bootstrap import Block, alike
-from xstilts.analysis.comparisons import columns_of, in_order, rows_of, spread_of
+from xstilts.analysis.bootstrap import Block, Floats, alike
+from xstilts.analysis.comparisons import Piece, columns_of, in_order, spread_of, table_of
 
 GAPS_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
@@ -34,20 +34,24 @@ def gaps_in(block: Block) -> pl.DataFrame | None:
     """What `join_gaps` needs of one block; None where English or all others lack."""
     if ENGLISH not in block.languages:
         return None
-    english = block.languages.index(ENGLISH)
-    frames = []
+    english = np.array([block.languages.index(ENGLISH)])
+    pieces: list[Piece] = []
+    sides: list[tuple[Floats, Floats]] = []
     for mask, recipes in alike(block.scored):
-        others = np.array([i for i in np.flatnonzero(mask) if i != english], dtype=np.int64)
-        if mask[english] and others.size:
-            top, rest = block.over(np.array([english]), recipes), block.over(others, recipes)
+        others = np.setdiff1d(np.flatnonzero(mask), english)
+        if mask[english].all() and others.size:
+            top, rest = block.over(english, recipes), block.over(others, recipes)
             values = top.by_seed - rest.by_seed
-            both = np.where(np.isnan(values), np.nan, 1.0)
-            sample = block.sample(values, block.means(recipes, np.array([english])) - block.means(recipes, others),
-                                  np.minimum(top.n, rest.n // others.size) * others.size, others.size)  # fmt: skip
-            with np.errstate(invalid="ignore"):
-                sides = {"english": _mean(top.by_seed * both), "zero_shot": _mean(rest.by_seed * both)}
-            frames.append(rows_of(block, recipes, ZERO_SHOT, sample).with_columns(**columns_of(sides)))
-    return pl.concat(frames).filter(pl.col("n_seeds") > 0) if frames else None
+            replicates = block.means(recipes, english) - block.means(recipes, others)
+            n = np.minimum(top.n, rest.n // others.size) * others.size
+            pieces.append((recipes, ZERO_SHOT, block.sample(values, replicates, n, others.size)))
+            both = np.where(np.isnan(values), np.nan, 1.0)  # seeds that have all
+            sides.append((_mean(top.by_seed * both), _mean(rest.by_seed * both)))
+    if not pieces:
+        return None
+    of_english, of_others = (np.concatenate(side) for side in zip(*sides, strict=True))
+    frame = table_of(block, pieces).with_columns(**columns_of({"english": of_english, "zero_shot": of_others}))
+    return frame.filter(pl.col("n_seeds") > 0)
 
 
 def join_gaps(parts: Sequence[pl.DataFrame | None], of: Axes) -> pl.DataFrame:
@@ -61,6 +65,6 @@ def join_gaps(parts: Sequence[pl.DataFrame | None], of: Axes) -> pl.DataFrame:
     return frame.with_columns(gap="value", **columns_of({"low": low, "high": high})).select(*GAPS_SCHEMA).fill_nan(None)
 
 
-def _mean(by_seed: np.ndarray) -> np.ndarray:
+def _mean(by_seed: Floats) -> Floats:
     there = (~np.isnan(by_seed)).sum(axis=1)
     return np.where(there > 0, np.nansum(by_seed, axis=1) / np.maximum(there, 1), np.nan)

@@ -14,7 +14,7 @@ the degrees of freedom is limma's, too).
 In simulations with normal errors and three seeds, intervals of 95 % hold the truth in 91 to 99 % of the cases, with two
 seeds in 89 to 98 %: least where seeds make up all of the variance and differ most between recipes, most where models
 disagree at random on single examples. Corrected verdicts are wrong somewhere in the table in 5 to 15 % of the studies
-with three seeds, in 8 to 24 % with two, in place of 5 % (`tests/test_analysis_intervals.py`, `make soak`).
+with three seeds, in 4 to 24 % with two, in place of 5 % (`tests/test_analysis_intervals.py`, `make soak`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from xstilts.data.load import Data, Provider, available, cap, cut, fingerprint, hub_counts, labelled, load, on_hub
+from xstilts.data.load import (
+    Data,
+    Provider,
+    available,
+    cap,
+    cut,
+    fingerprint,
+    hub_counts,
+    labelled,
+    load,
+    on_hub,
+    training_size,
+)
 
-__all__ = ["Data", "Provider", "available", "cap", "cut", "fingerprint", "hub_counts", "labelled", "load", "on_hub"]
+__all__ = [
+    "Data",
+    "Provider",
+    "available",
+    "cap",
+    "cut",
+    "fingerprint",
+    "hub_counts",
+    "labelled",
+    "load",
+    "on_hub",
+    "training_size",
+]

@@ -159,6 +159,17 @@ def available(task: Task, split: Split, data: Data) -> tuple[str, ...]:
     )
 
 
+def training_size(task: Task, data: Data) -> int | None:
+    """How many English training examples there are, those included that dev is cut out of; None without files."""
+    if task.parts:
+        sizes = [training_size(part, data) for part in task.parts]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+    if task.training_task != task.name or "en" not in available(task, "train", data):
+        return None
+    splits: tuple[Split, ...] = ("train", "dev") if _is_cut(task, "train") else ("train",)
+    return sum(len(load(task, split, "en", data)) for split in splits)
+
+
 def cap(examples: Sequence[Example], n: int) -> list[Example]:
     """At most ``n`` examples, in file order: those with the lowest sha256 of their id.
 

@@ -35,6 +35,8 @@ from xstilts.results import Results
 CHARTED_TARGETS = 6
 #: Cells of a heat map, over all its panels.
 _HEAT_CELLS = 1200
+#: Opacity of the largest gain of a heat map: its number keeps a contrast of 4.5:1, in light and dark.
+STRONGEST = 0.65
 #: Recipes in a forest plot and in a chart of sizes.
 _FOREST_RECIPES = 12
 #: Recipes in the chart of the first screen.
@@ -123,10 +125,10 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
             {label: encoder.source for label, encoder in encoders.items()}, return_dtype=pl.String
         ),
     )
-    if points["parameters"].n_unique() < 2:
-        return None
     recipes, cut = _first(fits["recipe"].unique(maintain_order=True).to_list(), _FOREST_RECIPES, "recipes")
     points = points.filter(pl.col("recipe").is_in(recipes))
+    if points["parameters"].n_unique() < 2:
+        return None
     of_groups = [group for group in groups(analysis.axes.encoders) if not group.confounded]
     panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, of_groups)]) for recipe in recipes}
     sources = list(points["source"].unique(maintain_order=True))
@@ -168,7 +170,7 @@ def size_chart(analysis: Analysis, target: str) -> Chart | None:
 
 def choices_chart(analysis: Analysis) -> Chart | None:
     """The test gain of the recipe that dev chose, with its interval, and of the best in hindsight."""
-    rows: pl.DataFrame = getattr(analysis, "choices", pl.DataFrame({"gain": []})).filter(pl.col("gain").is_not_null())
+    rows = analysis.choices.filter(pl.col("gain").is_not_null(), pl.col("chosen").is_not_null())
     if not rows.height:
         return None
     order, cut = _first(list(rows["target"].unique(maintain_order=True)), CHARTED_TARGETS, "targets")
@@ -297,9 +299,7 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
 
 
 def language_families(scores: pl.DataFrame) -> dict[str, str]:
-    """Language code → family, of the scores that say it."""
-    if "family" not in scores.columns:
-        return {}
+    """Language code → family, where one is known."""
     known = scores.select("language", "family").drop_nulls().unique("language")
     return dict(known.iter_rows())
 
@@ -389,7 +389,7 @@ def _heat_map(
         "encoder",
         "recipe",
         "column",
-        strength=(0.65 * pl.col("gain").abs() / largest).round(3),
+        strength=(STRONGEST * pl.col("gain").abs() / largest).round(3),
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
         shown=pl.col("verdict").is_in([HELPS, HURTS]),

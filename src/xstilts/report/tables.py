@@ -58,9 +58,9 @@ def all_tables(
         "sizes": (analysis.sizes, [sizes_table(analysis)]),
     }
     where_there_are_rows = {
-        "mixed": (_field(analysis, "mixed"), mixed_table),
-        "choices": (_field(analysis, "choices"), choices_table),
-        "gaps": (_field(analysis, "gaps"), gaps_table),
+        "mixed": (analysis.mixed, mixed_table),
+        "choices": (analysis.choices, choices_table),
+        "gaps": (analysis.gaps, gaps_table),
         "averaging": (_zero_shot(analysis.averaging), averaging_table),
     }
     found = always | {
@@ -72,11 +72,6 @@ def all_tables(
     if claims:
         found["claims"] = (claims_frame(claims), [claims_table(claims)])
     return found
-
-
-def _field(analysis: Analysis, name: str) -> pl.DataFrame:
-    frame: pl.DataFrame = getattr(analysis, name, pl.DataFrame())
-    return frame
 
 
 def summary_table(analysis: Analysis) -> Table:
@@ -219,16 +214,16 @@ def choices_table(frame: pl.DataFrame) -> Table:
                 row["gain"], row["low"], row["high"], _excludes_zero(row), True, counted(row["n_seeds"], "seed")
             )
         )
-        plain = (None if row[name] is None else Number(row[name]) for name in ("none_score", "dev_score"))
+        plain = (None if row[name] is None else Number(row[name]) for name in ("dev_score", "none_score", "score"))
         best, optimism = (None if row[of] is None else Number(row[of], sign=True) for of in ("best_gain", "optimism"))
         rows.append((row["encoder"], row["target"], row["chosen"], row["best"], *plain, gain, best, optimism))
     return Table(
         "choices",
-        "The recipe chosen on English dev, scored on test: dev scores of `none` and of the chosen; its test gain over "
-        "`none` (mean over the non-English languages), ± half the 95 % interval; the gain of the recipe that "
+        "The recipe chosen on English dev: its dev score; the test scores of `none` and of the chosen, mean over the "
+        "non-English languages, and the gain, ± half the 95 % interval; the gain of the recipe that "
         f"is best on test in hindsight, and by how much such a choice flatters itself (optimism); "
         f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0.",
-        ("encoder", "target", "chosen", "best in hindsight", "dev of none", "dev of chosen", "test gain", "best gain",
+        ("encoder", "target", "chosen", "best in hindsight", "dev", "none, test", "chosen, test", "gain", "best gain",
          "optimism"),
         tuple(rows),
         frozenset(rules),
@@ -239,7 +234,7 @@ def gaps_table(frame: pl.DataFrame) -> Table:
     """The cross-lingual gap of each encoder, recipe and target."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    for row in frame.iter_rows(named=True):
+    for row in frame.sort("target", "encoder", maintain_order=True).iter_rows(named=True):
         if rows and rows[-1][:2] != (row["target"], row["encoder"]):
             rules.add(len(rows))
         plain = (None if row[of] is None else Number(row[of]) for of in ("english", "zero_shot"))

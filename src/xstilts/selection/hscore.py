@@ -44,7 +44,7 @@ def h_score(features: npt.ArrayLike, labels: npt.ArrayLike, shrinkage: float | N
 def ledoit_wolf(centred: Floats) -> float:
     """The share of the scaled identity in the covariance of ``centred`` [n, d] that has the least expected error.
 
-    Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance matrices, section 3.2.
+    Ledoit and Wolf 2004, A well-conditioned estimator for large-dimensional covariance matrices.
     """
     n, d = centred.shape
     covariance = centred.T @ centred / n

@@ -29,9 +29,9 @@ def log_evidence(features: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     ``features`` are [n, d], ``labels`` [n] class ids. Higher is better; only values for the same labels compare. The
     evidence p(y | F) of y = F w + noise, with w ~ N(0, 1/α) and noise ~ N(0, 1/β), is maximised over α and β by the
-    fixed-point iteration of You et al. 2022 (arXiv 2110.10545, algorithm 3), which needs one SVD of F.
+    fixed-point iteration of You et al. 2022 (arXiv 2110.10545), which needs one SVD of F.
 
-    Source: You et al. 2021, arXiv 2102.11005, section 4; thuml/LogME at commit 3a08950, LogME.py. There, the term of
+    Source: You et al. 2021, arXiv 2102.11005; thuml/LogME at commit 3a08950, LogME.py. There, the term of
     the d - k directions in which F has no singular value, (d - k) / 2 · log α, is added to the evidence and never
     taken away where there are fewer examples than dimensions; here it cancels, as it does in the paper.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import rankdata
 from xstilts.errors import UserError, did_you_mean
 from xstilts.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
 from xstilts.recipe import NONE
-from xstilts.run import gather
+from xstilts.run import compute_stages, gather
 from xstilts.selection import fewshot
 from xstilts.selection.agreement import agreement, by_chance, gains
 from xstilts.store import Store
@@ -116,7 +117,7 @@ Compute = Callable[[Plan, Sequence[Stage]], dict[str, str]]
 def select(
     plan: Plan,
     store: Store,
-    compute: Compute,
+    compute: Compute | None = None,
     *,
     methods: Sequence[Method] = tuple(METHODS.values()),
     targets: Sequence[str] | None = None,
@@ -128,16 +129,18 @@ def select(
 
     No more than ``examples`` of each task's English training data are looked at, and the study's first seed alone.
     Recipes whose encoder is not in the store are ranked by the methods that need none; with ``train`` they are
-    trained, as the study does it, and ranked by all. ``told`` hears what is being done. Raises UserError.
+    trained, as the study does it, and ranked by all. ``compute`` does the trainings, by default on this machine;
+    ``told`` hears what is being done. Raises UserError.
     """
     from xstilts.selection.evidence import Evidence, Meter
 
+    compute = compute or partial(_here, store)
     notes: dict[str, None] = {}
     questions = _questions(plan, _trained(plan, targets, notes))
-    before = _with_inputs(plan, (one.stage for question in questions for one in question.candidates))
     if train and any(method.trained for method in methods):
-        _compute(plan, before, store, compute, notes)
-    there = {key for key in before if store.peek(key) is not None}
+        recipes = [one.stage for question in questions for one in question.candidates]
+        _compute(plan, recipes, store, compute, notes)
+    there = store.keys()
     _note_untrained(questions, there, methods, notes)
     evidence = Evidence(store, examples, plan.study.seeds[0])
     ranking: list[tuple[object, ...]] = []
@@ -178,6 +181,10 @@ def select(
         sum(plan.stages[key].flops for key in _grid(plan, {question.target for question in questions})),
         tuple(notes),
     )  # fmt: skip
+
+
+def _here(store: Store, plan: Plan, stages: Sequence[Stage]) -> dict[str, str]:
+    return compute_stages(plan, stages, store)
 
 
 def _scores_of(plan: Plan, store: Store, questions: Sequence[Question]) -> pl.DataFrame:
@@ -231,13 +238,13 @@ def _parts(plan: Plan, key: str) -> Iterator[TrainingPart]:
             yield from _parts(plan, source)
 
 
-def _with_inputs(plan: Plan, keys: Iterable[str | None]) -> list[str]:
-    """Of stages and of all that they need, in the plan's order."""
+def _with_inputs(plan: Plan, keys: Iterable[str | None], there: Collection[str] = ()) -> list[str]:
+    """Of stages and of all that they need, in the plan's order, without those ``there`` and what only they need."""
     needed: set[str] = set()
     behind = [key for key in keys if key]
     while behind:
         key = behind.pop()
-        if key not in needed:
+        if key not in needed and key not in there:
             needed.add(key)
             behind += plan.stages[key].inputs
     return [key for key in plan.stages if key in needed]
@@ -248,8 +255,9 @@ def _grid(plan: Plan, targets: Collection[str]) -> list[str]:
     return _with_inputs(plan, (cell.score or cell.predictions for cell in plan.cells if cell.target.task in targets))
 
 
-def _compute(plan: Plan, keys: Iterable[str], store: Store, compute: Compute, notes: dict[str, None]) -> None:
-    missing = [plan.stages[key] for key in keys if store.peek(key) is None]
+def _compute(plan: Plan, keys: Iterable[str | None], store: Store, compute: Compute, notes: dict[str, None]) -> None:
+    """Compute of these stages, and of what they need, what is not in the store."""
+    missing = [plan.stages[key] for key in _with_inputs(plan, keys, store.keys())]
     failures = compute(plan, missing) if missing else {}
     notes |= dict.fromkeys(f"{plan.stages[key].label}: {reason}" for key, reason in failures.items())
 
@@ -283,7 +291,7 @@ def _few_shot(
         {one.recipe: stages[question.encoder.label, one.recipe, question.target] for one in question.candidates}
         for question in questions
     ]
-    _compute(short, dict.fromkeys(key for keys in own for key in keys.values()), store, compute, notes)
+    _compute(short, [key for keys in own for key in keys.values()], store, compute, notes)
     found = []
     for keys in own:
         scores = {recipe: fewshot.score(store, key) for recipe, key in keys.items()}

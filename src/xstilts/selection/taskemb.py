@@ -36,7 +36,7 @@ FUSION = 60
 def scores(evidence: Evidence, question: Question) -> dict[str, float]:
     """Recipe → fused ranks of its tasks' embedding by nearness to the target's: the mean of 1 / (60 + rank).
 
-    Each weight of the encoder ranks the recipes by cosine (Vu et al. 2020, section 4, rank fusion over components).
+    Each weight of the encoder ranks the recipes by cosine (Vu et al. 2020, rank fusion over components).
     A recipe of several tasks has the mean of their embeddings.
     """
     encoder = question.encoder
@@ -122,7 +122,7 @@ def fisher_diagonal(
 ) -> dict[str, torch.Tensor]:
     """Name → the mean over ``rows`` of the squared gradient of a row's loss at its gold label: the empirical Fisher.
 
-    Vu et al. 2020, section 4. Their code squares the gradient of a batch; here each row has its own, as the formula.
+    Vu et al. 2020. Their code squares the gradient of a batch; here each row has its own, as the formula.
     """
     model.to(accelerator().device).eval()
     model.requires_grad_(False)

@@ -162,6 +162,9 @@ class Task(BaseModel):
         "en",
         description="`all`: on the train data of every language, which is NOT zero-shot: its name ends in -leaky",
     )
+    stands_for: str | None = Field(
+        None, description="the task of which this is another cut: claims about that one are tested on this one too"
+    )
     counts: dict[Split, int | dict[str, int]] = Field(
         {}, description="examples that the whole official split has; by language, `*` for all others, where they differ"
     )

@@ -1,0 +1,113 @@
+"""Which encoder, recipes and targets of a study are those that a claim or a publication speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+import yaml
+
+from xstilts.analysis.analyse import Analysis
+from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT, Axes, axes
+from xstilts.analysis.bootstrap import resample
+from xstilts.analysis.comparisons import Gains, gains
+from xstilts.data import Data
+from xstilts.recipe import RecipeEntry
+from xstilts.results import Results
+from xstilts.tasks import Catalog, Task
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A study, with what it takes to find in it what a claim or a publication speaks of."""
+
+    results: Results
+    analysis: Analysis
+    catalog: Catalog
+    data: Data
+
+    @cached_property
+    def recipes(self) -> dict[str, RecipeEntry]:
+        """Those that have scores, by name, without `none`."""
+        entries = (yaml.safe_load(self.results.study_yaml) or {}).get("recipes", [])
+        found = [RecipeEntry.model_validate(RecipeEntry.named(entry)) for entry in entries]
+        return {one.name: one for one in found if one.name != BASELINE and one.name in self.axes.recipes}
+
+    @cached_property
+    def plain(self) -> dict[str, RecipeEntry]:
+        """Recipes that train on tasks' English data and on nothing else."""
+        return {name: one for name, one in self.recipes.items() if one.tasks and not (one.mlm or one.translated)}
+
+    @property
+    def axes(self) -> Axes:
+        return self.analysis.axes
+
+    @property
+    def pretrained(self) -> list[str]:
+        """Labels, from small to large."""
+        return [one.label for one in self.axes.encoders if not one.random]
+
+    def encoder(self, wanted: str | None) -> str | None:
+        """The label of the pretrained encoder that is the ``wanted`` one, whole, else of the largest."""
+        same = [one for one in self.pretrained if wanted and source_of(one) == source_of(wanted)]
+        return next(iter(same or self.pretrained[-1:]), None)
+
+    def task(self, name: str) -> Task | None:
+        return next((task for task in self.catalog if task.name == name), None)
+
+    def stands_for(self, name: str) -> str:
+        task = self.task(name)
+        return task.stands_for if task and task.stands_for else name
+
+    def training_on(self, tasks: Sequence[str]) -> list[str]:
+        """The plain recipes that train on these tasks."""
+        return [name for name, one in self.plain.items() if {*map(self.stands_for, one.tasks)} == {*tasks}]
+
+    def targets(self, claimed: Sequence[str]) -> list[str]:
+        """The study's targets that are among the claimed ones or, where those are not there, stand for them."""
+        return [one for one in self.axes.targets
+                if one in claimed or (self.stands_for(one) in claimed and self.stands_for(one) not in self.axes.targets)
+                ]  # fmt: skip
+
+    def gains(self, encoder: str, recipes: Sequence[str], claimed: Sequence[str], languages: str) -> pl.DataFrame:
+        """Rows of GAINS_SCHEMA: one for each of the recipes and claimed targets that have it."""
+        return mean_rows(self.analysis.gains, languages).filter(
+            pl.col("encoder") == encoder,
+            pl.col("recipe").is_in(list(recipes)),
+            pl.col("target").is_in(self.targets(claimed)),
+        )
+
+    def resampled(self, rows: pl.DataFrame) -> Gains:
+        """What these gains of one encoder are made of: the same samples as in the analysis."""
+
+        def used(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.filter(
+                "main",
+                pl.col("encoder") == rows["encoder"][0],
+                pl.col("recipe").is_in([*rows["recipe"], BASELINE]),
+                pl.col("target").is_in(rows["target"].to_list()),
+            )
+
+        return gains(resample(used(self.results.outcomes)), axes(used(self.results.scores)))
+
+    def keys(self, rows: pl.DataFrame) -> tuple[str, ...]:
+        """The score stages behind rows of gains, of the recipes and of `none`."""
+        sides = pl.concat([rows, rows.with_columns(recipe=pl.lit(BASELINE))]).select("encoder", "recipe", "target")
+        scored = self.results.scores.filter("main").join(sides.unique(), on=["encoder", "recipe", "target"], how="semi")
+        return tuple(scored["key"].unique(maintain_order=True))
+
+
+def mean_rows(frame: pl.DataFrame, languages: str) -> pl.DataFrame:
+    """Of gains or scores, the means over the languages: all of them where English is one, or the non-English."""
+    if languages == "non-English":
+        return frame.filter(pl.col("language") == ZERO_SHOT)
+    rows = frame.filter(pl.col("language").is_in([ALL_LANGUAGES, ZERO_SHOT]))
+    has_all = (pl.col("language") == ALL_LANGUAGES).any().over("encoder", "recipe", "target")
+    return rows.filter((pl.col("language") == ALL_LANGUAGES) | ~has_all)
+
+
+def source_of(label: str) -> str:
+    """An encoder's name without its publisher: FacebookAI/xlm-roberta-large is also known as xlm-roberta-large."""
+    return label.rsplit("/", 1)[-1].lower()

@@ -1,0 +1,96 @@
+"""`xstilts claims` on the quickstart study, with simulated scores in place of runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from synthetic import SIZES, make_results
+from xstilts import cli, cli_claims
+from xstilts.results import Results
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "studies" / "quickstart.yaml"
+GAINS = {"mini-span-paraphrased": 20.0, "mini-nli": -20.0, "mini-choice": 0.0}
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    found = make_results(
+        lambda encoder, recipe, target: GAINS.get(recipe, 0.0), name="quickstart", encoders=SIZES,
+        recipes=("none", *GAINS), targets={"mini-span": "span", "mini-retrieval": "retrieval"},
+        languages=("en", "de", "ru"), seeds=(1, 2), examples=60)  # fmt: skip
+    return Results(**{**vars(found), "study_yaml": QUICKSTART.read_text("utf-8")})
+
+
+@pytest.fixture
+def xstilts(results, monkeypatch):
+    monkeypatch.setattr(cli_claims, "gather", lambda plan, store: results)
+
+    def call(*arguments: str) -> tuple[int, str, Exception | None]:
+        run = CliRunner().invoke(cli.app, ["claims", str(QUICKSTART), *arguments])
+        return run.exit_code, run.stdout, run.exception
+
+    return call
+
+
+def example(tmp_path: Path) -> str:
+    """The claims file that the documentation shows."""
+    [text] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/claims.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "mine.yaml"
+    file.write_text(text, "utf-8")
+    return str(file)
+
+
+def test_the_documented_claims_give_the_golden_output(xstilts, tmp_path):
+    status, text, _ = xstilts("--claims", example(tmp_path))
+    assert status == 0
+    assert text == (ROOT / "tests/golden/claims.txt").read_text("utf-8")
+
+
+def test_the_formats_say_the_same(xstilts, tmp_path):
+    mine = example(tmp_path)
+    _, text, _ = xstilts("--claims", mine, "--json")
+    found = json.loads(text)
+    assert [row["id"] for row in found["claims"]] == ["paraphrases", "anything-goes", "size-of-nli"]
+    first = found["claims"][0]
+    assert first["outcome"] == "supported" and first["low"] <= first["estimate"] <= first["high"]
+    assert first["stages"] and {row["recipe"] for row in first["rows"]} == {"mini-span-paraphrased"}
+    _, table, _ = xstilts("--claims", mine, "--format", "csv")
+    assert table.splitlines()[0] == "id,statement,source,verdict,evidence,low,high" and first["evidence"] in table
+    _, page, _ = xstilts("--claims", mine, "--format", "md")
+    lines = page.splitlines()
+    assert lines[0] == "| id | statement | source | verdict | evidence |" and len(lines) == 5
+    assert all(line.count(" | ") == 4 for line in lines[2:])
+
+
+def test_published_results_stand_beside_and_are_pooled(xstilts, tmp_path):
+    file = tmp_path / "published.csv"
+    file.write_text(
+        "citation,source,encoder,recipe,target,language,metric,split,quantity,value,error\n"
+        "Someone,table 1,big,mini-nli,mini-span,mean,f1,test,gain,4.0,1.0\n"
+        "Someone,table 1,big,none,mini-span,mean,f1,test,score,60.0,\n",
+        "utf-8",
+    )
+    status, text, _ = xstilts("--published", str(file), "--claims", example(tmp_path))
+    assert status == 0
+    assert "published gain: mini-nli on mini-span (mean), +4.0 on big (Someone); here " in text
+    assert "published score: none on mini-span (mean), 60.0 on big (Someone); here " in text
+    assert re.search(r"pooled: mini-nli on mini-span \(mean\), 2 gains: .* τ² [\d.]+, I² \d+ %, Q [\d.]+", text)
+    _, page, _ = xstilts("--published", str(file), "--format", "md")
+    assert "\nPublished results\n\n| citation |" in page and "\nPooled\n\n| recipe |" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--claims", "no.yaml"), r"no\.yaml: no such claims file"),
+        (("--published", "no.csv"), r"no\.csv: no such file of published results"),
+        (("--encoder", "bundled/e5-small@7"), r"encoder bundled/e5-small@7: the study has no scores of it"),
+    ],
+)
+def test_what_is_wrong_is_told(xstilts, arguments, message):
+    status, _, error = xstilts(*arguments)
+    assert status == 1 and re.search(message, str(error)), "main() prints it in one line and ends with status 2"
