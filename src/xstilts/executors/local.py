@@ -28,6 +28,10 @@ from xstilts.worker import Compute, compute, cores, environment, give_back_memor
 #: What Linux shows a GPU's driver by: NVIDIA's, that of Windows' subsystem, AMD's.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
+#: Seconds after which a worker without a stage gives back its memory, and how seldom it does so between two stages: the
+#: next one asks for as much again, which takes a short one longer than its work.
+IDLE, SELDOM = 1.0, 60.0
+
 
 @dataclass
 class Worker:
@@ -183,8 +187,12 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
 
     torch.set_num_threads(threads)
     store = Store(url)
+    gave_back = time.monotonic()
     with suppress(EOFError, BrokenPipeError):  # the parent is gone, and with it who waits for our stages
         while True:
+            if not pipe.poll(IDLE) or time.monotonic() - gave_back > SELDOM:
+                give_back_memory()
+                gave_back = time.monotonic()
             stage: Stage = pipe.recv()
 
             def told(done: int, steps: int, text: str, key: str = stage.key) -> None:
@@ -194,8 +202,6 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
                     os._exit(1)  # the parent is gone: no failure of the stage
 
             pipe.send(do(stage, store, told))
-            if stage.kind != "score":  # which loads no model
-                give_back_memory()
 
 
 def _end_with(parent: int) -> None:
