@@ -71,13 +71,15 @@ def test_published_results_stand_beside_and_are_pooled(xstilts, tmp_path):
     file.write_text(
         "citation,source,encoder,recipe,target,language,metric,split,quantity,value,error\n"
         "Someone,table 1,big,mini-nli,mini-span,mean,f1,test,gain,4.0,1.0\n"
-        "Someone,table 1,big,none,mini-span,mean,f1,test,score,60.0,\n",
+        "Someone,table 1,big,none,mini-span,mean,f1,test,score,60.0,\n"
+        "Someone,table 1,big,none,mini-span,de,f1,test,score,50.0,\n",
         "utf-8",
     )
     status, text, _ = xstilts("--published", str(file), "--claims", example(tmp_path))
     assert status == 0
     assert "published gain: mini-nli on mini-span (mean), +4.0 on big (Someone); here " in text
     assert "published score: none on mini-span (mean), 60.0 on big (Someone); here " in text
+    assert "published results for single languages: 1 (--format md" in text and "50.0" not in text
     assert re.search(r"pooled: mini-nli on mini-span \(mean\), 2 gains: .* τ² [\d.]+, I² \d+ %, Q [\d.]+", text)
     _, page, _ = xstilts("--published", str(file), "--format", "md")
     assert "\nPublished results\n\n| citation |" in page and "\nPooled\n\n| recipe |" in page

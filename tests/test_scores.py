@@ -47,6 +47,12 @@ def test_by_family_and_by_seed_cells_are_means_over_what_is_left():
     assert by_seed.height == 3 * 4
 
 
+def test_recipes_stand_in_the_order_of_the_study():
+    main = FRAME.filter("main").with_columns(pl.col("recipe").replace({"none": "zero"}))
+    recipes = main["recipe"].unique(maintain_order=True).to_list()
+    assert recipes[0] == "zero" and pivot(main, "recipe").columns[-len(recipes) :] == recipes
+
+
 def test_a_language_without_a_family_has_a_column_too():
     results = make_results(examples=5, languages=("en", "xx"))
     found = pivot(results.scores.filter("main"), "family")

@@ -53,7 +53,7 @@ def claims(
     from xstilts.analysis.claims_file import BUILTIN, load_claims
     from xstilts.analysis.matched import Matched
     from xstilts.analysis.published import BUILTIN as PUBLISHED
-    from xstilts.analysis.published import beside, load_published, pooled
+    from xstilts.analysis.published import MEAN, beside, load_published, pooled
 
     checked = load_study(study)
     said = load_claims(claims or BUILTIN, checked.catalog)
@@ -84,8 +84,11 @@ def claims(
             print(f"{row['id']}  {row['verdict']}: {row['statement']}\n    {row['evidence']}")
         counts = found["verdict"].value_counts(sort=True, name="n").sort("n", "verdict", descending=[True, False])
         print("\n" + "; ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()))
-        for row in compared.iter_rows(named=True):
+        means = compared.filter(pl.col("language") == MEAN)
+        for row in means.iter_rows(named=True):
             print(_published_line(row))
+        if single := compared.height - means.height:
+            print(f"published results for single languages: {single} (--format md or json shows them)")
         for row in together.iter_rows(named=True):
             print(_pooled_line(row))
 

@@ -16,6 +16,9 @@ AXES = ("encoder", "init", "recipe", "target", "format", "language", "family", "
 
 #: Axes that tell languages apart: where one of them makes the columns, none of them makes rows.
 _OF_LANGUAGES = ("language", "family", "script")
+#: Axes whose values have the order of the study file; others are sorted.
+_IN_STUDY_ORDER = ("encoder", "recipe", "target")
+_NO_VALUE = "—"
 _ROWS = ("encoder", "recipe", "target", "metric", "language")
 
 
@@ -54,6 +57,9 @@ def pivot(frame: pl.DataFrame, axis: str) -> pl.DataFrame:
     rows = [name for name in _ROWS if name not in left_out]
     # Seeds first, so that a language with fewer of them weighs as much as the others.
     means = frame.group_by(list(dict.fromkeys([*rows, axis, "language"])), maintain_order=True).agg(pl.mean("value"))
-    return means.with_columns(pl.col(axis).cast(pl.String).fill_null("—")).pivot(
-        on=axis, index=rows, values="value", aggregate_function="mean", sort_columns=True
+    ordered = means if axis in _IN_STUDY_ORDER else means.sort(axis, nulls_last=True)
+    columns = ordered[axis].cast(pl.String).fill_null(_NO_VALUE).unique(maintain_order=True)
+    table = means.with_columns(pl.col(axis).cast(pl.String).fill_null(_NO_VALUE)).pivot(
+        on=axis, index=rows, values="value", aggregate_function="mean"
     )
+    return table.select(*rows, *columns)

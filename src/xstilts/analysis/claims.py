@@ -171,7 +171,7 @@ def _gain(claim: Claim, said: Gain, study: Matched, encoder: str) -> Verdict:
     rows = study.gains(encoder, recipes, said.targets, said.languages)
     if not rows.height:
         wanted = " or ".join("+".join(tasks) for tasks in said.recipes)
-        return Verdict(claim, NOT_TESTED, f"No recipe of the study trains on {wanted} alone")
+        return Verdict(claim, NOT_TESTED, f"{encoder} has no scores of a recipe that trains on {wanted} alone")
     return _combined(claim, said, study, f"{', '.join(rows['recipe'].unique(maintain_order=True))}: mean gain", rows)
 
 
@@ -228,7 +228,7 @@ def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
     n_recipes = rows["recipe"].n_unique()
     if n_recipes < said.min_recipes:
         where = _any_of(study.targets(said.targets))
-        needed = f"A share takes {said.min_recipes} recipes, the study has {n_recipes} with scores on {where}"
+        needed = f"A share takes {said.min_recipes} recipes, {encoder} has scores of {n_recipes} on {where}"
         return Verdict(claim, NOT_TESTED, needed)
     outcomes = [decide(low, high, said) if low is not None and high is not None else UNDECIDED
                 for low, high in rows.select("low", "high").iter_rows()]  # fmt: skip
