@@ -170,7 +170,8 @@ def _fit(recipes: Sequence[pl.DataFrame], parameters: dict[str, int]) -> _Fit:
     if none:
         notes.append(f"singular: no variance by {', '.join(none)}")
     if not found.converged:
-        notes.append("not converged: " + "; ".join(dict.fromkeys(str(one.message).rstrip(".") for one in caught)))
+        said = "; ".join(dict.fromkeys(str(one.message).rstrip(".") for one in caught))
+        notes.append(f"not converged: {said}" if said else "not converged")
     if not np.isfinite(errors).all():
         notes.append("no interval: the variances leave none")
     return _Fit(

@@ -185,8 +185,7 @@ def mixed_table(frame: pl.DataFrame) -> Table:
             else Number(row["slope"], row["low"], row["high"], _excludes_zero(row), True, f"{row['n_sizes']} sizes")
         )
         p = None if row["p"] is None else Number(row["p"], digits=3)
-        note = "; ".join(filter(None, ("" if row["converged"] else "did not converge", row["note"])))
-        rows.append((row["target"], row["family"], row["recipe"], str(row["n_sizes"]), slope, p, note))
+        rows.append((row["target"], row["family"], row["recipe"], str(row["n_sizes"]), slope, p, row["note"]))
     return Table(
         "mixed",
         "Mixed model: recipe, log10 of parameters without embeddings and their interaction, language and seed as "
