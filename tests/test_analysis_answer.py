@@ -1,13 +1,15 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
-from xstilts.results import Results
+from xstilts.results import STAGES_SCHEMA, Results
 
 GOLDEN = Path(__file__).parent / "golden" / "answer.txt"
 
@@ -93,6 +95,24 @@ def test_caveats_are_there_when_they_apply_and_not_said_twice():
     assert sum("XTREME" in caveat for caveat in noted) == 1
     plain = " ".join(of(make_results(encoders={"m": 10**7}, targets={"xquad": "span"}, seeds=range(5))).cannot)
     assert "XTREME" not in plain and "@" not in plain and "seeds tell little" not in plain
+
+
+def test_trainings_that_collapsed_are_counted_first():
+    results = make_results(examples=20)
+    assert not any("majority class" in caveat for caveat in of(results).cannot)
+    collapsed = pl.col("recipe").eq("mini-mnli") & pl.col("phase").eq("intermediate") & pl.col("seed").eq(0)
+    stages = results.curves.select(
+        *(pl.col("key") if name == "key" else pl.lit(None, kind).alias(name) for name, kind in STAGES_SCHEMA.items()
+          if name != "collapsed"),
+        collapsed=collapsed,
+    ).unique()  # fmt: skip
+    n_encoders, n_seeds = len(results.scores["encoder"].unique()), len(results.scores["seed"].unique())
+    first, *_ = of(replace(results, stages=stages)).cannot
+    assert first.startswith(
+        "No better on dev than the majority class are, of "
+        f"{3 * n_encoders * n_seeds} intermediate trainings {n_encoders} (mini-mnli {n_encoders} of "
+        f"{n_encoders * n_seeds}): gains after these"
+    )
 
 
 def test_controls_state_both_means():

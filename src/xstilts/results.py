@@ -70,13 +70,14 @@ CURVES_SCHEMA: dict[str, type[pl.DataType]] = {
 #: One row per stage of the plan.
 STAGES_SCHEMA: dict[str, type[pl.DataType]] = {
     "key": pl.String,
-    "kind": pl.String,  # train | predict | score
+    "kind": pl.String,  # train | merge | average | predict | score | translate
     "label": pl.String,
-    "state": pl.String,  # done | failed | skipped
+    "state": pl.String,  # done | failed | missing
     "seconds": pl.Float64,  # when it was computed, in this run or an earlier one
     "flops": pl.Float64,
     "tokens": pl.Int64,
     "peak_memory": pl.Int64,  # bytes
+    "collapsed": pl.Boolean,  # a training's dev score is no better than the majority class, on a task at least
 }
 
 #: One row per data file set that the study read.

@@ -299,6 +299,7 @@ def _stages(plan: Plan, metas: dict[str, dict[str, Any] | None], failures: dict[
                 "label": stage.label,
                 "state": "done" if meta is not None else "failed" if stage.key in failures else "missing",
                 **{name: (meta or {}).get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
+                "collapsed": bool(meta["collapsed"]) if meta and "collapsed" in meta else None,
             }
         )
     return pl.DataFrame(rows, schema=STAGES_SCHEMA)

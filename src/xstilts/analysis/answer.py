@@ -309,7 +309,7 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
 
 def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame) -> tuple[str, ...]:
     pretrained = [encoder for encoder in of.encoders if not encoder.random]
-    caveats = []
+    caveats = _collapsed(results)
     if len(of.seeds) == 1:
         caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
     elif len(of.seeds) < ENOUGH_SEEDS:
@@ -344,6 +344,26 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         f"about {0.05 * single.height:.0f} would if no recipe did anything."
     )
     return (*caveats, *results.notes)
+
+
+def _collapsed(results: Results) -> list[str]:
+    """How many trainings were no better on dev than the majority class: a gain then says little of the task."""
+    trained = results.curves.unique(["key", "recipe"], maintain_order=True).join(
+        results.stages.select("key", "collapsed").drop_nulls(), on="key", maintain_order="left"
+    )
+    said = []
+    for phase in ("intermediate", "target"):
+        of_phase = trained.filter(pl.col("phase") == phase)
+        by_recipe = of_phase.group_by("recipe", maintain_order=True).agg(pl.col("collapsed").sum(), n=pl.len())
+        named = [f"{recipe} {n} of {of}" for recipe, n, of in by_recipe.iter_rows() if n]
+        if named:
+            said.append(f"of {of_phase.height} {phase} trainings {of_phase['collapsed'].sum()} ({', '.join(named)})")
+    if not said:
+        return []
+    return [
+        f"No better on dev than the majority class are, {'; '.join(said)}: gains after these say little of what a task "
+        "can teach."
+    ]
 
 
 def _why_no_gains(of: Axes) -> str:
