@@ -257,7 +257,34 @@ def test_a_few_sentences_of_a_corpus_are_dropped_with_a_note_whatever_on_overlap
     planned = make_plan(make_study(study))
     assert {len(examples(part.train)) for spec in trainings(planned) for part in spec.parts} == {58}
     (note,) = told(planned)
-    assert note.startswith("2 of 60 examples of udpos train were dropped: they overlap with evaluation data (udpos")
+    assert note.startswith(
+        "2 of 60 examples of udpos train were dropped: they overlap with data that models are scored"
+    )
+
+
+def test_what_another_task_shares_with_the_dev_data_of_a_target_is_left_out_whatever_on_overlap_says(
+    tmp_path: Path,
+) -> None:
+    """Else the recipe that has seen the dev data would be chosen by them."""
+    study = pairs_study(tmp_path, ["none", "others", "pairs"], ["xpairs"])
+    entry = yaml.safe_load((tmp_path / "xpairs.yaml").read_text())
+    (tmp_path / "xpairs.yaml").write_text(
+        yaml.safe_dump({**entry, "files": {**entry["files"], "test": "test-{lang}.tsv"}})
+    )
+    files = {**entry["files"], "train": "others-{lang}.tsv", "dev": None}
+    others = {**entry, "name": "others", "languages": ["en"], "train": None, "files": files}
+    (tmp_path / "others.yaml").write_text(yaml.safe_dump(others))
+    table(tmp_path / "test-de.tsv", [f"Es ist {n}.\tDas ist {n}.\t{n % 2}" for n in range(9)])
+    seen = [f"That was {n}.\tIt was {n}.\t{n % 2}" for n in range(3)]
+    table(tmp_path / "others-en.tsv", [*seen, *(f"Here is {n}.\tThere is {n}.\t{n % 2}" for n in range(40))])
+    planned = make_plan(make_study({**study, "tasks": [*study["tasks"], str(tmp_path / "others.yaml")]}))
+    parts = {part.task.name: part for spec in trainings(planned) for part in spec.parts}
+    read = {text for example in examples(parts["others"].train) for text in texts(example)}
+    assert len(examples(parts["others"].train)) + len(examples(parts["others"].dev)) == 40
+    assert not any(text.startswith(("That was", "It was")) for text in read)
+    assert len(examples(parts["pairs"].train)) == 40  # what its own splits share is its authors' affair
+    (note,) = [note for note in told(planned) if "dropped" in note]
+    assert "others train were dropped" in note and "others train and pairs dev (en) share" in note
 
 
 def squad_file(path: Path, ids: range, language: str) -> None:

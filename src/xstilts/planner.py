@@ -233,7 +233,7 @@ class _Planner:
     def _is_evaluated_on_dev(self, task: Task) -> bool:
         """Whether a target is evaluated on the dev data that ``task`` would be selected on, or translations of them."""
         targets = (self._task(target.task) for target in self.study.targets if target.split == "dev")
-        return any(self._dev_data(task) & self._dev_data(self._with_english(target)) for target in targets)
+        return any(self._share_dev(task, self._with_english(target)) for target in targets)
 
     def _with_english(self, target: Task) -> Task:
         """``target``, or the task it is trained on where that has the English side of its dev data (XCOPA: COPA)."""
@@ -258,44 +258,71 @@ class _Planner:
         return replace(ref, excluded=excluded)
 
     def _check_overlap(self) -> None:
-        """No text or id that is trained or selected on may stand in data that is evaluated on."""
+        """No text or id that is trained or selected on may stand in data that is evaluated on.
+
+        What one task is trained on may not stand in the dev data of a target that is trained on another either, since
+        by these the best recipe is chosen: it is left out of training, whatever the study says of overlap.
+        """
+        trained: dict[DataRef, None] = {}
         refs: dict[DataRef, None] = {}
         for task, overrides, intermediate in self._trained_tasks():
-            refs |= dict.fromkeys(self._training(task, overrides, intermediate)[:2])
+            train, dev, _ = self._training(task, overrides, intermediate)
+            trained[train] = None
+            refs |= dict.fromkeys((train, dev))
         for recipe in self.study.recipes:
             if recipe.mlm:
                 refs |= dict.fromkeys(self._texts(recipe.mlm)[0])
-        index = overlap.Index(
+        evaluated = overlap.Index(
             overlap.Evaluation(ref.task.name, ref.language, examples(ref))
             for sets in self.evaluation.values()
             for ref in sets
             if ref.expected is None
         )
+        selecting = self._selecting()
         for ref in refs:
             if ref.expected is not None:
                 continue
-            found = index.compare(_training_set(ref))
-            if not found.overlaps:
+            others = [index for task, index in selecting if ref in trained and not self._share_dev(task, ref.task)]
+            training = _training_set(ref)
+            scored = evaluated.compare(training).overlaps
+            overlaps = [*scored, *(one for index in others for one in index.compare(training).overlaps)]
+            if not overlaps:
                 continue
-            grave = [one for one in found.overlaps if not one.minor]
-            told = f"{(grave or found.overlaps)[0]}"
-            if len(found.overlaps) > 1:
-                told += f"; so it is with {len(found.overlaps) - 1} more evaluation sets"
+            grave = [one for one in scored if not one.minor]
+            told = f"{(grave or overlaps)[0]}"
+            if len(overlaps) > 1:
+                told += f"; so it is with {len(overlaps) - 1} more sets"
             if grave and self.study.on_overlap == "error":
                 raise UserError(
                     f"contamination: {told}; train on other data, or set `on_overlap: drop` to leave "
                     f"the shared examples out of training"
                 )
             whole = _training_set(replace(ref, max_examples=None))
-            ids = index.compare(whole).ids
+            ids = frozenset[str]().union(*(index.compare(whole).ids for index in (evaluated, *others)))
             if len(ids) == len(whole.examples):
                 raise UserError(f"contamination: {told}; nothing is left without it, train on other data")
             self.overlapping[ref] = ids
             self._note(
                 f"{len(ids):,} of {len(whole.examples):,} examples of {ref.task.name} {ref.split} were dropped: "
-                f"they overlap with evaluation data ({told})."
+                f"they overlap with data that models are scored or selected on ({told})."
             )
-        self._check_translated(index)
+        self._check_translated(evaluated)
+
+    def _selecting(self) -> list[tuple[Task, overlap.Index]]:
+        """The tasks that targets are trained on, with their English dev data, by which recipes are chosen."""
+        refs: dict[DataRef, None] = {}
+        for task, overrides, intermediate in self._trained_tasks():
+            dev = self._training(task, overrides, intermediate)[1]
+            if not intermediate and dev.expected is None:
+                refs[dev] = None
+        return [
+            (ref.task, overlap.Index([overlap.Evaluation(f"{ref.task.name} {ref.split}", "en", examples(ref))]))
+            for ref in refs
+        ]
+
+    def _share_dev(self, one: Task, other: Task) -> bool:
+        """Whether two tasks are selected on the same data, in part at least."""
+        return bool(self._dev_data(one) & self._dev_data(other))
 
     def _check_translated(self, index: overlap.Index) -> None:
         """What engines make of clean English data is new text; files of translations may hold anything."""
