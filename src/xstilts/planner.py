@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from xstilts import cost, data, encoders
-from xstilts.data import overlap, translation
+from xstilts import contamination, cost, encoders
+from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
-from xstilts.encoders.families import expected
+from xstilts.encoders.families import NOT_AT_HAND, expected
 from xstilts.errors import UserError
 from xstilts.plan import (
     REVISIONS,
@@ -37,7 +36,8 @@ from xstilts.plan import (
 )
 from xstilts.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
 from xstilts.study import RETRIEVAL_DEPTH, EncoderEntry, Hyperparameters, Lora, Study, TargetEntry
-from xstilts.tasks import COMPARING, Split, Task
+from xstilts.study_data import StudyData
+from xstilts.tasks import COMPARING, Task
 from xstilts.training.mixture import step_counts
 
 
@@ -80,23 +80,15 @@ class _Planner:
     def __init__(self, study: Study, estimate: bool):
         self.study = study
         self.estimate = estimate
-        self.catalog = study.catalog
-        self.tasks: dict[str, Task] = {}
-        self.absent: dict[str, None] = {}  # what is not at hand
         self.facts = {entry.encoder: self._facts(entry.encoder) for entry in study.encoders}
+        self.data = StudyData(study, estimate)
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
-        self.uses: dict[tuple[str, DataRef], int] = {}
-        self.evaluation = {target.task: self._evaluation(target) for target in study.targets}
-        self.notes: dict[str, None] = {}  # in order, each once
-        self.dev = {target.task: self._thresholds(target) for target in study.targets}
-        self.overlapping: dict[DataRef, frozenset[str]] = {}
         self.flops: dict[tuple[Any, ...], float] = {}  # of training, which is the same for all seeds
 
     def plan(self) -> Plan:
-        self._check_overlap()
-        self._note_what_is_not_scored()
-        self._note_translations()
+        contamination.leave_out(self.data)
+        self.data.note_evaluation()
         before = {recipe.name: self._before(recipe) for recipe in self.study.recipes}
         targets = [self._target(target) for target in self.study.targets]
         for entry in self.study.encoders:
@@ -106,252 +98,14 @@ class _Planner:
                     for target in targets:
                         self._cells(entry.encoder, recipe, intermediate, target, seed)
             self._means_over_seeds(entry, before, targets)
-        if self.absent:
-            self._note(f"Not at hand, and counted as the catalog says: {'; '.join(self.absent)}.")
-        for note in hub_notes(self.uses):
-            self._note(note)
-        if partial := partial_data(self.uses):
-            self._note(f"Other than the whole official data: {'; '.join(partial)}.")
-        data_used = tuple((use, ref, count) for (use, ref), count in self.uses.items())
-        return Plan(self.study, self.stages, tuple(self.cells), self.facts, data_used, tuple(self.notes))
+        absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
+        self.data.note_sources(absent)
+        used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
+        return Plan(self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes))
 
     def _facts(self, encoder: Encoder) -> EncoderFacts:
-        if self.estimate and not sources.at_hand(encoder.source) and (facts := expected(encoder)) is not None:
-            self.absent[encoder.label] = None
-            return facts
-        return encoders.describe(encoder)
-
-    # -- data ---------------------------------------------------------------------------------------------------
-
-    def _task(self, name: str) -> Task:
-        """The catalog's task, with its labels where these are the data's to give."""
-        if name not in self.tasks:
-            task = self.catalog[name]
-            unlabelled = task.labels_from_data and self._is_absent(task, "train", "en")
-            self.tasks[name] = task if unlabelled else data.labelled(task, self.study.provider)
-        return self.tasks[name]
-
-    def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False) -> DataRef:
-        provider = self.study.provider
-        source: Split = "train" if cut else split
-        if any(self._is_absent(task, source, one) for one in language.split("+")):
-            self.absent[f"{task.name} {split}"] = None
-            count = cost.expected_examples(task, split, language)
-            ref = DataRef(
-                task, split, language, provider, f"{task.name} is not at hand", expected=min(count, cap or count)
-            )
-            self.uses[use, ref] = size(ref)
-            return ref
-        prints = [data.fingerprint(task, source, one, provider) for one in language.split("+")]
-        fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
-        ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
-        self.uses[use, ref] = len(examples(ref))
-        return ref
-
-    def _evaluation(self, target: TargetEntry) -> tuple[DataRef, ...]:
-        task = self._task(target.task)
-        languages = target.languages or data.available(task, target.split, self.study.provider)
-        if not languages and self.estimate:
-            languages = task.languages
-        if not languages:
-            data.load(task, target.split, task.languages[0], self.study.provider)  # says what is missing, and where
-            raise AssertionError(f"{task.name}: no language is available, yet {task.languages[0]} can be loaded")
-        return tuple(
-            self._ref(task, target.split, language, "evaluation", target.max_examples)
-            for language in task.languages
-            if language in languages
-        )
-
-    def _is_absent(self, task: Task, split: Split, language: str) -> bool:
-        return self.estimate and language not in data.available(task, split, self.study.provider)
-
-    def _note_what_is_not_scored(self) -> None:
-        for name, sets in self.evaluation.items():
-            blank = [ref.language for ref in sets if not has_gold(ref)]
-            if blank:
-                which = "any language" if len(blank) == len(sets) else ", ".join(blank)
-                self._note(
-                    f"{name}: the {sets[0].split} data has no gold labels in {which}: predictions are made there, "
-                    "but no score."
-                )
-
-    def _note_translations(self) -> None:
-        for recipe in self.study.recipes:
-            if recipe.translated:
-                self._note(
-                    f"{recipe.name} trains on machine translations into {', '.join(recipe.translated.languages)} (by "
-                    f"{recipe.translated.files or recipe.translated.engine}): in these languages it is not zero-shot."
-                )
-
-    def _thresholds(self, target: TargetEntry) -> tuple[DataRef, ...]:
-        """Mining: the dev data of each evaluated language, on whose gold pairs the threshold is chosen."""
-        task = self._task(target.task)
-        if task.format != "mining":
-            return ()
-        languages = [ref.language for ref in self.evaluation[target.task]]
-        refs = tuple(self._ref(task, "dev", language, "threshold", target.max_examples) for language in languages)
-        for ref in refs:
-            if ref.expected is None and not any(getattr(example, "translations", None) for example in examples(ref)):
-                lacks = f"dev data in {ref.language} has no gold pairs, on which the threshold is chosen"
-                remedy = (
-                    "raise max_examples" if target.max_examples else "fetch its .gold file, or name other `languages`"
-                )
-                raise UserError(f"targets: {task.name}: {lacks}; {remedy}")
-        if target.split == "dev":
-            self._note(
-                f"{task.name} is evaluated on dev, on which its thresholds are chosen too: its F1 is the highest that "
-                f"any threshold gives, and flattered."
-            )
-        return refs
-
-    def _training(
-        self, task: Task, overrides: dict[str, Any], intermediate: bool
-    ) -> tuple[DataRef, DataRef, Hyperparameters]:
-        """The data that a task is trained and selected on: the only data that training stages are given.
-
-        They are English, and none of them is evaluated on. Where a target is evaluated on the dev split, the task
-        that it shares the split with is selected on a tenth of its train split. Only a task whose entry has
-        `train_languages: all`, which its name must say too, trains on other languages; it is selected on English.
-        """
-        hyper = self.study.hyperparameters(task, overrides, intermediate=intermediate)
-        language, cut = "en", self._is_evaluated_on_dev(task)
-        if cut:
-            self._note(
-                f"Targets are evaluated on the dev split of {task.name}: it is selected on a tenth of its English "
-                f"train split, and trained on the rest."
-            )
-        if task.train_languages == "all":
-            language = "+".join(data.available(task, "train", self.study.provider)) or "en"
-            self._note(
-                f"{task.name} trains on {', '.join(language.split('+'))}: what is trained on it is NOT zero-shot in "
-                f"these languages."
-            )
-        train = self._ref(task, "train", language, "train", hyper.max_train_examples, cut=cut)
-        dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples, cut=cut)
-        return self._clean(train), self._clean(dev), hyper
-
-    def _is_evaluated_on_dev(self, task: Task) -> bool:
-        """Whether a target is evaluated on the dev data that ``task`` would be selected on, or translations of them."""
-        targets = (self._task(target.task) for target in self.study.targets if target.split == "dev")
-        return any(self._share_dev(task, self._with_english(target)) for target in targets)
-
-    def _with_english(self, target: Task) -> Task:
-        """``target``, or the task it is trained on where that has the English side of its dev data (XCOPA: COPA)."""
-        if "en" in target.languages or target.training_task is None:
-            return target
-        trained = self._task(target.training_task)
-        return trained if any(layout.dev for layout in trained.layouts) else target
-
-    def _dev_data(self, task: Task) -> set[str]:
-        """What tells the dev data of a task, or of the tasks that it unites: names, and prints of the English files."""
-        parts, provider = task.parts or (task,), self.study.provider
-        there = [part for part in parts if "en" in data.available(part, "dev", provider)]
-        return {part.name for part in parts} | {data.fingerprint(part, "dev", "en", provider) for part in there}
-
-    def _note(self, text: str) -> None:
-        self.notes[text] = None
-
-    def _clean(self, ref: DataRef) -> DataRef:
-        excluded = self.overlapping.get(ref)
-        if not excluded:
-            return ref
-        return replace(ref, excluded=excluded)
-
-    def _check_overlap(self) -> None:
-        """No text or id that is trained or selected on may stand in data that is evaluated on.
-
-        What one task is trained on may not stand in the dev data of a target that is trained on another either, since
-        by these the best recipe is chosen: it is left out of training, whatever the study says of overlap.
-        """
-        trained: dict[DataRef, None] = {}
-        refs: dict[DataRef, None] = {}
-        for task, overrides, intermediate in self._trained_tasks():
-            train, dev, _ = self._training(task, overrides, intermediate)
-            trained[train] = None
-            refs |= dict.fromkeys((train, dev))
-        for recipe in self.study.recipes:
-            if recipe.mlm:
-                refs |= dict.fromkeys(self._texts(recipe.mlm)[0])
-        evaluated = overlap.Index(
-            overlap.Evaluation(ref.task.name, ref.language, examples(ref))
-            for sets in self.evaluation.values()
-            for ref in sets
-            if ref.expected is None
-        )
-        selecting = self._selecting()
-        for ref in refs:
-            if ref.expected is not None:
-                continue
-            others = [index for task, index in selecting if ref in trained and not self._share_dev(task, ref.task)]
-            training = _training_set(ref)
-            scored = evaluated.compare(training).overlaps
-            overlaps = [*scored, *(one for index in others for one in index.compare(training).overlaps)]
-            if not overlaps:
-                continue
-            grave = [one for one in scored if not one.minor]
-            told = f"{(grave or overlaps)[0]}"
-            if len(overlaps) > 1:
-                told += f"; so it is with {len(overlaps) - 1} more sets"
-            if grave and self.study.on_overlap == "error":
-                raise UserError(
-                    f"contamination: {told}; train on other data, or set `on_overlap: drop` to leave "
-                    f"the shared examples out of training"
-                )
-            whole = _training_set(replace(ref, max_examples=None))
-            ids = frozenset[str]().union(*(index.compare(whole).ids for index in (evaluated, *others)))
-            if len(ids) == len(whole.examples):
-                raise UserError(f"contamination: {told}; nothing is left without it, train on other data")
-            self.overlapping[ref] = ids
-            self._note(
-                f"{len(ids):,} of {len(whole.examples):,} examples of {ref.task.name} {ref.split} were dropped: "
-                f"they overlap with data that models are scored or selected on ({told})."
-            )
-        self._check_translated(evaluated)
-
-    def _selecting(self) -> list[tuple[Task, overlap.Index]]:
-        """The tasks that targets are trained on, with their English dev data, by which recipes are chosen."""
-        refs: dict[DataRef, None] = {}
-        for task, overrides, intermediate in self._trained_tasks():
-            dev = self._training(task, overrides, intermediate)[1]
-            if not intermediate and dev.expected is None:
-                refs[dev] = None
-        return [
-            (ref.task, overlap.Index([overlap.Evaluation(f"{ref.task.name} {ref.split}", "en", examples(ref))]))
-            for ref in refs
-        ]
-
-    def _share_dev(self, one: Task, other: Task) -> bool:
-        """Whether two tasks are selected on the same data, in part at least."""
-        return bool(self._dev_data(one) & self._dev_data(other))
-
-    def _check_translated(self, index: overlap.Index) -> None:
-        """What engines make of clean English data is new text; files of translations may hold anything."""
-        for recipe in self.study.recipes:
-            translated = recipe.translated
-            if translated is None or translated.files is None:
-                continue
-            for name in recipe.tasks:
-                source = self._training(self._task(name), recipe.training, True)[0]
-                for language in translated.languages:
-                    found = translation.read_translated(
-                        source.task, translated.files, language, examples(source), source.provider
-                    )
-                    training = overlap.Training(f"{name} in {translated.files}", "train", found.examples, language)
-                    grave = [one for one in index.compare(training).overlaps if not one.minor]
-                    if grave:
-                        raise UserError(f"contamination: {grave[0]}; remove these examples from the file")
-
-    def _trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any], bool]]:
-        """Each task that is trained on, with the overrides of its hyper-parameters, and whether as an intermediate."""
-        for recipe in self.study.recipes:
-            for name in recipe.tasks:
-                yield self._task(name), recipe.training, True
-        for target in self.study.targets:
-            training_task = self._task(target.task).training_task
-            if training_task:
-                yield self._task(training_task), target.training, False
-
-    # -- stages -------------------------------------------------------------------------------------------------
+        facts = expected(encoder) if self.estimate and not sources.at_hand(encoder.source) else None
+        return facts or encoders.describe(encoder)
 
     def _add(
         self, kind: Kind, label: str, spec: Spec, decides: list[Any], inputs: tuple[str | None, ...],
@@ -372,7 +126,7 @@ class _Planner:
     ) -> TrainingPart:
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
-        train, dev, hyper = self._training(task, overrides, intermediate)
+        train, dev, hyper = self.data.training(task, overrides, intermediate)
         translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
                              ) if translated else ()  # fmt: skip
         decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
@@ -384,7 +138,7 @@ class _Planner:
         if wanted.files is not None:
             found = translation.read_translated(task, wanted.files, language, examples(source), source.provider)
             for reason, count in found.dropped.items():
-                self._note(f"{task.name} in {language}: {count:,} examples are left out: {reason}.")
+                self.data.note(f"{task.name} in {language}: {count:,} examples are left out: {reason}.")
             fingerprint = translation.files_fingerprint(task, wanted.files, language, source.provider)
             return Translation(language, wanted.files, None, wanted.files, fingerprint)
         engine = translation.engine(wanted.engine)
@@ -394,28 +148,11 @@ class _Planner:
         )  # fmt: skip
         return Translation(language, wanted.engine, stage)
 
-    def _texts(self, mlm: Mlm) -> tuple[tuple[DataRef, ...], Hyperparameters]:
-        """The text of each language, by default of those that targets are evaluated in and that there is text of."""
-        task = self._task(mlm.task)
-        hyper = self.study.hyperparameters(task, mlm.training, intermediate=True)
-        languages = mlm.languages
-        if languages is None:
-            evaluated = {part for refs in self.evaluation.values() for ref in refs for part in ref.language.split("-")}
-            there = data.available(task, "train", self.study.provider)
-            if not there and self.estimate:
-                there = task.languages
-            languages = tuple(each for each in there if each in evaluated)
-        languages = tuple(each for each in task.languages if each in languages)
-        if not languages:
-            data.load(task, "train", task.languages[0], self.study.provider)  # says what is missing, and where
-            raise UserError(f"mlm: {task.name} has text in no language of the targets; name its `languages`")
-        return tuple(self._ref(task, "train", each, "mlm", hyper.max_train_examples) for each in languages), hyper
-
     def _mlm(self, mlm: Mlm) -> MlmPart:
-        texts, hyper = self._texts(mlm)
-        clean = tuple(map(self._clean, texts))
+        texts, hyper = self.data.texts(mlm)
+        clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
-        return MlmPart(self._task(mlm.task), clean, hyper, mlm.share, _digest(decides))
+        return MlmPart(self.data.task(mlm.task), clean, hyper, mlm.share, _digest(decides))
 
     def _train(self, spec: Train, label: str) -> str:
         parts = [part.digest for part in spec.parts]
@@ -441,7 +178,7 @@ class _Planner:
             count, names = cost.lora_parameters(facts, lora), ", ".join(cost.adapted(facts, lora.targets))
         except UserError as error:
             raise UserError(f"{encoder.label}: {error}") from None
-        self._note(
+        self.data.note(
             f"LoRA of rank {lora.rank} on {names} trains {count:,} parameters beside the {facts.parameters:,} of "
             f"{encoder.label}, which stay as they are, and the heads."
         )
@@ -469,7 +206,7 @@ class _Planner:
     def _before(self, recipe: RecipeEntry) -> _Before:
         """The tasks of a recipe by name: their order in the study changes nothing."""
         parts = tuple(
-            self._part(self._task(name), recipe.training, intermediate=True, translated=recipe.translated)
+            self._part(self.data.task(name), recipe.training, intermediate=True, translated=recipe.translated)
             for name in sorted(recipe.tasks)
         )
         return _Before(recipe, parts, self._mlm(recipe.mlm) if recipe.mlm else None)
@@ -505,12 +242,12 @@ class _Planner:
             )
 
     def _target(self, target: TargetEntry) -> _Target:
-        task = self._task(target.task)
+        task = self.data.task(target.task)
         part = None
         if task.training_task:
-            part = self._part(self._task(task.training_task), target.training, intermediate=False)
+            part = self._part(self.data.task(task.training_task), target.training, intermediate=False)
             self._check_snapshots(part)
-        sets, dev = self.evaluation[target.task], self.dev[target.task]
+        sets, dev = self.data.evaluation[target.task], self.data.thresholds[target.task]
         hyper = self.study.hyperparameters(part.task if part else task, target.training)
         scored = tuple(ref for ref in sets if has_gold(ref))
         read = {*sets, *dev}
@@ -550,7 +287,7 @@ class _Planner:
         if not average or not average.seeds:
             return
         if encoder.init == "random":
-            self._note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
+            self.data.note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
             return
         means = [Mean(None, len(seeds)), *([Mean(average.checkpoints, len(seeds))] if average.checkpoints else [])]
         for recipe in self.study.recipes_of(entry):
@@ -629,48 +366,3 @@ class _Planner:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
-    """What a study takes from the hub: a line for each task and split, with the commit and the counts."""
-    counted: dict[tuple[str, str], dict[str, tuple[int, int | None]]] = {}
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
-        for language in ref.language.split("+") if ref.expected is None else ():
-            for task, place in data.on_hub(ref.task, "train" if ref.cut else ref.split, language, ref.provider):
-                where = f"{place.layout.repository} {'+'.join(place.splits)} at commit {place.commit}"
-                counted.setdefault((task.name, where), {})[language] = data.hub_counts(task, place)
-    return [_hub_note(name, where, counts) for (name, where), counts in counted.items()]
-
-
-def partial_data(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
-    """What is in files and has other than the official number of examples, as in "mnli train 8,999 of 392,702"."""
-    told: dict[str, dict[str, None]] = {}  # what → languages
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
-        split: Split = "train" if ref.cut else ref.split
-        for language in ref.language.split("+") if ref.expected is None else ():
-            official = ref.task.count(split, language)
-            if official is None or data.on_hub(ref.task, split, language, ref.provider):
-                continue
-            # Where there are no dev files, dev was cut out of train.
-            whole = ref.task.layouts and split == "train" and not any(layout.dev for layout in ref.task.layouts)
-            splits: tuple[Split, ...] = ("train", "dev") if whole else (split,)
-            found = sum(len(data.load(ref.task, one, language, ref.provider)) for one in splits)
-            if found != official:
-                told.setdefault(f"{ref.task.name} {split} {found:,} of {official:,}", {})[language] = None
-    return [what if list(among) == ["en"] else f"{what} in {' '.join(among)}" for what, among in told.items()]
-
-
-def _hub_note(name: str, where: str, counts: dict[str, tuple[int, int | None]]) -> str:
-    """``counts``: language → examples found, and how many the official files have where that is known."""
-    total = sum(found for found, _ in counts.values())
-    known = {language: pair for language, pair in counts.items() if pair[1] is not None}
-    others = [f"{language} {found:,} of {of:,}" for language, (found, of) in known.items() if found != of]
-    among = "" if list(counts) == ["en"] else f" in {len(counts)} languages"
-    told = "; other counts than the official ones: " + ", ".join(others) if others else ""
-    if known and not others:
-        told = "; " + ("all official counts" if len(known) == len(counts) else "the known official counts") + " are met"
-    return f"{name}: {total:,} examples{among} from the hub, {where}{told}."
-
-
-def _training_set(ref: DataRef) -> overlap.Training:
-    return overlap.Training(ref.task.name, ref.split, examples(ref), ref.language)

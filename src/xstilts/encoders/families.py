@@ -10,6 +10,8 @@ from xstilts import fast_yaml
 from xstilts.encoders import Encoder, EncoderFacts, bundled, facts_of, sizes, sources
 
 FAMILIES = Path(__file__).parent / "families.yaml"
+#: The digest of an encoder that is known by the list alone.
+NOT_AT_HAND = "not at hand"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
     """
     for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8")):
         if entry["name"] == encoder.source:
-            return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest="not at hand")
+            return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest=NOT_AT_HAND)
     return None
 
 
