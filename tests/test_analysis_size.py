@@ -150,5 +150,5 @@ def test_intervals_hold_the_known_slope_in_a_thousand_simulations(varies: str, s
     found = coverage(Design(seeds=seeds, layers=layers, languages=6, **DESIGNS[varies]), runs=1000)
     print(f"\n| {varies} | {seeds} | {len(layers)} | " + " | ".join(f"{100 * held:.1f}" for held in found.values()))
     # Too few seeds to know the variance of each size, where those differ fourfold.
-    lowest = 0.85 if varies == "uneven" else 0.9 if seeds == 2 else 0.92
+    lowest = (0.9 if seeds == 2 else 0.92) - (0.03 if varies == "uneven" else 0)
     assert all(lowest <= held <= 0.98 for held in found.values()), found
