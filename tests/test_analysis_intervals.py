@@ -129,7 +129,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
 
 @pytest.mark.soak
 @pytest.mark.parametrize("shares", SHARES)
-@pytest.mark.parametrize(("n_seeds", "least"), [(2, 0.87), (3, 0.91), (5, 0.925)])
+@pytest.mark.parametrize(("n_seeds", "least"), [(2, 0.895), (3, 0.925), (5, 0.93)])
 def test_coverage(n_seeds: int, least: float, shares: tuple[float, float, float]):
     found = coverage(n_seeds, shares, runs=2000)
     print(f"{n_seeds} seeds, shares of seeds, examples, both {shares}: {found:.3f}")
@@ -139,7 +139,7 @@ def test_coverage(n_seeds: int, least: float, shares: tuple[float, float, float]
 @pytest.mark.soak
 @pytest.mark.parametrize("differ", [0.0, 0.7])
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
-@pytest.mark.parametrize(("n_seeds", "least", "wrong"), [(2, 0.88, 0.26), (3, 0.91, 0.17), (5, 0.92, 0.12)])
+@pytest.mark.parametrize(("n_seeds", "least", "wrong"), [(2, 0.895, 0.24), (3, 0.915, 0.16), (5, 0.925, 0.12)])
 def test_coverage_of_a_table(n_seeds: int, least: float, wrong: float, share: float, differ: float):
     """15 gains of 3 encoders over their baselines; ``share`` of the variance is the seeds', which ``differ``."""
     rng, held, verdicts, runs = np.random.default_rng(0), [], [], 2000

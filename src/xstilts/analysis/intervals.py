@@ -11,10 +11,10 @@ target and language are therefore drawn together, as far as they are alike: empi
 "Linear models and empirical Bayes methods for assessing differential expression in microarray experiments"; the cap on
 the degrees of freedom is limma's, too).
 
-In simulations with normal errors and three seeds, intervals of 95 % hold the truth in 91 to 99 % of the cases, with two
-seeds in 89 to 98 %: least where seeds make up all of the variance and differ most between recipes, most where models
-disagree at random on single examples. Corrected verdicts are wrong somewhere in the table in 5 to 15 % of the studies
-with three seeds, in 4 to 24 % with two, in place of 5 % (`tests/test_analysis_intervals.py`, `make soak`).
+In simulations with normal errors and three seeds, intervals of 95 % hold the truth in 93 to 99 % of the cases, with two
+seeds in 91 to 98 %: least where seeds make up all of the variance and differ most between recipes, most where models
+disagree at random on single examples. Corrected verdicts are wrong somewhere in the table in 5 to 14 % of the studies
+with three seeds, in 5 to 22 % with two, in place of 5 % (`tests/test_analysis_intervals.py`, `make soak`).
 """
 
 from __future__ import annotations
