@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from scipy.special import stdtr, stdtrit
+from threadpoolctl import threadpool_limits
 
 from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.crossed import Floats
@@ -50,8 +51,9 @@ MIXED_SCHEMA = {
     "note": pl.String,  # what is wrong with the fit, or was left out of the model; empty where nothing
 }
 
-#: Levels of the random effects of one recipe beyond which there is no fit: the time grows with their third power.
-MOST_LEVELS = 400
+#: Recipes × gains × levels² beyond which there is no fit. About what one value of the likelihood costs, of which a fit
+#: needs hundreds: at the limit it takes about ten seconds on one core.
+MOST_WORK = 2.2e8
 #: A variance below this share of the error's is none.
 _NO_VARIANCE = 1e-4
 
@@ -150,13 +152,15 @@ def _fit(recipes: Sequence[pl.DataFrame], parameters: dict[str, int]) -> _Fit:
     gain = pl.concat([part["gain"] for part in recipes]).to_numpy()
     if not components:
         return _Fit(failed, failed, False, "not fitted: nothing to tell languages and seeds from errors by")
-    most = max(sum(part.select(columns).n_unique() for columns in components.values()) for part in recipes)
-    if most > MOST_LEVELS:
-        return _Fit(failed, failed, False, f"not fitted: {most:,} levels of random effects, more than {MOST_LEVELS:,}")
+    levels = [sum(part.select(columns).n_unique() for columns in components.values()) for part in recipes]
+    if sum(part.height * of_part**2 for part, of_part in zip(recipes, levels, strict=True)) > MOST_WORK:
+        too_much = f"{sum(part.height for part in recipes):,} gains, {max(levels):,} levels of random effects a recipe"
+        return _Fit(failed, failed, False, f"not fitted: would take minutes ({too_much})")
     designs = [[_levels(part, columns) for part in recipes] for columns in components.values()]
     names = [[[str(i) for i in range(design.shape[1])] for design in one] for one in designs]
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        # Threads cost more than they bring with matrices of some hundred rows: up to eight times the time was seen.
+        with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
             warnings.simplefilter("always")
             model = MixedLM(gain, exog, groups=group, exog_vc=VCSpec(list(components), names, designs))
             # The gradient methods stop far from the maximum where a variance is near 0, and may call that converged.
