@@ -228,6 +228,16 @@ def small(**options: object) -> Results:
     )
 
 
+def test_many_caveats_are_folded_and_none_is_lost(tmp_path: Path):
+    notes = [f"train {number}: collapsed" for number in range(30)]
+    text = write_report(small(notes=notes), tmp_path / "out").read_text(encoding="utf-8")
+    caveats = text[text.index('id="cannot"') :].partition("</section>")[0]
+    unfolded, _, folded = caveats.partition("<details>")
+    assert notes[0] in unfolded and notes[-1] in folded
+    assert f"{folded.count('<li>')} more</summary>" in folded
+    assert all(f"<li>{note}</li>" in caveats for note in notes)
+
+
 @pytest.mark.parametrize(
     "broken",
     [

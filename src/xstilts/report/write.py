@@ -31,6 +31,7 @@ CELLS = 4000
 _STAGES_LISTED = 200
 _DATA_LISTED = 300
 _MISSING_LISTED = 30
+_CAVEATS_OPEN = 16  # further ones are folded: in a study with much collapse most are single trainings
 
 
 def write_report(results: Results, out: Path, analysis: Analysis | None = None, claims: Sequence[Verdict] = ()) -> Path:
@@ -105,6 +106,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             scores=_Shown.of(tables["scores"]),
             blocks=_Shown.of(tables.get("blocks", [])),
             most_missing=_MISSING_LISTED,
+            most_caveats=_CAVEATS_OPEN,
             costs=_costs(results.stages),
             stages=results.stages.sort("seconds", descending=True, nulls_last=True).head(_STAGES_LISTED).to_dicts(),
             n_stages=results.stages.height,
