@@ -16,8 +16,9 @@ demo: $(READY)  ## train and compare small encoders on the bundled data, write r
 test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-soak: $(READY)  ## run the long tests: hundreds of killed processes, clusters, stores that fail (an hour)
+soak: $(READY)  ## run the long tests: hundreds of killed processes, clusters, simulations (two hours)
 	@$(BIN)/python -m pytest -m soak -s
+	@$(BIN)/python -m pytest -m 'hypothesis and not soak' --hypothesis-profile search
 
 bench: $(READY)  ## measure speed and memory against Transformers' Trainer (25 minutes)
 	@$(BIN)/python -m benchmarks

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tiny import command, write
+
+# The examples of property tests are the same in every run of `make test`; `make soak` searches for others.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import re
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xstilts.analysis.claims_file import BUILTIN, load_claims, make_claims
@@ -118,6 +118,8 @@ def test_whatever_stands_in_a_field_is_read_or_told_in_one_line(path, value):
 
 
 @given(anything)
+@example([{"\n": None}])
+@example([{"id": "\n"}])
 def test_whatever_a_file_holds_is_read_or_told_in_one_line(content):
     with pytest.raises(UserError) as error:
         make_claims(content, CATALOG)

@@ -38,3 +38,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(options) <= 12:
         return "known: " + ", ".join(options)
     return f"{len(options)} are known"
+
+
+def field_path(location: Iterable[object]) -> str:
+    """Keys and indices as one name, ``targets.0.task``; a key that would break the line is quoted."""
+    return ".".join(part if part.isprintable() else repr(part) for part in map(str, location))

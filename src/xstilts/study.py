@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, ValidationError, field_validator, mo
 from xstilts import encoders, fast_yaml
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
-from xstilts.errors import UserError, did_you_mean
+from xstilts.errors import UserError, did_you_mean, field_path
 from xstilts.part import Part
 from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
 from xstilts.tasks import COMPARING, Catalog, Split, Task, builtin_catalog
@@ -388,7 +388,7 @@ def _first_problem(error: ValidationError) -> str:
     problems = error.errors()
     # A mistyped key is also a missing one: the typo is what helps.
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    field = ".".join(str(part) for part in problem["loc"])
+    field = field_path(problem["loc"])
     if problem["type"] == "extra_forbidden":
         owner = _model_at(problem["loc"][:-1], error.title)
         return f"{field}: unknown key: {did_you_mean(str(problem['loc'][-1]), owner.model_fields)}"

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xstilts import fast_yaml
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
-from xstilts.errors import UserError, did_you_mean
+from xstilts.errors import UserError, did_you_mean, field_path
 from xstilts.part import Part
 from xstilts.tasks import Catalog
 
@@ -232,7 +232,7 @@ def make_claims(content: Any, catalog: Catalog, name: str = "claims") -> list[Cl
 
 def _called(entry: Any, number: int) -> str:
     name = entry.get("id") if isinstance(entry, dict) else None
-    return str(name) if isinstance(name, str | int) and name != "" else f"claim {number}"
+    return str(name) if isinstance(name, str | int) and name != "" and str(name).isprintable() else f"claim {number}"
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -241,7 +241,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     kinds = set(_PREDICATES)  # pydantic puts the kind of predicate into the path
     location = [part for i, part in enumerate(problem["loc"]) if not (i == 1 and part in kinds)]
-    field = ".".join(map(str, location)) or "claim"
+    field = field_path(location) or "claim"
     match problem["type"]:
         case "extra_forbidden":
             owner = _PREDICATES.get(str(problem["loc"][1]), Claim) if len(problem["loc"]) > 1 else Claim

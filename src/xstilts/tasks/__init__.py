@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from xstilts import fast_yaml
-from xstilts.errors import UserError, did_you_mean
+from xstilts.errors import UserError, did_you_mean, field_path
 
 CATALOG = Path(__file__).parent / "catalog"
 
@@ -265,7 +265,7 @@ def read_entry(path: Path) -> Task:
     except ValidationError as error:
         # a mistyped field is also a missing one: the mistyping is what helps
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        field = ".".join(str(part) for part in first["loc"]) or "entry"
+        field = field_path(first["loc"]) or "entry"
         hint = ""
         if first["type"] == "extra_forbidden":
             hint = (
