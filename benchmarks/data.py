@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import ROOT
+from xstilts.common.errors import UserError
 from xstilts.data import fingerprint
-from xstilts.errors import UserError
 from xstilts.plan import DataRef
 from xstilts.study import Hyperparameters, presets
 from xstilts.tasks import Split, Task, builtin_catalog

@@ -31,7 +31,7 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.models import build_model
 from xstilts.plan import DataRef, examples
 from xstilts.stages import rows_of
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.tasks import Split, builtin_catalog, formats
 from xstilts.tasks.formats import span
 from xstilts.training import device

@@ -17,7 +17,7 @@ from xstilts.executors.local import LocalExecutor
 from xstilts.executors.ray import RayExecutor
 from xstilts.plan import Stage
 from xstilts.run import Silent
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.worker import Told, compute
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import StageError, UserError
+from xstilts.common.errors import StageError, UserError
 from xstilts.worker import cores, environment
 
 ROOT = Path(__file__).parents[1]

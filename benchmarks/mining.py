@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks import jobs
+from xstilts.common.units import duration
+from xstilts.common.units import memory as size
 from xstilts.data.examples import MiningExample
 from xstilts.metrics.bucc import best_threshold, f1, mined
 from xstilts.tasks.formats.mining import Corpora
 from xstilts.training import memory
-from xstilts.units import duration
-from xstilts.units import memory as size
 from xstilts.vectors import Embedded, Vectors
 
 BLOCKS, DIMENSIONS = 13, 384  # of multilingual-e5-small, embeddings included

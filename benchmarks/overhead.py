@@ -28,7 +28,7 @@ import yaml
 
 from xstilts.plan import Plan, Stage
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.worker import environment
 

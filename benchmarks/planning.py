@@ -33,7 +33,7 @@ def measure(stages: int) -> None:
     began = time.perf_counter()
     from xstilts.estimate import estimate, sharing
     from xstilts.planner import make_plan
-    from xstilts.store import Store
+    from xstilts.store.store import Store
     from xstilts.study import make_study
 
     plan = make_plan(make_study(study(stages)))

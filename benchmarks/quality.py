@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import data, jobs
 from benchmarks.jobs import RESULTS, job
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.metrics import squad
 from xstilts.plan import examples
 

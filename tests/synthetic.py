@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from xstilts.languages import family, script
+from xstilts.common.languages import family, script
 from xstilts.results import (
     CURVES_SCHEMA,
     DATA_SCHEMA,

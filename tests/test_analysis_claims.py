@@ -19,7 +19,7 @@ from xstilts.analysis.claims import (
     table,
 )
 from xstilts.analysis.claims_file import BUILTIN, Claim, Gain, load_claims, make_claims
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.results import Results
 from xstilts.tasks import builtin_catalog
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import xstilts.data
+from xstilts.common.errors import UserError
 from xstilts.data import available, cap, fingerprint, labelled, load
 from xstilts.data.examples import ClassificationExample, SpanExample, TaggingExample
 from xstilts.data.load import cut
-from xstilts.errors import UserError
 from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
 
 

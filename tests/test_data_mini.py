@@ -9,12 +9,12 @@ from itertools import pairwise, product
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import SpanExample, TaggingExample, texts
 from xstilts.data.mini import DATASETS, LANGUAGES, VERSION, cldr, facts, generate, pairs, templates
 from xstilts.data.mini.choices import STORIES
 from xstilts.data.mini.spans import KINDS
 from xstilts.data.mini.tags import SENTENCES, tokenize
-from xstilts.errors import UserError
 from xstilts.tasks import CATALOG, read_entry
 
 #: Every example of every data set, split and language. A new digest needs a new VERSION: results name the version.

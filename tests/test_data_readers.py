@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import Answer, Example, MiningExample, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
-from xstilts.errors import UserError
 from xstilts.tasks import TABLES, Files, builtin_catalog
 
 NLI = ("contradiction", "entailment", "neutral")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import (
     Answer,
     ClassificationExample,
@@ -18,7 +19,6 @@ from xstilts.data.examples import (
 )
 from xstilts.data.translation import Translated, translate
 from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND, SAME_CHOICES
-from xstilts.errors import UserError
 
 
 class Dictionary:

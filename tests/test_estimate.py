@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from xstilts import estimate
 from xstilts.cli import app
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.plan import Plan, Stage
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 
 STUDY: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from reference import seqeval_spans
 from xstilts.cli import app
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.evaluate import evaluate
 from xstilts.metrics.tagging import chunk_counts, entity_counts
 from xstilts.tasks import builtin_catalog

@@ -13,13 +13,13 @@ import polars as pl
 import pytest
 
 from tiny import STUDY, Recorded, command, scores_in, write
-from xstilts import logs
-from xstilts.errors import StageError, UserError
+from xstilts.common.errors import StageError, UserError
 from xstilts.executors import schedule
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
 from xstilts.run import choose, execute, gather
-from xstilts.store import Store
+from xstilts.store import logs
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.worker import Told, compute
 

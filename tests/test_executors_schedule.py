@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.errors import StoreError
+from xstilts.common.errors import StoreError
 from xstilts.executors import Ended, Progress, schedule
 from xstilts.executors.schedule import SKIPPED, TRIES
 from xstilts.plan import Stage
 from xstilts.run import Silent
-from xstilts.store import Store
+from xstilts.store.store import Store
 
 
 def stage(name: str, *inputs: str) -> Stage:
@@ -134,7 +134,7 @@ def test_what_another_run_computes_is_waited_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(schedule, "LOOK", 0.0)
     store = Store(tmp_path)
     executor, listener = Simulated(store, 1, {"a": ["elsewhere"]}), Recorded()
-    from xstilts import leases
+    from xstilts.store import leases
 
     looks = 0
 

@@ -12,14 +12,14 @@ import polars as pl
 import pytest
 
 from tiny import STUDY, Recorded, scores_in
-from xstilts import logs
-from xstilts.errors import StageError, UserError
+from xstilts.common.errors import StageError, UserError
 from xstilts.executors import schedule, slurm
 from xstilts.executors.slurm import SlurmExecutor
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
 from xstilts.run import Silent, choose, execute, gather
-from xstilts.store import Store
+from xstilts.store import logs
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.worker import Told, compute
 

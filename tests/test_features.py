@@ -33,7 +33,7 @@ from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
 from xstilts.features import Chained, Features, Renumbered, cache_of, cached
 from xstilts.plan import DataRef
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import Task, builtin_catalog, formats
 from xstilts.tasks.formats import Row, span

@@ -15,16 +15,16 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from xstilts.common.errors import UserError
 from xstilts.data import cap
 from xstilts.data.examples import Example, MiningExample
-from xstilts.errors import UserError
 from xstilts.export import Choice
 from xstilts.metrics.bucc import best_threshold, f1, mined
 from xstilts.plan import Plan, Predict, examples
 from xstilts.planner import make_plan
 from xstilts.run import gather
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 import xstilts.study
+from xstilts.common.errors import UserError
 from xstilts.data.examples import texts
-from xstilts.errors import UserError
 from xstilts.estimate import disk
 from xstilts.plan import Plan, Predict, Score, Train, examples
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import load_study, make_study, presets
 
 STUDY: dict[str, Any] = {

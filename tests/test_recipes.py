@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data import mini
 from xstilts.data.translation import from_files
-from xstilts.errors import UserError
 from xstilts.plan import Merge, Plan, Train, Translate
 from xstilts.planner import make_plan
 from xstilts.run import execute, gather, open_store

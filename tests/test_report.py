@@ -17,7 +17,7 @@ from browser import BROWSER, browser
 from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.report import write
 from xstilts.report.charts import STRONGEST
 from xstilts.report.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR

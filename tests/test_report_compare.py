@@ -6,7 +6,7 @@ import pytest
 
 from synthetic import SIZES, gain_by_size, make_results
 from test_report import Page
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.report.compare import compare, gains_table, settings_table, write_comparison
 from xstilts.results import Results
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 import xstilts
 from tiny import STUDY, command, scores_in, write
-from xstilts import logs
 from xstilts.cli import app
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store import logs
+from xstilts.store.store import Store
 from xstilts.study import make_study
 
 

@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 from tiny import STUDY, XSTILTS, command, scores_in, write
-from xstilts import logs
 from xstilts.executors.schedule import SKIPPED, TRIES
 from xstilts.planner import make_plan
 from xstilts.run import choose, execute, gather
-from xstilts.store import Store
+from xstilts.store import logs
+from xstilts.store.store import Store
 from xstilts.study import make_study
 
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from tiny import STUDY, scores_in, write
 from xstilts.cli import app
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder
-from xstilts.errors import UserError
 from xstilts.plan import Plan, Stage, Train, examples
 from xstilts.planner import make_plan
 from xstilts.selection import fewshot
@@ -33,7 +33,7 @@ from xstilts.selection.select import (
     select,
 )
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 
 CHANGES: dict[str, Any] = {

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from xstilts.common.errors import StageError
 from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
-from xstilts.errors import StageError
 from xstilts.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
 from xstilts.stages import _begin
 from xstilts.study import Hyperparameters

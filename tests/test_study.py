@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.study import Study, load_study, make_study, presets
 
 GOOD: dict[str, Any] = {

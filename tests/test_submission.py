@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 
 from xstilts import submission
 from xstilts.cli import app
+from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.data.examples import MiningExample, SpanExample, TaggingExample
-from xstilts.errors import UserError
 from xstilts.evaluate import evaluate
 from xstilts.export import Choice
 from xstilts.plan import Plan, Predict, examples
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.tasks import builtin_catalog
 from xstilts.xtreme import BENCHMARKS

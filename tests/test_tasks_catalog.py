@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data.readers import READERS
-from xstilts.errors import UserError
 from xstilts.tasks import CATALOG, COMPARING, Catalog, Task, builtin_catalog, read_entry
 
 ENTRIES = sorted(CATALOG.glob("*.yaml"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from xstilts.errors import StageError, UserError
+from xstilts.common.errors import StageError, UserError
 from xstilts.export import Choice, choose, export
 from xstilts.models import IDS, MEAN, ROWS, WEIGHTS
 from xstilts.plan import Average, Plan, Train
@@ -22,7 +22,7 @@ from xstilts.planner import make_plan
 from xstilts.recipe import NONE, Mean, baseline, plain
 from xstilts.run import gather
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.training.averaging import Snapshots, average
 

@@ -22,7 +22,7 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.models import build_models
 from xstilts.planner import make_plan
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Lora, make_study
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.mlm import Masked

@@ -16,7 +16,7 @@ from xstilts.plan import Plan
 from xstilts.planner import make_plan
 from xstilts.run import gather
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.training import collapse

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xstilts.errors import StageError
+from xstilts.common.errors import StageError
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
 from xstilts.stages import run_stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.training import launch as module
 from xstilts.training.checkpoints import Policy

@@ -9,17 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xstilts.common.errors import StageError
+from xstilts.common.units import parse_memory
 from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
-from xstilts.errors import StageError
 from xstilts.models import Trimmed, build_model
 from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row
 from xstilts.training import loop, memory
 from xstilts.training.mixture import Stream
-from xstilts.units import parse_memory
 
 ENCODER = Encoder("bundled/e5-small", layers=1)
 HYPER = Hyperparameters(

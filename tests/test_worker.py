@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from xstilts import leases, logs
-from xstilts.errors import StageError, StoreError
+from xstilts.common.errors import StageError, StoreError
 from xstilts.executors import Ended
 from xstilts.plan import Stage
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store import leases, logs
+from xstilts.store.store import Store
 from xstilts.study import make_study
 from xstilts.tracking import Tracker, Tracking
 from xstilts.worker import Told, compute

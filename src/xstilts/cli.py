@@ -16,12 +16,13 @@ from rich.table import Table
 
 from xstilts import __version__, cli_claims, cli_scores, cli_select, cli_store
 from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.common.errors import StoreError, UserError, did_you_mean
+from xstilts.common.units import duration, memory
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub
 from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
-from xstilts.errors import StoreError, UserError, did_you_mean
 from xstilts.plan import Plan
 from xstilts.results import Results
 from xstilts.run import choose, execute, gather, open_store
@@ -30,7 +31,6 @@ from xstilts.run import results_of as _results
 from xstilts.study import Study, load_study
 from xstilts.tasks import builtin_catalog
 from xstilts.tracking import Tracker, Tracking
-from xstilts.units import duration, memory
 from xstilts.worker import cores
 
 app = typer.Typer(

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.common.units import duration
 from xstilts.display import Display
 from xstilts.plan import Plan, Stage
 from xstilts.planner import make_plan
 from xstilts.recipe import NONE
 from xstilts.run import choose, compute_stages, open_store
 from xstilts.study import load_study
-from xstilts.units import duration
 
 #: Beside the rank of a recipe that scores below `none`.
 WORSE = "↓"

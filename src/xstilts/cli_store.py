@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts import upkeep
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
+from xstilts.common.units import duration, memory
 from xstilts.planner import make_plan
 from xstilts.run import open_store
+from xstilts.store import upkeep
 from xstilts.study import load_study
-from xstilts.units import duration, memory
 
 app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)
 

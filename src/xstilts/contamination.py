@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from xstilts.common.errors import UserError
 from xstilts.data import overlap, translation
-from xstilts.errors import UserError
 from xstilts.plan import DataRef, examples
 from xstilts.study_data import StudyData
 from xstilts.tasks import Task

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.examples import Example, texts
 from xstilts.data.load import DEV_SHARE
 from xstilts.encoders import EncoderFacts
-from xstilts.errors import UserError, did_you_mean
 from xstilts.study import Lora
 from xstilts.tasks import Split, Task
 

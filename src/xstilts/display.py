@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from xstilts.common.units import duration
 from xstilts.plan import Stage
-from xstilts.units import duration
 
 
 @dataclass

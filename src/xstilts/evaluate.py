@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.errors import UserError
 from xstilts.metrics import mlqa, squad
 from xstilts.metrics.tagging import Counts, chunk_counts, entity_counts
 from xstilts.xtreme import (

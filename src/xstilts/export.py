@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.encoders.load import load_tokenizer
-from xstilts.errors import UserError, did_you_mean
 from xstilts.models import load_trained
 from xstilts.plan import Average, Cell, DataRef, Merge, Plan, Train, examples
 from xstilts.report.model_card import model_card
 from xstilts.run import gather
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.tasks import formats
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.tasks.formats import Ids, Row
 
 #: Goes up when a change of the code changes what rows a format makes of the same examples.

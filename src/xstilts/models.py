@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from xstilts.common.errors import StageError
 from xstilts.encoders import Encoder, trim
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.errors import StageError
 from xstilts.features import Renumbered
 from xstilts.study import Hyperparameters
 from xstilts.tasks import Task, formats

@@ -10,7 +10,7 @@ from xstilts import cost, data
 from xstilts.data.examples import Example, MiningExample
 from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.recipe import PROPORTIONAL, Sampling
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Study, TargetEntry
 from xstilts.tasks import Split, Task
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from xstilts import contamination, cost, encoders
+from xstilts.common.errors import UserError
 from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
-from xstilts.errors import UserError
 from xstilts.plan import (
     REVISIONS,
     Average,

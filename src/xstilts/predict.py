@@ -11,8 +11,8 @@ from typing import Any
 import transformers
 
 from xstilts import inference
+from xstilts.common.errors import UserError
 from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
-from xstilts.errors import UserError
 from xstilts.study import Lengths
 from xstilts.tasks import Files, Task, formats
 from xstilts.tasks.formats import span

@@ -15,16 +15,16 @@ from typing import Any
 import polars as pl
 import yaml
 
+from xstilts.common.errors import UserError
+from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
-from xstilts.errors import UserError
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.schedule import Listener
-from xstilts.languages import family, script
 from xstilts.plan import Average, Plan, Stage, Train
 from xstilts.planner import make_plan
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Study, load_study
 from xstilts.tracking import Tracking
 from xstilts.training import collapse

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from xstilts.errors import UserError, did_you_mean
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.run import results_of
 
 #: What scores may be filtered and pivoted by.

@@ -16,11 +16,11 @@ import polars as pl
 from safetensors.torch import save_file
 
 from xstilts import cost, features, inference
+from xstilts.common.errors import StageError
 from xstilts.data import translation
 from xstilts.data.examples import Example, MiningExample, RetrievalExample
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
-from xstilts.errors import StageError
 from xstilts.features import Chained, Features
 from xstilts.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
 from xstilts.plan import (
@@ -37,7 +37,7 @@ from xstilts.plan import (
     Translation,
     examples,
 )
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row, mining, retrieval

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xstilts import leases, logs
+from xstilts.common.units import duration
 from xstilts.plan import Plan, Stage
-from xstilts.store import Store
-from xstilts.units import duration
+from xstilts.store import leases, logs
+from xstilts.store.store import Store
 
 State = Literal["done", "not needed", "running", "failed", "interrupted", "waiting"]
 

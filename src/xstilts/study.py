@@ -11,14 +11,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
-from xstilts import encoders, fast_yaml
+from xstilts import encoders
+from xstilts.common import fast_yaml
+from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.common.units import parse_memory
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
-from xstilts.errors import UserError, did_you_mean, field_path
 from xstilts.part import Part
 from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
 from xstilts.tasks import COMPARING, Catalog, Split, Task, builtin_catalog
-from xstilts.units import parse_memory
 
 PRESETS = Path(__file__).parent / "tasks" / "presets.yaml"
 

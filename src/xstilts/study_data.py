@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from xstilts import cost, data
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.plan import DataRef, examples, has_gold, size
 from xstilts.recipe import Mlm
 from xstilts.study import Hyperparameters, Study, TargetEntry

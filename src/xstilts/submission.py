@@ -14,12 +14,12 @@ from pathlib import Path
 
 import polars as pl
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import Example, MiningExample, RetrievalExample, TaggingExample
 from xstilts.data.problems import count
-from xstilts.errors import UserError
 from xstilts.export import Choice, best, check_names
 from xstilts.plan import Cell, Plan, Predict, examples
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.tasks.formats import mining, span
 from xstilts.xtreme import (
     BENCHMARKS,

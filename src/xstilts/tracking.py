@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.plan import Stage, Train
 
 

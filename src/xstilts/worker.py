@@ -10,12 +10,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from xstilts import leases
-from xstilts.errors import StageError, StoreError
+from xstilts.common.errors import StageError, StoreError
 from xstilts.executors import Ended
-from xstilts.logs import StageLog, place
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store import leases
+from xstilts.store.logs import StageLog, place
+from xstilts.store.store import Store
 from xstilts.tracking import Tracking, tracked
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.problems import count
-from xstilts.errors import UserError, did_you_mean
 from xstilts.tasks import builtin_catalog
 
 

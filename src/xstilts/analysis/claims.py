@@ -43,8 +43,8 @@ from xstilts.analysis.claims_file import (
 )
 from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
 from xstilts.analysis.matched import Matched, source_of
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
-from xstilts.errors import UserError, did_you_mean
 from xstilts.recipe import RecipeEntry
 from xstilts.results import Results
 from xstilts.tasks import COMPARING, Catalog, Task, builtin_catalog

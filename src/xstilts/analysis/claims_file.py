@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from xstilts import fast_yaml
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
-from xstilts.errors import UserError, did_you_mean, field_path
+from xstilts.common import fast_yaml
+from xstilts.common.errors import UserError, did_you_mean, field_path
 from xstilts.part import Part
 from xstilts.tasks import Catalog
 

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, field_validator
 from xstilts.analysis.axes import BASELINE
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.meta import random_effects
-from xstilts.errors import UserError, did_you_mean
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.part import Part
 
 #: What is established of results on XTREME, with where it was read.

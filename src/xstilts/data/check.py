@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.common.errors import UserError
 from xstilts.data import hub
 from xstilts.data.examples import (
     ClassificationExample,
@@ -20,7 +21,6 @@ from xstilts.data.examples import (
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
-from xstilts.errors import UserError
 from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

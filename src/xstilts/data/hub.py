@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.hub import hub_errors
 from xstilts.data.examples import (
     Answer,
     ClassificationExample,
@@ -27,8 +29,6 @@ from xstilts.data.problems import count
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.squad import TYDIQA
-from xstilts.errors import UserError, did_you_mean
-from xstilts.hub import hub_errors
 from xstilts.tasks import HUB_READERS, Hub, Split, Task
 
 if TYPE_CHECKING:

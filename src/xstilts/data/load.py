@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import hub
 from xstilts.data.examples import (
     ClassificationExample,
@@ -23,7 +24,6 @@ from xstilts.data.examples import (
 )
 from xstilts.data.problems import Problems
 from xstilts.data.readers import Source, read
-from xstilts.errors import UserError, did_you_mean
 from xstilts.tasks import Files, Split, Task
 
 #: Goes up when reading, cutting or numbering changes what examples the same files give.

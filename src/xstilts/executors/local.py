@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 
 from xstilts.executors import Ended, Progress
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, cores, environment, give_back_memory
 
 #: What Linux shows a GPU's driver by: NVIDIA's, that of Windows' subsystem, AMD's.

@@ -18,10 +18,10 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.executors import Ended, Progress
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, cores, environment
 
 #: Seconds between two reports of a stage's progress.

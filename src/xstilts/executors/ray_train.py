@@ -9,9 +9,9 @@ import threading
 import uuid
 from typing import Any
 
-from xstilts.errors import StageError
+from xstilts.common.errors import StageError
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.training.launch import member
 from xstilts.worker import Told
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from xstilts import leases
-from xstilts.errors import StoreError
+from xstilts.common.errors import StoreError
 from xstilts.executors import Ended, Executor, Progress
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store import leases
+from xstilts.store.store import Store
 
 #: Why a stage was not even tried.
 SKIPPED = "skipped: a stage that it needs failed"

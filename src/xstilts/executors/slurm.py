@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from xstilts import logs
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.executors import Ended, Progress
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store import logs
+from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, environment
 
 #: Jobs that wait or run at the same time, if the user says nothing.

@@ -13,7 +13,7 @@ import yaml
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import BASELINE, ENGLISH, ZERO_SHOT
 from xstilts.analysis.size import TOO_FEW
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.report.charts import side_by_side
 from xstilts.report.drawing import Chart, listed
 from xstilts.report.table import Entry, Number, Table, shortened

@@ -19,7 +19,7 @@ from xstilts.models import Trimmed, build_model
 from xstilts.plan import TrainingPart
 from xstilts.selection.reading import Reading, labelled, taken, unlabelled
 from xstilts.stages import rows_of
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.tasks.formats import Row
 from xstilts.training import device
 

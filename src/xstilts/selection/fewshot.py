@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from xstilts.plan import Plan
 from xstilts.planner import make_plan
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.study import Study, TargetEntry
 
 #: Dev examples that a model is scored on at most; half of them right, the standard error is 2.2 points.

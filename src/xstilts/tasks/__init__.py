@@ -10,8 +10,8 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from xstilts import fast_yaml
-from xstilts.errors import UserError, did_you_mean, field_path
+from xstilts.common import fast_yaml
+from xstilts.common.errors import UserError, did_you_mean, field_path
 
 CATALOG = Path(__file__).parent / "catalog"
 

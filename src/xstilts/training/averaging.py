@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from xstilts.errors import StageError
+from xstilts.common.errors import StageError
 
 Weights = Iterable[tuple[str, torch.Tensor]]
 

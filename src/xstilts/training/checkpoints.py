@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from xstilts.errors import StageError, StoreError
-from xstilts.store import Store
+from xstilts.common.errors import StageError, StoreError
+from xstilts.store.store import Store
 from xstilts.training import parallel
 from xstilts.training.averaging import Snapshots
 from xstilts.training.device import accelerator

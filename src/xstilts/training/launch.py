@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from xstilts.errors import StageError, StoreError
+from xstilts.common.errors import StageError, StoreError
 from xstilts.plan import Stage
-from xstilts.store import Store
+from xstilts.store.store import Store
 from xstilts.worker import Told, cores, environment, reason
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from statistics import fmean
 
 import torch
 
-from xstilts.errors import StageError
+from xstilts.common.errors import StageError
+from xstilts.common.units import parse_memory
 from xstilts.models import Joint
 from xstilts.recipe import PROPORTIONAL, Sampling
 from xstilts.study import Hyperparameters
@@ -26,7 +27,6 @@ from xstilts.training.dropout import drawing_from, redrawing
 from xstilts.training.log import Log, Point
 from xstilts.training.mixture import Step, Stream, order, step_counts, steps
 from xstilts.training.threads import side_by_side
-from xstilts.units import parse_memory
 
 
 def train(

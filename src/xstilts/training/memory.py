@@ -13,10 +13,10 @@ from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
 from xstilts import cost
-from xstilts.errors import StageError
+from xstilts.common.errors import StageError
+from xstilts.common.units import memory
 from xstilts.tasks.formats import Row, padded
 from xstilts.training.device import accelerator, on_cpu
-from xstilts.units import memory
 
 #: Of the budget, what may be planned for: estimates are not exact, and allocators leave gaps.
 USABLE = 0.9

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.examples import Example
 from xstilts.data.mini import choices, pairs, retrieval, spans, tags, texts
 from xstilts.data.mini.settings import LANGUAGES, VERSION
-from xstilts.errors import UserError, did_you_mean
 
 __all__ = ["DATASETS", "LANGUAGES", "VERSION", "generate"]
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xstilts import fast_yaml
+from xstilts.common import fast_yaml
 from xstilts.data.mini.facts import Fact, Value, french_article, write
 from xstilts.data.mini.settings import SPACELESS
 

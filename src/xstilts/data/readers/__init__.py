@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.examples import ClassificationExample, Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
@@ -14,7 +15,6 @@ from xstilts.data.readers.plain import read_lines
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
-from xstilts.errors import UserError, did_you_mean
 
 __all__ = ["READERS", "Source", "faults", "read"]
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import Answer, ClassificationExample, Example, MultipleChoiceExample, SpanExample
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
 from xstilts.data.translation.sentences import Sentence, join, split
-from xstilts.errors import UserError
 
 #: Goes up when cutting, joining or finding answers changes what the same translations give.
 VERSION = 1

@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from xstilts.common.errors import UserError
 from xstilts.encoders.sources import file_digest
-from xstilts.errors import UserError
 from xstilts.tasks import builtin_catalog
 
 

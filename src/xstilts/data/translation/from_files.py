@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from xstilts.common.errors import UserError
 from xstilts.data.examples import (
     Answer,
     ClassificationExample,
@@ -26,7 +27,6 @@ from xstilts.data.readers.text import lines
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.encoders.sources import file_digest
-from xstilts.errors import UserError
 from xstilts.tasks import Task
 
 #: Examples that are translated and written at a time: what ^C loses.

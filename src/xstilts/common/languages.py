@@ -7,7 +7,7 @@ from pathlib import Path
 
 from babel.core import get_global
 
-from xstilts import fast_yaml
+from xstilts.common import fast_yaml
 
 FAMILIES = Path(__file__).parent / "languages.yaml"
 

@@ -1,6 +1,6 @@
 """Numbers as people read them."""
 
-from xstilts.units import duration, memory
+from xstilts.common.units import duration, memory
 
 
 def test_durations_are_for_people():

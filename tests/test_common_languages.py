@@ -1,4 +1,4 @@
-from xstilts.languages import family, script
+from xstilts.common.languages import family, script
 from xstilts.tasks import builtin_catalog
 
 

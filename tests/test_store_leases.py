@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xstilts import leases
-from xstilts.errors import StoreError
-from xstilts.leases import Claimant, Holder, Lease
-from xstilts.processes import Process, this_process
-from xstilts.store import Store
+from xstilts.common.errors import StoreError
+from xstilts.store import leases
+from xstilts.store.leases import Claimant, Holder, Lease
+from xstilts.store.processes import Process, this_process
+from xstilts.store.store import Store
 
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 

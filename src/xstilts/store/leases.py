@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from types import TracebackType
 
-from xstilts.errors import StoreError
-from xstilts.processes import Process, this_process
-from xstilts.store import Store
+from xstilts.common.errors import StoreError
+from xstilts.store.processes import Process, this_process
+from xstilts.store.store import Store
 
 #: Seconds between two renewals.
 HEARTBEAT = 15.0

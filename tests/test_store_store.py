@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from xstilts import store as stores
-from xstilts.errors import StageError, StoreError, UserError
-from xstilts.processes import this_process
-from xstilts.store import KEPT_COPIES, Store
+from xstilts.common.errors import StageError, StoreError, UserError
+from xstilts.store import store as stores
+from xstilts.store.processes import this_process
+from xstilts.store.store import KEPT_COPIES, Store
 
 KEY = "ab" + "0" * 62
 
@@ -308,7 +308,7 @@ def publish_for_ever(url: str, first: int) -> None:
 
 
 def test_whenever_it_is_killed_what_was_published_is_whole_and_verify_leaves_no_orphans(tmp_path: Path) -> None:
-    from xstilts import upkeep
+    from xstilts.store import upkeep
 
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     for turn in range(12):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from xstilts.store import Store
+from xstilts.store.store import Store
 
 #: Seconds between two writes to a store that cannot append.
 EVERY = 10.0

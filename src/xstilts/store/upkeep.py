@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from xstilts import leases, logs
-from xstilts.processes import Process
-from xstilts.store import MANIFEST, Artifact, Store, owner
+from xstilts.store import leases, logs
+from xstilts.store.processes import Process
+from xstilts.store.store import MANIFEST, Artifact, Store, owner
 
 #: What is in a store besides artifacts, by folder.
 PARTS = ("checkpoints", "features", "logs", "leases", "set-aside", "tmp")

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tiny import STUDY, write
-from xstilts import leases, logs, upkeep
 from xstilts.cli import app
-from xstilts.leases import Lease
 from xstilts.planner import make_plan
-from xstilts.processes import this_process
-from xstilts.store import Store
+from xstilts.store import leases, logs, upkeep
+from xstilts.store.leases import Lease
+from xstilts.store.processes import this_process
+from xstilts.store.store import Store
 from xstilts.study import make_study
 
 KEYS = ["ab" * 32, "cd" * 32, "ef" * 32]

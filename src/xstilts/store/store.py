@@ -21,8 +21,8 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from xstilts.errors import StageError, StoreError, UserError
-from xstilts.processes import Process, this_process
+from xstilts.common.errors import StageError, StoreError, UserError
+from xstilts.store.processes import Process, this_process
 
 MANIFEST = "manifest.json"
 

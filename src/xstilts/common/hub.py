@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 
 
 @contextmanager
