@@ -13,7 +13,8 @@ from xstilts.common.errors import UserError
 from xstilts.data import fingerprint
 from xstilts.plan import DataRef
 from xstilts.study import Hyperparameters, presets
-from xstilts.tasks import Split, Task, builtin_catalog
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.task import Split, Task
 
 ENCODER = "bundled/e5-small"
 LANGUAGES = ["ar", "de", "en", "es", "hi", "ru", "zh"]  # of XQuAD, where there are texts of every length and script

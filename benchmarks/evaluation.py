@@ -32,8 +32,9 @@ from xstilts.models import build_model
 from xstilts.plan import DataRef, examples
 from xstilts.stages import rows_of
 from xstilts.store.store import Store
-from xstilts.tasks import Split, builtin_catalog, formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import span
+from xstilts.tasks.task import Split
 from xstilts.training import device
 from xstilts.training.threads import side_by_side
 

@@ -18,8 +18,8 @@ from benchmarks import jobs
 from xstilts.common.units import duration
 from xstilts.common.units import memory as size
 from xstilts.data.examples import MiningExample
-from xstilts.metrics.bucc import best_threshold, f1, mined
 from xstilts.tasks.formats.mining import Corpora
+from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
 from xstilts.training import memory
 from xstilts.vectors import Embedded, Vectors
 

@@ -19,8 +19,9 @@ from xstilts.models import Trimmed, build_model
 from xstilts.plan import DataRef, examples
 from xstilts.stages import rows_of
 from xstilts.study import Hyperparameters
-from xstilts.tasks import Task, formats
+from xstilts.tasks import formats
 from xstilts.tasks.formats import Row
+from xstilts.tasks.task import Task
 from xstilts.training import device, loop
 from xstilts.training.batches import training_batches
 from xstilts.training.mixture import Stream

@@ -15,7 +15,8 @@ from xstilts.common.errors import UserError
 from xstilts.data import available, cap, fingerprint, labelled, load
 from xstilts.data.examples import ClassificationExample, SpanExample, TaggingExample
 from xstilts.data.load import cut
-from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import Files, Split, Task
 
 
 def task(name: str, /, **changes: Any) -> Task:

@@ -19,7 +19,8 @@ from xstilts.data.examples import (
     TaggingExample,
 )
 from xstilts.data.overlap import Evaluation, Index, Overlap, Training
-from xstilts.tasks import Files, Task, builtin_catalog
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.task import Files, Task
 
 
 def span(id: str, context: str, question: str) -> SpanExample:

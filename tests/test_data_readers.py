@@ -17,7 +17,8 @@ from xstilts.common.errors import UserError
 from xstilts.data.examples import Answer, Example, MiningExample, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
-from xstilts.tasks import TABLES, Files, builtin_catalog
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.task import TABLES, Files
 
 NLI = ("contradiction", "entailment", "neutral")
 # Anything but the separators, lone surrogates (not UTF-8) and the byte order mark; U+2028, U+0085 and the like stay in.

@@ -14,8 +14,8 @@ from reference import seqeval_spans
 from xstilts.cli import app
 from xstilts.common.errors import UserError
 from xstilts.evaluate import evaluate
-from xstilts.metrics.tagging import chunk_counts, entity_counts
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.metrics.tagging import chunk_counts, entity_counts
 from xstilts.xtreme import BENCHMARKS
 from xtreme_data import labels, put
 

@@ -35,8 +35,9 @@ from xstilts.features import Chained, Features, Renumbered, cache_of, cached
 from xstilts.plan import DataRef
 from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Lengths
-from xstilts.tasks import Task, builtin_catalog, formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row, span
+from xstilts.tasks.task import Task
 
 numbers = st.lists(st.integers(-(2**31), 2**31 - 1), max_size=9)
 

@@ -26,8 +26,9 @@ from xstilts.data.examples import (
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.study import Lengths
-from xstilts.tasks import Task, builtin_catalog, formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
+from xstilts.tasks.task import Task
 from xstilts.vectors import Embedded, Vectors
 
 LENGTHS = Lengths(max_length=64, doc_stride=16, max_query_length=24)

@@ -19,7 +19,6 @@ from xstilts.common.errors import UserError
 from xstilts.data import cap
 from xstilts.data.examples import Example, MiningExample
 from xstilts.export import Choice
-from xstilts.metrics.bucc import best_threshold, f1, mined
 from xstilts.plan import Plan, Predict, examples
 from xstilts.planner import make_plan
 from xstilts.run import gather
@@ -30,6 +29,7 @@ from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining
 from xstilts.tasks.formats.mining import Corpora, find
+from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
 from xstilts.vectors import Embedded, Vectors
 
 BUCC = builtin_catalog()["bucc"]

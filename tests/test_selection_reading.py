@@ -14,8 +14,9 @@ from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
 from xstilts.selection.reading import FIRST, LAST, NEITHER, TOKENS, labelled, taken, unlabelled
 from xstilts.study import Lengths
-from xstilts.tasks import Task, builtin_catalog, formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row
+from xstilts.tasks.task import Task
 
 ENCODER = Encoder(bundled.NAME)
 

@@ -17,8 +17,9 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
 from xstilts.stages import _begin
 from xstilts.study import Hyperparameters
-from xstilts.tasks import Task, builtin_catalog, formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row, pad
+from xstilts.tasks.task import Task
 from xstilts.training import loop
 from xstilts.training.mixture import Stream
 

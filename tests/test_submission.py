@@ -101,7 +101,7 @@ def test_a_whole_submission_is_said_to_be_whole(
     whole: tuple[Plan, Path, submission.Submission], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, out, _ = whole
-    monkeypatch.setattr("xstilts.tasks.Task.count", lambda self, split, language: None)
+    monkeypatch.setattr("xstilts.tasks.task.Task.count", lambda self, split, language: None)
     assert submission.write(plan, Store(out.parent / "store"), tmp_path / "again", Choice()).gaps == ()
 
 

@@ -12,7 +12,7 @@ from xstilts.common.errors import UserError
 from xstilts.data import overlap, translation
 from xstilts.plan import DataRef, examples
 from xstilts.study_data import StudyData
-from xstilts.tasks import Task
+from xstilts.tasks.task import Task
 
 
 def leave_out(data: StudyData) -> None:

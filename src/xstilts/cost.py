@@ -9,7 +9,7 @@ from xstilts.data.examples import Example, texts
 from xstilts.data.load import DEV_SHARE
 from xstilts.encoders import EncoderFacts
 from xstilts.study import Lora
-from xstilts.tasks import Split, Task
+from xstilts.tasks.task import Split, Task
 
 #: UTF-8 bytes a token of XLM-R's vocabulary, over the languages of XQuAD: 4.2 (en) to 8.1 (hi). Good to about 30 %.
 BYTES_PER_TOKEN = 5.0

@@ -13,8 +13,8 @@ from typing import Any
 
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.metrics import mlqa, squad
-from xstilts.metrics.tagging import Counts, chunk_counts, entity_counts
+from xstilts.tasks.metrics import mlqa, squad
+from xstilts.tasks.metrics.tagging import Counts, chunk_counts, entity_counts
 from xstilts.xtreme import (
     BENCHMARKS,
     GROUPS,

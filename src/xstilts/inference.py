@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.features import Rows
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Decoder, Format, Row, pad, padded
+from xstilts.tasks.task import Task
 from xstilts.training.batches import evaluation_batches
 from xstilts.training.device import accelerator, autocast, on_cpu
 from xstilts.training.threads import side_by_side

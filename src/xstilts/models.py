@@ -20,8 +20,9 @@ from xstilts.encoders import Encoder, trim
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.features import Renumbered
 from xstilts.study import Hyperparameters
-from xstilts.tasks import Task, formats
+from xstilts.tasks import formats
 from xstilts.tasks.formats import Row
+from xstilts.tasks.task import Task
 from xstilts.training import device
 from xstilts.training.dropout import replace_dropout
 

@@ -12,7 +12,7 @@ from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.recipe import PROPORTIONAL, Sampling
 from xstilts.store.store import Store
 from xstilts.study import Hyperparameters, Study, TargetEntry
-from xstilts.tasks import Split, Task
+from xstilts.tasks.task import Split, Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
 REVISIONS = {"translate": 1, "train": 3, "merge": 1, "average": 1, "predict": 4, "score": 2}

@@ -37,7 +37,7 @@ from xstilts.plan import (
 from xstilts.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
 from xstilts.study import RETRIEVAL_DEPTH, EncoderEntry, Hyperparameters, Lora, Study, TargetEntry
 from xstilts.study_data import StudyData
-from xstilts.tasks import COMPARING, Task
+from xstilts.tasks.task import COMPARING, Task
 from xstilts.training.mixture import step_counts
 
 

@@ -14,8 +14,9 @@ from xstilts import inference
 from xstilts.common.errors import UserError
 from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
 from xstilts.study import Lengths
-from xstilts.tasks import Files, Task, formats
+from xstilts.tasks import formats
 from xstilts.tasks.formats import span
+from xstilts.tasks.task import Files, Task
 from xstilts.training.device import precision
 
 #: The fields that a record of each format has; a field with * may be missing.

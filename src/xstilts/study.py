@@ -19,7 +19,8 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.part import Part
 from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
-from xstilts.tasks import COMPARING, Catalog, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import COMPARING, Split, Task
 
 PRESETS = Path(__file__).parent / "tasks" / "presets.yaml"
 

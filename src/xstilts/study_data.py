@@ -12,7 +12,7 @@ from xstilts.common.errors import UserError
 from xstilts.plan import DataRef, examples, has_gold, size
 from xstilts.recipe import Mlm
 from xstilts.study import Hyperparameters, Study, TargetEntry
-from xstilts.tasks import Split, Task
+from xstilts.tasks.task import Split, Task
 
 
 class StudyData:

@@ -47,7 +47,8 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
 from xstilts.recipe import RecipeEntry
 from xstilts.results import Results
-from xstilts.tasks import COMPARING, Catalog, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import COMPARING, Task
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 

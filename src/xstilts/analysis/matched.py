@@ -16,7 +16,8 @@ from xstilts.analysis.comparisons import Gains, gains
 from xstilts.data import Data
 from xstilts.recipe import RecipeEntry
 from xstilts.results import Results
-from xstilts.tasks import Catalog, Task
+from xstilts.tasks import Catalog
+from xstilts.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from xstilts.data.examples import (
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
-from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import Files, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

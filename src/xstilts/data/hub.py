@@ -29,7 +29,7 @@ from xstilts.data.problems import count
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.squad import TYDIQA
-from xstilts.tasks import HUB_READERS, Hub, Split, Task
+from xstilts.tasks.task import HUB_READERS, Hub, Split, Task
 
 if TYPE_CHECKING:
     import datasets

@@ -24,7 +24,7 @@ from xstilts.data.examples import (
 )
 from xstilts.data.problems import Problems
 from xstilts.data.readers import Source, read
-from xstilts.tasks import Files, Split, Task
+from xstilts.tasks.task import Files, Split, Task
 
 #: Goes up when reading, cutting or numbering changes what examples the same files give.
 VERSION = 1

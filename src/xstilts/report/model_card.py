@@ -10,7 +10,7 @@ import yaml
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
 from xstilts.recipe import plain
-from xstilts.tasks import COMPARING
+from xstilts.tasks.task import COMPARING
 
 _PIPELINES = {
     "span": "question-answering",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xstilts.common.errors import did_you_mean
 from xstilts.data.problems import Problems
-from xstilts.tasks import Files
+from xstilts.tasks.task import Files
 
 
 @dataclass(frozen=True)

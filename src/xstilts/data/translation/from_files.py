@@ -27,7 +27,7 @@ from xstilts.data.readers.text import lines
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.encoders.sources import file_digest
-from xstilts.tasks import Task
+from xstilts.tasks.task import Task
 
 #: Examples that are translated and written at a time: what ^C loses.
 CHUNK = 200

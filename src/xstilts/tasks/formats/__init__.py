@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from xstilts.study import Lengths
-from xstilts.tasks import Task
+from xstilts.tasks.task import Task
 
 #: Token ids, or the type ids of tokens, one after the other.
 Ids = npt.NDArray[np.int32] | Sequence[int]

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from xstilts.data.examples import MiningExample
-from xstilts.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row
 from xstilts.tasks.formats.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets
+from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
+from xstilts.tasks.task import Task
 from xstilts.vectors import Embedded
 
 __all__ = ["AUTO_CLASS", "find", "loss", "make_rows", "model_options", "reduce", "score", "targets"]

@@ -18,8 +18,8 @@ import torch
 from xstilts.data.examples import TextExample
 from xstilts.features import Rows
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import IGNORED, Outcomes, Row, encode
+from xstilts.tasks.task import Task
 
 AUTO_CLASS = "AutoModelForMaskedLM"
 CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1  # the latter two of those chosen

@@ -9,8 +9,8 @@ import torch
 
 from xstilts.data.examples import MultipleChoiceExample
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
+from xstilts.tasks.task import Task
 
 AUTO_CLASS = "AutoModelForMultipleChoice"
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from xstilts.data.examples import RetrievalExample
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row
 from xstilts.tasks.formats.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets
+from xstilts.tasks.task import Task
 from xstilts.vectors import Embedded
 
 __all__ = ["AUTO_CLASS", "assemble", "loss", "make_rows", "model_options", "reduce", "score", "targets"]

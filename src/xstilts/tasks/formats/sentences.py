@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Row, encode
+from xstilts.tasks.task import Task
 
 AUTO_CLASS = "AutoModel"
 

@@ -14,10 +14,10 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.data.examples import SpanExample
-from xstilts.metrics import mlqa, squad
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import Outcomes, Row
+from xstilts.tasks.metrics import mlqa, squad
+from xstilts.tasks.task import Task
 
 AUTO_CLASS = "AutoModelForQuestionAnswering"
 MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from xstilts.data.examples import TaggingExample
-from xstilts.metrics import tagging as metrics
 from xstilts.study import Lengths
-from xstilts.tasks import Task
 from xstilts.tasks.formats import IGNORED, Outcomes, Row, model_loss, most_frequent
+from xstilts.tasks.metrics import tagging as metrics
+from xstilts.tasks.task import Task
 
 AUTO_CLASS = "AutoModelForTokenClassification"
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)

@@ -6,7 +6,7 @@ import seqeval.metrics as seqeval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.metrics.tagging import Entity, accuracy, chunk_f1, chunks, entities, entity_f1
+from xstilts.tasks.metrics.tagging import Entity, accuracy, chunk_f1, chunks, entities, entity_f1
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "seqeval.json").read_text("utf-8"))
 SENTENCES = [(row["gold"].split(), row["predicted"].split(), row) for row in GOLDEN["sentences"]]

@@ -11,7 +11,7 @@ import string
 import unicodedata
 from collections.abc import Sequence
 
-from xstilts.metrics.squad import bag_f1
+from xstilts.tasks.metrics.squad import bag_f1
 
 
 def _words(words: str) -> re.Pattern[str]:

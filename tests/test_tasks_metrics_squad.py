@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import reference_f1
-from xstilts.metrics.squad import best_threshold, exact_match, f1, normalize_answer
+from xstilts.tasks.metrics.squad import best_threshold, exact_match, f1, normalize_answer
 
 GOLDEN = [
     json.loads(line) for line in (Path(__file__).parent / "golden" / "squad.jsonl").read_text("utf-8").splitlines()

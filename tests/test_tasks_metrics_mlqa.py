@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import reference_f1
-from xstilts.metrics import squad
-from xstilts.metrics.mlqa import exact_match, f1, normalize_answer
+from xstilts.tasks.metrics import squad
+from xstilts.tasks.metrics.mlqa import exact_match, f1, normalize_answer
 
 LANGUAGES = ["ar", "de", "en", "es", "hi", "vi", "zh"]
 LANGUAGE = st.sampled_from(LANGUAGES)

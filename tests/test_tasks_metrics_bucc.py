@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
-from xstilts.metrics.bucc import Candidate, best_threshold, f1, mine, mined
+from xstilts.tasks.metrics.bucc import Candidate, best_threshold, f1, mine, mined
 
 
 @pytest.fixture(scope="module", autouse=True)
