@@ -31,7 +31,7 @@ from benchmarks import data, jobs
 from xstilts.data.examples import ClassificationExample, SpanExample
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.plan import examples
+from xstilts.planning.data_ref import examples
 
 WINDOW = {"truncation": "only_second", "max_length": 384, "stride": 128, "return_overflowing_tokens": True,
           "return_offsets_mapping": True}  # fmt: skip

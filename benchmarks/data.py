@@ -11,8 +11,9 @@ from typing import Any
 from benchmarks.jobs import ROOT
 from xstilts.common.errors import UserError
 from xstilts.data import fingerprint
-from xstilts.plan import DataRef
-from xstilts.study import Hyperparameters, presets
+from xstilts.planning.data_ref import DataRef
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.study import presets
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.task import Split, Task
 

@@ -29,7 +29,7 @@ from xstilts.data.examples import SpanExample
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import build_model
-from xstilts.plan import DataRef, examples
+from xstilts.planning.data_ref import DataRef, examples
 from xstilts.stages import rows_of
 from xstilts.store.store import Store
 from xstilts.tasks import builtin_catalog, formats

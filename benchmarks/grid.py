@@ -15,7 +15,7 @@ from functools import partial
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.ray import RayExecutor
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.run import Silent
 from xstilts.store.store import Store
 from xstilts.worker import Told, compute

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from benchmarks import data, jobs
-from xstilts import cost, inference
+from xstilts import inference
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import Trimmed, build_model
-from xstilts.plan import DataRef, examples
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.stages import rows_of
-from xstilts.study import Hyperparameters
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row
 from xstilts.tasks.task import Task

@@ -26,10 +26,10 @@ from typing import Any
 
 import yaml
 
-from xstilts.plan import Plan, Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.worker import environment
 
 QUICKSTART = Path(__file__).parent.parent / "studies" / "quickstart.yaml"

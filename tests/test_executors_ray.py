@@ -15,12 +15,12 @@ import pytest
 from tiny import STUDY, Recorded, command, scores_in, write
 from xstilts.common.errors import StageError, UserError
 from xstilts.executors import schedule
-from xstilts.plan import Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.run import choose, execute, gather
 from xstilts.store import logs
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.worker import Told, compute
 
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")  # read when Ray is loaded

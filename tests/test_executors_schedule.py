@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from xstilts.common.errors import StoreError
 from xstilts.executors import Ended, Progress, schedule
 from xstilts.executors.schedule import SKIPPED, TRIES
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.run import Silent
 from xstilts.store.store import Store
 

@@ -15,12 +15,12 @@ from tiny import STUDY, Recorded, scores_in
 from xstilts.common.errors import StageError, UserError
 from xstilts.executors import schedule, slurm
 from xstilts.executors.slurm import SlurmExecutor
-from xstilts.plan import Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.run import Silent, choose, execute, gather
 from xstilts.store import logs
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.worker import Told, compute
 
 pytest.importorskip("submitit")

@@ -32,9 +32,9 @@ from xstilts.data.examples import (
 from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
 from xstilts.features import Chained, Features, Renumbered, cache_of, cached
-from xstilts.plan import DataRef
+from xstilts.planning.data_ref import DataRef
+from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.store.store import Store
-from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row, span
 from xstilts.tasks.task import Task

@@ -25,7 +25,7 @@ from xstilts.data.examples import (
 )
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
 from xstilts.tasks.task import Task

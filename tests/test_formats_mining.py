@@ -19,12 +19,13 @@ from xstilts.common.errors import UserError
 from xstilts.data import cap
 from xstilts.data.examples import Example, MiningExample
 from xstilts.export import Choice
-from xstilts.plan import Plan, Predict, examples
-from xstilts.planner import make_plan
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Plan, Predict
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.run import gather
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining

@@ -15,10 +15,10 @@ import xstilts
 from tiny import STUDY, command, scores_in, write
 from xstilts.cli import app
 from xstilts.common.errors import UserError
-from xstilts.planner import make_plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store import logs
 from xstilts.store.store import Store
-from xstilts.study import make_study
 
 
 def test_a_run_leaves_scores_report_and_tables(finished: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 from xstilts.data.examples import Answer, ClassificationExample, MultipleChoiceExample, SpanExample, TaggingExample
 from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.selection.reading import FIRST, LAST, NEITHER, TOKENS, labelled, taken, unlabelled
-from xstilts.study import Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row
 from xstilts.tasks.task import Task

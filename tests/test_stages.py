@@ -15,8 +15,8 @@ from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
+from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.stages import _begin
-from xstilts.study import Hyperparameters
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row, pad
 from xstilts.tasks.task import Task

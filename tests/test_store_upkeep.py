@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from tiny import STUDY, write
 from xstilts.cli import app
-from xstilts.planner import make_plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store import leases, logs, upkeep
 from xstilts.store.leases import Lease
 from xstilts.store.processes import this_process
 from xstilts.store.store import Store
-from xstilts.study import make_study
 
 KEYS = ["ab" * 32, "cd" * 32, "ef" * 32]
 

@@ -18,10 +18,11 @@ from xstilts.data import load
 from xstilts.data.examples import MiningExample, SpanExample, TaggingExample
 from xstilts.evaluate import evaluate
 from xstilts.export import Choice
-from xstilts.plan import Plan, Predict, examples
-from xstilts.planner import make_plan
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Plan, Predict
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.tasks import builtin_catalog
 from xstilts.xtreme import BENCHMARKS
 from xtreme_data import SENTENCES, gold, labels, put, write
@@ -154,7 +155,7 @@ def test_trap_c9_2_submission_keeps_label_and_token_of_truncated_words(tmp_path:
     """
     from xstilts.encoders import Encoder
     from xstilts.encoders.load import load_tokenizer
-    from xstilts.study import Lengths
+    from xstilts.planning.hyperparameters import Lengths
     from xstilts.tasks.formats import tagging
 
     task, words = builtin_catalog()["udpos"], tuple(f"word{i}" for i in range(90))

@@ -17,13 +17,13 @@ from torch import nn
 from xstilts.common.errors import StageError, UserError
 from xstilts.export import Choice, choose, export
 from xstilts.models import IDS, MEAN, ROWS, WEIGHTS
-from xstilts.plan import Average, Plan, Train
-from xstilts.planner import make_plan
-from xstilts.recipe import NONE, Mean, baseline, plain
+from xstilts.planning.plan import Average, Plan, Train
+from xstilts.planning.planner import make_plan
+from xstilts.planning.recipe import NONE, Mean, baseline, plain
+from xstilts.planning.study import make_study
 from xstilts.run import gather
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.training.averaging import Snapshots, average
 
 

@@ -20,10 +20,11 @@ from xstilts.data import mini
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import build_models
-from xstilts.planner import make_plan
+from xstilts.planning.hyperparameters import Hyperparameters, Lora
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import Hyperparameters, Lora, make_study
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.mlm import Masked
 from xstilts.training import checkpoints as module

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from xstilts.data import mini
 from xstilts.data.examples import SpanExample, TaggingExample
 from xstilts.inference import score
-from xstilts.plan import Plan
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.run import gather
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.training import collapse
 from xstilts.training.checkpoints import Policy

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from xstilts.common.errors import StageError
-from xstilts.plan import Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.training import launch as module
 from xstilts.training.checkpoints import Policy
 from xstilts.training.launch import launch

@@ -13,15 +13,16 @@ from torch import nn
 from transformers import AutoModel
 
 from test_encoders_load import SMALL, TYPES, save_model
-from xstilts import cost, estimate
 from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, describe
 from xstilts.models import IDS, MEAN, WEIGHTS, Joint, load_architecture
-from xstilts.plan import Plan, Train
-from xstilts.planner import make_plan
+from xstilts.planning import cost, estimate
+from xstilts.planning.hyperparameters import Lora
+from xstilts.planning.plan import Plan, Train
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.stages import run_stage
 from xstilts.store.store import Store
-from xstilts.study import Lora, make_study
 from xstilts.tasks import builtin_catalog
 from xstilts.training import lora
 from xstilts.training.averaging import Snapshots

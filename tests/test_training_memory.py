@@ -15,7 +15,7 @@ from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import Trimmed, build_model
-from xstilts.study import Hyperparameters, Lengths
+from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row
 from xstilts.training import loop, memory

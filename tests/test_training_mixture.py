@@ -19,13 +19,14 @@ from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained
-from xstilts.recipe import PROPORTIONAL, Sampling
-from xstilts.study import Hyperparameters, Lengths
+from xstilts.planning.hyperparameters import Hyperparameters, Lengths
+from xstilts.planning.recipe import PROPORTIONAL, Sampling
+from xstilts.planning.steps import step_counts
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import IGNORED, Row
 from xstilts.tasks.formats.mlm import Masked
 from xstilts.training import loop
-from xstilts.training.mixture import Stream, order, step_counts, steps
+from xstilts.training.mixture import Stream, order, steps
 
 ENCODER = Encoder("bundled/e5-small", layers=1)
 HYPER = Hyperparameters(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from xstilts import inference
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
+from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.stages import Trimmed, build_model
-from xstilts.study import Hyperparameters
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats import Row, pad, sentences
 from xstilts.vectors import Embedded, Vectors

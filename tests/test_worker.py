@@ -9,11 +9,11 @@ import pytest
 
 from xstilts.common.errors import StageError, StoreError
 from xstilts.executors import Ended
-from xstilts.plan import Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store import leases, logs
 from xstilts.store.store import Store
-from xstilts.study import make_study
 from xstilts.tracking import Tracker, Tracking
 from xstilts.worker import Told, compute
 

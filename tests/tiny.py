@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.run import Silent
 
 STUDY: dict[str, Any] = {

@@ -23,12 +23,12 @@ from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub
 from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
-from xstilts.plan import Plan
+from xstilts.planning.plan import Plan
+from xstilts.planning.study import Study, load_study
 from xstilts.results import Results
 from xstilts.run import choose, execute, gather, open_store
 from xstilts.run import plan_of as _plan
 from xstilts.run import results_of as _results
-from xstilts.study import Study, load_study
 from xstilts.tasks import builtin_catalog
 from xstilts.tracking import Tracker, Tracking
 from xstilts.worker import cores
@@ -192,7 +192,7 @@ def plan(
 
     Data and listed encoders that are not at hand are counted as the catalog says; `xstilts run` needs them.
     """
-    from xstilts import estimate as estimating
+    from xstilts.planning import estimate as estimating
 
     if devices > 1 and device is None:
         raise UserError(f"--devices {devices}: of which? name it with --device")

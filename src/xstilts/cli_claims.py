@@ -12,8 +12,8 @@ import polars as pl
 import typer
 
 from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.planning.study import load_study
 from xstilts.run import gather, open_store, plan_of
-from xstilts.study import load_study
 
 
 class ClaimsFormat(str, Enum):

@@ -15,11 +15,11 @@ from rich.table import Table
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.common.units import duration
 from xstilts.display import Display
-from xstilts.plan import Plan, Stage
-from xstilts.planner import make_plan
-from xstilts.recipe import NONE
+from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.recipe import NONE
+from xstilts.planning.study import load_study
 from xstilts.run import choose, compute_stages, open_store
-from xstilts.study import load_study
 
 #: Beside the rank of a recipe that scores below `none`.
 WORSE = "↓"

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
-from xstilts.planner import make_plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import load_study
 from xstilts.run import open_store
 from xstilts.store import upkeep
-from xstilts.study import load_study
 
 app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)
 

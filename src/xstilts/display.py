@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from xstilts.common.units import duration
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 
 
 @dataclass

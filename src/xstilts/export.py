@@ -10,7 +10,8 @@ from pathlib import Path
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.encoders.load import load_tokenizer
 from xstilts.models import load_trained
-from xstilts.plan import Average, Cell, DataRef, Merge, Plan, Train, examples
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
 from xstilts.report.model_card import model_card
 from xstilts.run import gather
 from xstilts.store.store import Store

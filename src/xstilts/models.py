@@ -19,7 +19,7 @@ from xstilts.common.errors import StageError
 from xstilts.encoders import Encoder, trim
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.features import Renumbered
-from xstilts.study import Hyperparameters
+from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row
 from xstilts.tasks.task import Task

@@ -13,7 +13,7 @@ import transformers
 from xstilts import inference
 from xstilts.common.errors import UserError
 from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import span
 from xstilts.tasks.task import Files, Task

@@ -21,11 +21,11 @@ from xstilts.encoders import bundled
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.schedule import Listener
-from xstilts.plan import Average, Plan, Stage, Train
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Average, Plan, Stage, Train
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import Study, load_study
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.store.store import Store
-from xstilts.study import Study, load_study
 from xstilts.tracking import Tracking
 from xstilts.training import collapse
 from xstilts.worker import compute

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 from safetensors.torch import save_file
 
-from xstilts import cost, features, inference
+from xstilts import features, inference
 from xstilts.common.errors import StageError
 from xstilts.data import translation
 from xstilts.data.examples import Example, MiningExample, RetrievalExample
@@ -23,9 +23,11 @@ from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.features import Chained, Features
 from xstilts.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
-from xstilts.plan import (
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.hyperparameters import Hyperparameters, Lengths
+from xstilts.planning.plan import (
     Average,
-    DataRef,
     Merge,
     MlmPart,
     Predict,
@@ -35,10 +37,8 @@ from xstilts.plan import (
     TrainingPart,
     Translate,
     Translation,
-    examples,
 )
 from xstilts.store.store import Store
-from xstilts.study import Hyperparameters, Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Row, mining, retrieval
 from xstilts.tasks.formats.mlm import Masked

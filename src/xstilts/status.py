@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from xstilts.common.units import duration
-from xstilts.plan import Plan, Stage
+from xstilts.planning.plan import Plan, Stage
 from xstilts.store import leases, logs
 from xstilts.store.store import Store
 

@@ -18,7 +18,8 @@ from xstilts.common.errors import UserError
 from xstilts.data.examples import Example, MiningExample, RetrievalExample, TaggingExample
 from xstilts.data.problems import count
 from xstilts.export import Choice, best, check_names
-from xstilts.plan import Cell, Plan, Predict, examples
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Cell, Plan, Predict
 from xstilts.store.store import Store
 from xstilts.tasks.formats import mining, span
 from xstilts.xtreme import (

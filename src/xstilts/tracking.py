@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.common.errors import UserError
-from xstilts.plan import Stage, Train
+from xstilts.planning.plan import Stage, Train
 
 
 class Tracker(str, Enum):

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from xstilts.common.errors import StageError, StoreError
 from xstilts.executors import Ended
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store import leases
 from xstilts.store.logs import StageLog, place
 from xstilts.store.store import Store

@@ -45,7 +45,7 @@ from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
 from xstilts.analysis.matched import Matched, source_of
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
-from xstilts.recipe import RecipeEntry
+from xstilts.planning.recipe import RecipeEntry
 from xstilts.results import Results
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.task import COMPARING, Task

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol
 
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 
 
 @dataclass(frozen=True)

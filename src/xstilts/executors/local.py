@@ -21,7 +21,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
 from xstilts.executors import Ended, Progress
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, cores, environment, give_back_memory
 

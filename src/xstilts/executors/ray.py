@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 
 from xstilts.common.errors import UserError
 from xstilts.executors import Ended, Progress
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, cores, environment
 

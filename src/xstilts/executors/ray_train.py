@@ -10,7 +10,7 @@ import uuid
 from typing import Any
 
 from xstilts.common.errors import StageError
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store.store import Store
 from xstilts.training.launch import member
 from xstilts.worker import Told

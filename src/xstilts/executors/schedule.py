@@ -10,7 +10,7 @@ from typing import Protocol
 
 from xstilts.common.errors import StoreError
 from xstilts.executors import Ended, Executor, Progress
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store import leases
 from xstilts.store.store import Store
 

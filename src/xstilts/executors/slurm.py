@@ -13,7 +13,7 @@ from typing import Any
 
 from xstilts.common.errors import UserError
 from xstilts.executors import Ended, Progress
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store import logs
 from xstilts.store.store import Store
 from xstilts.worker import Compute, compute, environment

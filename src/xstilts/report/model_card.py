@@ -9,7 +9,7 @@ import polars as pl
 import yaml
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
-from xstilts.recipe import plain
+from xstilts.planning.recipe import plain
 from xstilts.tasks.task import COMPARING
 
 _PIPELINES = {

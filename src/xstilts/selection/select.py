@@ -12,8 +12,8 @@ import polars as pl
 from scipy.stats import rankdata
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
-from xstilts.recipe import NONE
+from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
+from xstilts.planning.recipe import NONE
 from xstilts.run import compute_stages, gather
 from xstilts.selection import fewshot
 from xstilts.selection.agreement import agreement, by_chance, gains

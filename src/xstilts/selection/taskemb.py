@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xstilts.encoders import Encoder
-from xstilts.plan import TrainingPart
+from xstilts.planning.plan import TrainingPart
 from xstilts.selection.evidence import Evidence, Question, pad_id, passes
 from xstilts.selection.textemb import cosine
 from xstilts.tasks import formats

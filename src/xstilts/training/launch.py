@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from xstilts.common.errors import StageError, StoreError
-from xstilts.plan import Stage
+from xstilts.planning.plan import Stage
 from xstilts.store.store import Store
 from xstilts.worker import Told, cores, environment, reason
 

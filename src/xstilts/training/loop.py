@@ -16,8 +16,9 @@ import torch
 from xstilts.common.errors import StageError
 from xstilts.common.units import parse_memory
 from xstilts.models import Joint
-from xstilts.recipe import PROPORTIONAL, Sampling
-from xstilts.study import Hyperparameters
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.recipe import PROPORTIONAL, Sampling
+from xstilts.planning.steps import step_counts
 from xstilts.tasks.formats import IGNORED, Format, Row, pad, padded
 from xstilts.training import averaging, memory, parallel
 from xstilts.training.averaging import Snapshots
@@ -25,7 +26,7 @@ from xstilts.training.checkpoints import Checkpoints, Training
 from xstilts.training.device import accelerator, autocast
 from xstilts.training.dropout import drawing_from, redrawing
 from xstilts.training.log import Log, Point
-from xstilts.training.mixture import Step, Stream, order, step_counts, steps
+from xstilts.training.mixture import Step, Stream, order, steps
 from xstilts.training.threads import side_by_side
 
 

@@ -13,10 +13,10 @@ from peft import LoraConfig
 from peft.tuners.lora import Linear, LoraModel
 from torch import nn
 
-from xstilts import cost
 from xstilts.encoders import EncoderFacts
 from xstilts.models import Joint
-from xstilts.study import Lora
+from xstilts.planning import cost
+from xstilts.planning.hyperparameters import Lora
 
 ADAPTER = "default"
 

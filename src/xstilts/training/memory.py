@@ -12,9 +12,9 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
-from xstilts import cost
 from xstilts.common.errors import StageError
 from xstilts.common.units import memory
+from xstilts.planning import cost
 from xstilts.tasks.formats import Row, padded
 from xstilts.training.device import accelerator, on_cpu
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xstilts.data.examples import MiningExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import Outcomes, Row
 from xstilts.tasks.formats.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets
 from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined

@@ -17,7 +17,7 @@ import torch
 
 from xstilts.data.examples import TextExample
 from xstilts.features import Rows
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import IGNORED, Outcomes, Row, encode
 from xstilts.tasks.task import Task
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from xstilts.data.examples import MultipleChoiceExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
 from xstilts.tasks.task import Task
 

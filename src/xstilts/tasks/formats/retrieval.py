@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xstilts.data.examples import RetrievalExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import Outcomes, Row
 from xstilts.tasks.formats.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets
 from xstilts.tasks.task import Task

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from xstilts.data.examples import SpanExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import Outcomes, Row
 from xstilts.tasks.metrics import mlqa, squad
 from xstilts.tasks.task import Task

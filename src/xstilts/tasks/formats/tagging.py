@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from xstilts.data.examples import TaggingExample
-from xstilts.study import Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats import IGNORED, Outcomes, Row, model_loss, most_frequent
 from xstilts.tasks.metrics import tagging as metrics
 from xstilts.tasks.task import Task

@@ -7,16 +7,18 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from xstilts import contamination, cost, encoders
+from xstilts import encoders
 from xstilts.common.errors import UserError
 from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
-from xstilts.plan import (
+from xstilts.planning import contamination, cost
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
+from xstilts.planning.hyperparameters import Hyperparameters, Lora
+from xstilts.planning.plan import (
     REVISIONS,
     Average,
     Cell,
-    DataRef,
     Kind,
     Merge,
     MlmPart,
@@ -29,16 +31,12 @@ from xstilts.plan import (
     TrainingPart,
     Translate,
     Translation,
-    examples,
-    has_gold,
-    size,
-    token_count,
 )
-from xstilts.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
-from xstilts.study import RETRIEVAL_DEPTH, EncoderEntry, Hyperparameters, Lora, Study, TargetEntry
-from xstilts.study_data import StudyData
+from xstilts.planning.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
+from xstilts.planning.steps import step_counts
+from xstilts.planning.study import RETRIEVAL_DEPTH, EncoderEntry, Study, TargetEntry
+from xstilts.planning.study_data import StudyData
 from xstilts.tasks.task import COMPARING, Task
-from xstilts.training.mixture import step_counts
 
 
 def make_plan(study: Study, *, estimate: bool = False) -> Plan:

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-import xstilts.study
+import xstilts.planning.study
 from xstilts.common.errors import UserError
 from xstilts.data.examples import texts
-from xstilts.estimate import disk
-from xstilts.plan import Plan, Predict, Score, Train, examples
-from xstilts.planner import make_plan
+from xstilts.planning.data_ref import examples
+from xstilts.planning.estimate import disk
+from xstilts.planning.plan import Plan, Predict, Score, Train
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import load_study, make_study, presets
 from xstilts.store.store import Store
-from xstilts.study import load_study, make_study, presets
 
 STUDY: dict[str, Any] = {
     "name": "small",
@@ -121,7 +122,7 @@ def test_labels_of_the_data_size_the_head_and_decide_the_key(tmp_path: Path) -> 
 
 def test_a_preset_of_intermediate_tasks_leaves_target_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     preset = {**presets()["quick"], "intermediate": {"mini-nli": {"batch_size": 3}}}
-    monkeypatch.setattr(xstilts.study, "presets", lambda: {"quick": preset})
+    monkeypatch.setattr(xstilts.planning.study, "presets", lambda: {"quick": preset})
     specs = trainings(plan(recipes=["none", "mini-nli"], targets=[{"task": "mini-nli", "max_examples": 5}], seeds=[1]))
     targets = [spec for spec in specs if spec.hyper.batch_size == 16]
     # two encoders: each task trained alone, and after the intermediate one

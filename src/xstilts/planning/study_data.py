@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xstilts import cost, data
+from xstilts import data
 from xstilts.common.errors import UserError
-from xstilts.plan import DataRef, examples, has_gold, size
-from xstilts.recipe import Mlm
-from xstilts.study import Hyperparameters, Study, TargetEntry
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.recipe import Mlm
+from xstilts.planning.study import Study, TargetEntry
 from xstilts.tasks.task import Split, Task
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from xstilts.common.errors import UserError
-from xstilts.study import Study, load_study, make_study, presets
+from xstilts.planning.study import Study, load_study, make_study, presets
 
 GOOD: dict[str, Any] = {
     "name": "small",

@@ -8,7 +8,7 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.examples import Example, texts
 from xstilts.data.load import DEV_SHARE
 from xstilts.encoders import EncoderFacts
-from xstilts.study import Lora
+from xstilts.planning.hyperparameters import Lora
 from xstilts.tasks.task import Split, Task
 
 #: UTF-8 bytes a token of XLM-R's vocabulary, over the languages of XQuAD: 4.2 (en) to 8.1 (hi). Good to about 30 %.

@@ -18,7 +18,7 @@ from xstilts.data.examples import (
     SpanExample,
     TaggingExample,
 )
-from xstilts.data.overlap import Evaluation, Index, Overlap, Training
+from xstilts.planning.overlap import Evaluation, Index, Overlap, Training
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.task import Files, Task
 

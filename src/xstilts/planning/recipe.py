@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from xstilts.part import Part
+from xstilts.planning.part import Part
 
 #: The name of the recipe that does nothing, which the others are compared with.
 NONE = "none"

@@ -11,10 +11,10 @@ import pytest
 from xstilts.common.errors import UserError
 from xstilts.data import mini
 from xstilts.data.translation import from_files
-from xstilts.plan import Merge, Plan, Train, Translate
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Merge, Plan, Train, Translate
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.run import execute, gather, open_store
-from xstilts.study import make_study
 
 TINY = {"max_train_examples": 24, "max_dev_examples": 8, "batch_size": 4}
 

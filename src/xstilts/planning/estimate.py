@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xstilts import cost
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.units import memory, parse_memory
-from xstilts.plan import Average, Merge, Plan, Predict, Stage, Train
+from xstilts.planning import cost
+from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store.store import Store
 
 #: A core of which nothing is known yet is taken to do this many operations a second.

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from xstilts import estimate
 from xstilts.cli import app
 from xstilts.common.errors import UserError
-from xstilts.plan import Plan, Stage
-from xstilts.planner import make_plan
+from xstilts.planning import estimate
+from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.store.store import Store
-from xstilts.study import make_study
 
 STUDY: dict[str, Any] = {
     "name": "s", "encoders": ["bundled/e5-small@1"], "recipes": ["none", "mini-nli"],

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from xstilts.common.errors import UserError
-from xstilts.data import overlap, translation
-from xstilts.plan import DataRef, examples
-from xstilts.study_data import StudyData
+from xstilts.data import translation
+from xstilts.planning import overlap
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.study_data import StudyData
 from xstilts.tasks.task import Task
 
 
