@@ -10,12 +10,14 @@ from itertools import pairwise, product
 import pytest
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import SpanExample, TaggingExample, texts
+from xstilts.data.examples import texts
 from xstilts.data.mini import DATASETS, LANGUAGES, VERSION, cldr, facts, generate, pairs, templates
 from xstilts.data.mini.choices import STORIES
 from xstilts.data.mini.spans import KINDS
 from xstilts.data.mini.tags import SENTENCES, tokenize
 from xstilts.tasks import CATALOG, read_entry
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 
 #: Every example of every data set, split and language. A new digest needs a new VERSION: results name the version.
 GOLDEN = {"2": "e9d24dc523076c6ab1d02ba25e69d814676d5a1f65deeff798437f1ca062ad84"}

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from xstilts.common.errors import UserError
 from xstilts.data import cap
-from xstilts.data.examples import Example, MiningExample
+from xstilts.data.examples import Example
+from xstilts.engine.heads.mining import Corpora, find
+from xstilts.engine.vectors import Embedded, Vectors
 from xstilts.export import Choice
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
@@ -29,9 +31,8 @@ from xstilts.store.store import Store
 from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining
-from xstilts.tasks.formats.mining import Corpora, find
+from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
-from xstilts.vectors import Embedded, Vectors
 
 BUCC = builtin_catalog()["bucc"]
 CPU = torch.device("cpu")

@@ -8,18 +8,15 @@ from pathlib import Path
 import pytest
 
 from xstilts.data import load
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-)
+from xstilts.data.examples import Example
 from xstilts.planning.overlap import Evaluation, Index, Overlap, Training
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Files, Task
 
 

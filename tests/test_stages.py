@@ -14,14 +14,15 @@ from xstilts.common.errors import StageError
 from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
-from xstilts.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
+from xstilts.engine import heads
+from xstilts.engine.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
+from xstilts.engine.rows import Row, pad
+from xstilts.engine.training import loop
+from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.stages import _begin
-from xstilts.tasks import builtin_catalog, formats
-from xstilts.tasks.formats import Row, pad
+from xstilts.tasks import builtin_catalog
 from xstilts.tasks.task import Task
-from xstilts.training import loop
-from xstilts.training.mixture import Stream
 
 ENCODER = Encoder("bundled/e5-small", layers=1)
 HYPER = Hyperparameters(
@@ -33,13 +34,13 @@ HYPER = Hyperparameters(
 def rows_of(task: Task, count: int = 16) -> list[Row]:
     examples = mini.generate(task.files.train or "", "train", "en")[:count]
     tokenizer = load_tokenizer(ENCODER)
-    return formats.get(task.format).make_rows(examples, task, tokenizer, HYPER.lengths, training=True)
+    return heads.get(task.format).make_rows(examples, task, tokenizer, HYPER.lengths, training=True)
 
 
 def train(trimmed: Trimmed, rows: list[Row], task: Task, dev: list[float], **changes: Any) -> loop.Log:
     scores = iter(dev)
     hyper = HYPER.model_copy(update=changes)
-    fmt = formats.get(task.format)
+    fmt = heads.get(task.format)
     stream = Stream(task.name, fmt, trimmed.rows(rows), hyper, lambda row: f"example {row.example}")
     return loop.train(
         trimmed.joint, [stream], hyper,

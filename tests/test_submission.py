@@ -15,7 +15,6 @@ from xstilts import submission
 from xstilts.cli import app
 from xstilts.common.errors import UserError
 from xstilts.data import load
-from xstilts.data.examples import MiningExample, SpanExample, TaggingExample
 from xstilts.evaluate import evaluate
 from xstilts.export import Choice
 from xstilts.planning.data_ref import examples
@@ -24,6 +23,9 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.store.store import Store
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.xtreme import BENCHMARKS
 from xtreme_data import SENTENCES, gold, labels, put, write
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.encoders.load import load_tokenizer
-from xstilts.models import load_trained
+from xstilts.engine import heads
+from xstilts.engine.models import load_trained
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
 from xstilts.report.model_card import model_card
 from xstilts.run import gather
 from xstilts.store.store import Store
-from xstilts.tasks import formats
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         raise UserError(f"--out {out}: exists already; choose a new folder")
     spec = plan.stages[cell.training or ""].spec
     assert isinstance(spec, Train | Average)
-    fmt = formats.get(spec.task.format)
+    fmt = heads.get(spec.task.format)
     with store.files(cell.training or "") as folder:
         model = load_trained(spec.encoder, spec.task, spec.seed, spec.hyper, folder)
     out.mkdir(parents=True, exist_ok=True)

@@ -10,14 +10,17 @@ from typing import Any
 
 import transformers
 
-from xstilts import inference
 from xstilts.common.errors import UserError
-from xstilts.data.examples import ClassificationExample, Example, MultipleChoiceExample, SpanExample, TaggingExample
+from xstilts.data.examples import Example
+from xstilts.engine import heads, inference
+from xstilts.engine.heads import span
+from xstilts.engine.machine.device import precision
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks import formats
-from xstilts.tasks.formats import span
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Files, Task
-from xstilts.training.device import precision
 
 #: The fields that a record of each format has; a field with * may be missing.
 FIELDS = {
@@ -34,7 +37,7 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
     With ``n_best`` (span) above 1 also with so many answers and their probabilities, as ``n_best``. ``folder`` is an
     exported model. Raises UserError where it is none, or where a record lacks a field.
     """
-    fmt = formats.get(format_name)
+    fmt = heads.get(format_name)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no exported model (config.json is missing); `xstilts export` writes one")
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)

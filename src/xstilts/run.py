@@ -18,6 +18,7 @@ import yaml
 from xstilts.common.errors import UserError
 from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
+from xstilts.engine.training import collapse
 from xstilts.executors import Executor, schedule
 from xstilts.executors.local import LocalExecutor
 from xstilts.executors.schedule import Listener
@@ -27,7 +28,6 @@ from xstilts.planning.study import Study, load_study
 from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.store.store import Store
 from xstilts.tracking import Tracking
-from xstilts.training import collapse
 from xstilts.worker import compute
 
 DEFAULT_STORE = ".xstilts/store"

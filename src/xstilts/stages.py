@@ -6,8 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -15,17 +15,26 @@ from typing import Any, NamedTuple, cast
 import polars as pl
 from safetensors.torch import save_file
 
-from xstilts import features, inference
 from xstilts.common.errors import StageError
 from xstilts.data import translation
-from xstilts.data.examples import Example, MiningExample, RetrievalExample
+from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
-from xstilts.features import Chained, Features
-from xstilts.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
+from xstilts.engine import heads, inference
+from xstilts.engine.features import Chained, _features, rows_of
+from xstilts.engine.heads import mining, retrieval
+from xstilts.engine.heads.mlm import Masked
+from xstilts.engine.machine import device, memory
+from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
+from xstilts.engine.rows import Row
+from xstilts.engine.training import averaging, collapse, loop
+from xstilts.engine.training.averaging import Snapshots
+from xstilts.engine.training.checkpoints import Checkpoints, Policy
+from xstilts.engine.training.log import Point
+from xstilts.engine.training.mixture import Stream
+from xstilts.engine.vectors import Embedded
 from xstilts.planning import cost
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.planning.plan import (
     Average,
     Merge,
@@ -39,15 +48,8 @@ from xstilts.planning.plan import (
     Translation,
 )
 from xstilts.store.store import Store
-from xstilts.tasks import formats
-from xstilts.tasks.formats import Row, mining, retrieval
-from xstilts.tasks.formats.mlm import Masked
-from xstilts.training import averaging, collapse, device, loop, memory
-from xstilts.training.averaging import Snapshots
-from xstilts.training.checkpoints import Checkpoints, Policy
-from xstilts.training.log import Point
-from xstilts.training.mixture import Stream
-from xstilts.vectors import Embedded
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.worker import Told
 
 
@@ -128,7 +130,7 @@ class _Loaded:
     def stream(self, trimmed: Trimmed) -> Stream:
         task = self.part.task
         return Stream(
-            task.name, formats.get(task.format), trimmed.rows(self.train), self.part.hyper,
+            task.name, heads.get(task.format), trimmed.rows(self.train), self.part.hyper,
             lambda row: self.train_examples[row.example].id,
         )  # fmt: skip
 
@@ -227,7 +229,7 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
         trimmed.model.get_input_embeddings().weight.requires_grad_(False)
     snapshots = Snapshots(spec.snapshots) if spec.snapshots else None
     if spec.hyper.lora:
-        from xstilts.training import lora
+        from xstilts.engine.training import lora
 
         lora.attach(trimmed.joint, spec.hyper.lora, describe(spec.encoder), seed)
         if snapshots:
@@ -296,14 +298,14 @@ def _flops(spec: Train, log: loop.Log) -> float:
 def _majority(one: _Loaded) -> float:
     """The dev score of the same prediction for every example."""
     task = one.part.task
-    fmt = formats.get(task.format)
+    fmt = heads.get(task.format)
     return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
 
 
 def _dev_score(
     part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int
 ) -> float:
-    fmt = formats.get(part.task.format)
+    fmt = heads.get(part.task.format)
     (predictions,) = inference.predict(
         trimmed.joint.model(part.task.name), [(dev_examples, trimmed.rows(dev))], fmt, part.task,
         pad_id=pad_id, precision=device.precision(part.hyper.precision),
@@ -322,7 +324,7 @@ def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer:
     special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
     mask = int(trimmed.mapping[tokenizer.mask_token_id])
     return Stream(
-        mlm.task.name, formats.get("mlm"), trimmed.rows(texts), mlm.hyper, lambda row: names[row.example],
+        mlm.task.name, heads.get("mlm"), trimmed.rows(texts), mlm.hyper, lambda row: names[row.example],
         supervised=False, view=lambda rows, seed: Masked(rows, special, mask, len(trimmed.ids), seed),
     )  # fmt: skip
 
@@ -356,7 +358,7 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
 
 
 def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
-    fmt = formats.get(spec.task.format)
+    fmt = heads.get(spec.task.format)
     tokenizer = load_tokenizer(spec.encoder)
     own = {ref: rows_of(ref, spec.encoder, spec.hyper, training=False, store=store) for ref in (*spec.sets, *spec.dev)}
     with _weights(store, spec.model) as weights:
@@ -434,7 +436,7 @@ def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | Non
 
 
 def _score(spec: Score, store: Store, folder: Path) -> None:
-    fmt = formats.get(spec.task.format)
+    fmt = heads.get(spec.task.format)
     with store.files(spec.predictions) as source:
         predictions = pl.read_parquet(source / "predictions.parquet")
     frames = []
@@ -459,39 +461,3 @@ def _score(spec: Score, store: Store, folder: Path) -> None:
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
-
-
-#: Examples whose rows are in memory at once while they are made.
-CHUNK = 4096
-
-
-def rows_of(
-    ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training: bool, store: Store | None = None
-) -> Sequence[Row]:
-    """The model inputs of a data set, from the cache of ``store``: a study reads the same set with many models."""
-    return _rows(ref, Encoder(encoder.source, revision=encoder.revision), hyper.lengths, training, store)
-
-
-@lru_cache(maxsize=64)
-def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool, store: Store | None) -> Features:
-    return _features(partial(examples, ref), ref, encoder, lengths, training, store, [])
-
-
-def _features(
-    read: Callable[[], list[Example]], ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool,
-    store: Store | None, decides: list[Any],
-) -> Features:  # fmt: skip
-    """The rows of what ``read`` gives: the examples of ``ref``, or what ``decides`` says was made of them."""
-    fmt = formats.get(ref.task.format)
-
-    def make() -> Iterator[Row]:
-        tokenizer, all_examples = load_tokenizer(encoder), read()
-        for at in range(0, len(all_examples), CHUNK):
-            part = all_examples[at : at + CHUNK]
-            for row in fmt.make_rows(part, ref.task, tokenizer, lengths, training=training):
-                row.example += at
-                yield row
-
-    content = [describe(encoder).digest, ref.task.format, ref.task.labels, ref.key(), asdict(lengths), training]
-    label = f"{ref.task.name} {ref.split} {ref.language} for {encoder.label}"
-    return features.cached([*content, *decides], label, make, store)

@@ -15,13 +15,16 @@ from pathlib import Path
 import polars as pl
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example, MiningExample, RetrievalExample, TaggingExample
+from xstilts.data.examples import Example
 from xstilts.data.problems import count
 from xstilts.export import Choice, best, check_names
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Cell, Plan, Predict
 from xstilts.store.store import Store
 from xstilts.tasks.formats import mining, span
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.xtreme import (
     BENCHMARKS,
     Benchmark,

@@ -111,7 +111,7 @@ class _Superseded(Exception):
 
 def _run_stage(stage: Stage, store: Store, told: Told) -> None:
     if stage.processes > 1:
-        from xstilts.training.launch import launch
+        from xstilts.running.launch import launch
 
         launch(stage, store.url, told)
         return

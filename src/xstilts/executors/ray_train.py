@@ -11,8 +11,8 @@ from typing import Any
 
 from xstilts.common.errors import StageError
 from xstilts.planning.plan import Stage
+from xstilts.running.launch import member
 from xstilts.store.store import Store
-from xstilts.training.launch import member
 from xstilts.worker import Told
 
 

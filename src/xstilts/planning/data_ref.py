@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from xstilts import data
-from xstilts.data.examples import Example, MiningExample
+from xstilts.data.examples import Example
 from xstilts.planning import cost
+from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.task import Split, Task
 
 

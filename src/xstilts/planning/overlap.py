@@ -9,17 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from xstilts.data.examples import (
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-    TextExample,
-)
+from xstilts.data.examples import Example
 from xstilts.data.problems import count
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats.text import TextExample
 
 #: Questions and sentences of fewer words are alike by chance ("Who was he?").
 MIN_WORDS = 5

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xstilts.data.examples import MultipleChoiceExample
 from xstilts.data.mini.facts import Draw
 from xstilts.data.mini.settings import CHOICES, SIZES, VERSION
 from xstilts.data.mini.templates import fill, load
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 
 #: Story → kind of value that tells its people apart.
 STORIES = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xstilts.data.examples import ClassificationExample
 from xstilts.data.mini.facts import RELATIONS, Draw
 from xstilts.data.mini.settings import PREMISE, SIZES, VERSION
 from xstilts.data.mini.templates import FORMS, fill, join, load, state, text
+from xstilts.tasks.formats.classification import ClassificationExample
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xstilts.data.examples import RetrievalExample
 from xstilts.data.mini.facts import RELATIONS, Draw
 from xstilts.data.mini.settings import RETRIEVAL_GROUP, RETRIEVAL_GROUPS, VERSION
 from xstilts.data.mini.templates import FORMS, join, state, text
+from xstilts.tasks.formats.retrieval import RetrievalExample
 
 
 def generate(split: str, language: str) -> list[RetrievalExample]:

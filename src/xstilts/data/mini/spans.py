@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from xstilts.data.examples import Answer, SpanExample
 from xstilts.data.mini.facts import RELATIONS, Draw, Fact
 from xstilts.data.mini.settings import PASSAGES, SIZES, UNANSWERABLE_EVERY, VERSION
 from xstilts.data.mini.templates import FORMS, ask, join, span_of, state, text
+from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: The kinds of entity that a data set speaks of.
 KINDS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
-from xstilts.data.examples import TaggingExample
 from xstilts.data.mini.facts import Draw, Value
 from xstilts.data.mini.settings import SIZES, SPACELESS, VERSION
 from xstilts.data.mini.templates import FORMS, Piece, join, load, render, state, text
+from xstilts.tasks.formats.tagging import TaggingExample
 
 ENTITY = {"person": "PER", "organisation": "ORG", "city": "LOC", "country": "LOC"}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xstilts.data.examples import TextExample
 from xstilts.data.mini import spans
+from xstilts.tasks.formats.text import TextExample
 
 
 def generate(split: str, language: str) -> list[TextExample]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.data.examples import ClassificationExample, Example
+from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
@@ -15,6 +15,7 @@ from xstilts.data.readers.plain import read_lines
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
+from xstilts.tasks.formats.classification import ClassificationExample
 
 __all__ = ["READERS", "Source", "faults", "read"]
 
