@@ -33,7 +33,7 @@ from xstilts.engine.machine import device
 from xstilts.engine.machine.threads import side_by_side
 from xstilts.engine.models import build_model
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.store.store import Store
+from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.task import Split

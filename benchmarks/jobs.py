@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.common.errors import StageError, UserError
-from xstilts.worker import cores, environment
+from xstilts.running.process import cores, environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

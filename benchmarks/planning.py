@@ -34,7 +34,7 @@ def measure(stages: int) -> None:
     from xstilts.planning.estimate import estimate, sharing
     from xstilts.planning.planner import make_plan
     from xstilts.planning.study import make_study
-    from xstilts.store.store import Store
+    from xstilts.store import Store
 
     plan = make_plan(make_study(study(stages)))
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from synthetic import SIZES, make_results
 from xstilts import cli, cli_claims
-from xstilts.results import Results
+from xstilts.analysis.results import Results
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"

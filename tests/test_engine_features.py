@@ -27,7 +27,7 @@ from xstilts.engine.heads import span
 from xstilts.engine.rows import Row
 from xstilts.planning.data_ref import DataRef
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
-from xstilts.store.store import Store
+from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample

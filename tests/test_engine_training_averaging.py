@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
 from xstilts.engine.models import IDS, MEAN, ROWS, WEIGHTS
 from xstilts.engine.training.averaging import Snapshots, average
@@ -22,9 +23,8 @@ from xstilts.planning.plan import Average, Plan, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE, Mean, baseline, plain
 from xstilts.planning.study import make_study
-from xstilts.run import gather
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
 
 
 def test_the_mean_of_files_is_that_of_their_tensors(tmp_path: Path) -> None:

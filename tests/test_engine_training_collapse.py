@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xstilts.analysis.gather import gather
 from xstilts.data import mini
 from xstilts.engine import heads
 from xstilts.engine.inference import score
@@ -17,9 +18,8 @@ from xstilts.engine.training.checkpoints import Policy
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import gather
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample

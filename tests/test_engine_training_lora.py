@@ -23,8 +23,8 @@ from xstilts.planning.hyperparameters import Lora
 from xstilts.planning.plan import Plan, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 
 ENCODER = Encoder("bundled/e5-small", layers=1)

@@ -17,7 +17,7 @@ from xstilts.engine.heads import sentences
 from xstilts.engine.rows import Row, pad
 from xstilts.engine.vectors import Embedded, Vectors
 from xstilts.planning.hyperparameters import Hyperparameters
-from xstilts.stages import Trimmed, build_model
+from xstilts.running.stages import Trimmed, build_model
 from xstilts.tasks import builtin_catalog
 
 TASK = builtin_catalog()["tatoeba"]

@@ -38,14 +38,14 @@ def tokenizer() -> Any:
     return load_tokenizer(Encoder("bundled/e5-small"))
 
 
-def text_of(example: SpanExample, row: rows.Row) -> str:
+def text_of(example: SpanExample, row: Row) -> str:
     """What the row's target marks in the passage."""
     window = span.Window.of(row)
     first, last = (position - window.first for position in row.target.tolist())
     return example.context[window.offsets[first][0] : window.offsets[last][1]].strip()
 
 
-def outputs_at(rows: list[rows.Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
+def outputs_at(rows: list[Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
     length = max(row.length for row in rows)
     start, end = torch.zeros(len(rows), length), torch.zeros(len(rows), length)
     for i, (first, last) in enumerate(spans):
@@ -145,7 +145,7 @@ def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> No
     model = load_model(encoder, AutoModelForQuestionAnswering, seed=1)
     model.qa_outputs.weight.data *= 50  # so that the loss is not that of guessing
 
-    def inputs(chosen: list[rows.Row]) -> dict[str, torch.Tensor]:
+    def inputs(chosen: list[Row]) -> dict[str, torch.Tensor]:
         padded = pad(chosen, 1)
         return padded | span.targets(chosen, padded["input_ids"].shape[1])
 

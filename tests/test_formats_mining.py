@@ -15,6 +15,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError
 from xstilts.data import cap
 from xstilts.data.examples import Example
@@ -25,9 +26,8 @@ from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import gather
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
 from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining

@@ -17,7 +17,7 @@ from xstilts.planning import estimate
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 STUDY: dict[str, Any] = {
     "name": "s", "encoders": ["bundled/e5-small@1"], "recipes": ["none", "mini-nli"],

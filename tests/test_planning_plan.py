@@ -17,7 +17,7 @@ from xstilts.planning.estimate import disk
 from xstilts.planning.plan import Plan, Predict, Score, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import load_study, make_study, presets
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 STUDY: dict[str, Any] = {
     "name": "small",

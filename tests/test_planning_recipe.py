@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from xstilts.analysis.gather import gather
+from xstilts.api import open_store
 from xstilts.common.errors import UserError
 from xstilts.data import mini
 from xstilts.data.translation import from_files
 from xstilts.planning.plan import Merge, Plan, Train, Translate
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import execute, gather, open_store
+from xstilts.running.run import execute
 
 TINY = {"max_train_examples": 24, "max_dev_examples": 8, "batch_size": 4}
 

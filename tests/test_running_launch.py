@@ -22,8 +22,8 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running import launch as module
 from xstilts.running.launch import launch
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
 
 STUDY = {
     "name": "together", "encoders": ["bundled/e5-small@2"], "targets": ["mini-paraphrase"], "seeds": [1],

@@ -22,6 +22,7 @@ from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Stage, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
+from xstilts.running.stages import run_stage
 from xstilts.selection import fewshot
 from xstilts.selection.evidence import Candidate, Evidence, Question
 from xstilts.selection.select import (
@@ -34,8 +35,7 @@ from xstilts.selection.select import (
     methods_named,
     select,
 )
-from xstilts.stages import run_stage
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 CHANGES: dict[str, Any] = {
     "recipes": ["none", "mini-nli", "mini-choice", {"name": "merged", "merge": ["mini-nli", "mini-choice"]}]

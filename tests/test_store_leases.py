@@ -20,10 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xstilts.common.errors import StoreError
-from xstilts.store import leases
+from xstilts.store import Store, leases
 from xstilts.store.leases import Claimant, Holder, Lease
 from xstilts.store.processes import Process, this_process
-from xstilts.store.store import Store
 
 CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 

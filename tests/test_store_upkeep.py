@@ -16,10 +16,9 @@ from tiny import STUDY, write
 from xstilts.cli import app
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.store import leases, logs, upkeep
+from xstilts.store import Store, leases, logs, upkeep
 from xstilts.store.leases import Lease
 from xstilts.store.processes import this_process
-from xstilts.store.store import Store
 
 KEYS = ["ab" * 32, "cd" * 32, "ef" * 32]
 

@@ -21,7 +21,7 @@ from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.store.store import Store
+from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.span import SpanExample

@@ -12,7 +12,7 @@ import polars as pl
 import yaml
 
 from xstilts.planning.plan import Stage
-from xstilts.run import Silent
+from xstilts.running.run import Silent
 
 STUDY: dict[str, Any] = {
     "name": "tiny",

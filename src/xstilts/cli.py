@@ -15,6 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from xstilts import __version__, cli_claims, cli_scores, cli_select, cli_store
+from xstilts.analysis.gather import gather
+from xstilts.analysis.results import Results
+from xstilts.api import open_store
+from xstilts.api import plan_of as _plan
+from xstilts.api import results_of as _results
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.common.errors import StoreError, UserError, did_you_mean
 from xstilts.common.units import duration, memory
@@ -25,13 +30,10 @@ from xstilts.display import Display
 from xstilts.encoders.families import known_encoders
 from xstilts.planning.plan import Plan
 from xstilts.planning.study import Study, load_study
-from xstilts.results import Results
-from xstilts.run import choose, execute, gather, open_store
-from xstilts.run import plan_of as _plan
-from xstilts.run import results_of as _results
+from xstilts.running.process import cores
+from xstilts.running.run import choose, execute
+from xstilts.running.tracking import Tracker, Tracking
 from xstilts.tasks import builtin_catalog
-from xstilts.tracking import Tracker, Tracking
-from xstilts.worker import cores
 
 app = typer.Typer(
     name="xstilts",
@@ -156,7 +158,7 @@ def run(
 @app.command(epilog="Example: `xstilts status studies/quickstart.yaml`, from another terminal or machine")
 def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
-    from xstilts.status import status as look
+    from xstilts.running.status import status as look
 
     found = look(_plan(study, estimate=True), open_store(store))
     if as_json:

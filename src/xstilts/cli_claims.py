@@ -11,9 +11,10 @@ from typing import Annotated, Any, Optional
 import polars as pl
 import typer
 
+from xstilts.analysis.gather import gather
+from xstilts.api import open_store, plan_of
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.planning.study import load_study
-from xstilts.run import gather, open_store, plan_of
 
 
 class ClaimsFormat(str, Enum):

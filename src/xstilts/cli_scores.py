@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from xstilts.analysis.scores import AXES, pivot, select
+from xstilts.api import scores
 from xstilts.cli_store import JsonOption, StoreOption
-from xstilts.scores import AXES, pivot, scores, select
 
 #: Columns of the printed table; CSV and JSON have all.
 _SHOWN = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")

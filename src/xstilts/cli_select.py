@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from xstilts.api import open_store
 from xstilts.cli_store import JsonOption, StoreOption
 from xstilts.common.units import duration
 from xstilts.display import Display
@@ -19,7 +20,7 @@ from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE
 from xstilts.planning.study import load_study
-from xstilts.run import choose, compute_stages, open_store
+from xstilts.running.run import choose, compute_stages
 
 #: Beside the rank of a recipe that scores below `none`.
 WORSE = "↓"

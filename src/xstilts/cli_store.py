@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from xstilts.api import open_store
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import load_study
-from xstilts.run import open_store
 from xstilts.store import upkeep
 
 app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)

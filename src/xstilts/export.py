@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -14,8 +15,7 @@ from xstilts.engine.models import load_trained
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
 from xstilts.report.model_card import model_card
-from xstilts.run import gather
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 
 @dataclass(frozen=True)

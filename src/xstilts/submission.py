@@ -20,7 +20,7 @@ from xstilts.data.problems import count
 from xstilts.export import Choice, best, check_names
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Cell, Plan, Predict
-from xstilts.store.store import Store
+from xstilts.store import Store
 from xstilts.tasks.formats import mining, span
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.retrieval import RetrievalExample

@@ -43,10 +43,10 @@ from xstilts.analysis.claims_file import (
 )
 from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
 from xstilts.analysis.matched import Matched, source_of
+from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
 from xstilts.planning.recipe import RecipeEntry
-from xstilts.results import Results
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.task import COMPARING, Task
 

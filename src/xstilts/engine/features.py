@@ -31,7 +31,7 @@ from xstilts.engine import features, heads
 from xstilts.engine.rows import Ids, Row, Rows
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 #: Goes up when a change of the code changes what rows a format makes of the same examples.
 REVISION = 1

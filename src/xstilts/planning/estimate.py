@@ -13,7 +13,7 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.units import memory, parse_memory
 from xstilts.planning import cost
 from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 #: A core of which nothing is known yet is taken to do this many operations a second.
 ASSUMED_FLOPS_PER_SECOND = 1e11

@@ -10,7 +10,7 @@ from xstilts.planning.data_ref import DataRef
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.planning.recipe import PROPORTIONAL, Sampling
 from xstilts.planning.study import Study, TargetEntry
-from xstilts.store.store import Store
+from xstilts.store import Store
 from xstilts.tasks.task import Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.

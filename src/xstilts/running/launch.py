@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.common.errors import StageError, StoreError
 from xstilts.planning.plan import Stage
-from xstilts.store.store import Store
-from xstilts.worker import Told, cores, environment, reason
+from xstilts.running.process import cores, environment, reason
+from xstilts.running.progress import Told
+from xstilts.store import Store
 
 if TYPE_CHECKING:
     from xstilts.engine.training.checkpoints import Policy
@@ -71,7 +72,7 @@ def member(stage: Stage, store: Store, told: Told, policy: Policy | None = None)
     """
     from xstilts.engine.machine.device import accelerator
     from xstilts.engine.training.checkpoints import Policy
-    from xstilts.stages import run_stage
+    from xstilts.running.stages import run_stage
 
     engine = accelerator()
     run_stage(stage, store, told if engine.is_main_process else _silent, policy or Policy())

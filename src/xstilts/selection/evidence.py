@@ -21,7 +21,7 @@ from xstilts.engine.rows import Row
 from xstilts.planning import cost
 from xstilts.planning.plan import TrainingPart
 from xstilts.selection.reading import Reading, labelled, taken, unlabelled
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 T = TypeVar("T")
 Floats32 = npt.NDArray[np.float32]

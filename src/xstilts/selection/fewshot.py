@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, TargetEntry
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 #: Dev examples that a model is scored on at most; half of them right, the standard error is 2.2 points.
 DEV_EXAMPLES = 500

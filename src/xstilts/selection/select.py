@@ -11,13 +11,14 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
 from xstilts.planning.recipe import NONE
-from xstilts.run import compute_stages, gather
+from xstilts.running.run import compute_stages
 from xstilts.selection import fewshot
 from xstilts.selection.agreement import agreement, by_chance, gains
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 if TYPE_CHECKING:
     from xstilts.selection.evidence import Candidate, Evidence, Question

@@ -13,12 +13,7 @@ from xstilts.engine.heads.sentences import AUTO_CLASS, loss, model_options, redu
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats.mining import (
-    NONE,
-    SEPARATOR,
-    MiningExample,
-    score,  # noqa: F401
-)
+from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
 from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
 from xstilts.tasks.task import Task
 

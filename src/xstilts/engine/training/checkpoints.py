@@ -26,7 +26,7 @@ from xstilts.engine.machine.memory import Division
 from xstilts.engine.training import parallel
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.log import Log, Point
-from xstilts.store.store import Store
+from xstilts.store import Store
 
 STATE, RANDOM, WEIGHTS, BEST = "state.json", "random.safetensors", "weights.safetensors", "best.safetensors"
 SUMS = "sums.safetensors"

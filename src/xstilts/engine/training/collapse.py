@@ -28,21 +28,3 @@ def seed(first: int, attempt: int) -> int:
 def kept(attempts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The first attempt that did not collapse, else the one with the best dev score, the first if tied."""
     return next((one for one in attempts if not one["collapsed"]), max(attempts, key=lambda one: one["dev"]))
-
-
-def described(label: str, meta: Mapping[str, Any]) -> str | None:
-    """One line for the report, of a training stage that collapsed at first or for good."""
-    first, *more = meta.get("attempts", [{"collapsed": []}])
-    if not first["collapsed"]:
-        return None
-    several = len(first["dev_of"]) > 1
-    scores = "; ".join(
-        f"{f'{task}: ' if several else ''}dev {first['dev_of'][task]:.1f} is no better than the majority class "
-        f"({meta['dev_majority'][task]:.1f})"
-        for task in first["collapsed"]
-    )
-    again = "".join(
-        f"; tried again with seed {one['seed']}: {one['dev']:.1f}{', collapsed' if one['collapsed'] else ''}"
-        for one in more
-    )
-    return f"{label}: collapsed: {scores}{again}."

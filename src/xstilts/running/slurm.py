@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from xstilts.common.errors import UserError
-from xstilts.executors import Ended, Progress
 from xstilts.planning.plan import Stage
-from xstilts.store import logs
-from xstilts.store.store import Store
-from xstilts.worker import Compute, compute, environment
+from xstilts.running.process import environment
+from xstilts.running.progress import Ended, Progress
+from xstilts.running.worker import Compute, compute
+from xstilts.store import Store, logs
 
 #: Jobs that wait or run at the same time, if the user says nothing.
 JOBS = 100

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from xstilts.common.errors import StoreError
-from xstilts.executors import Ended, Executor, Progress
 from xstilts.planning.plan import Stage
-from xstilts.store import leases
-from xstilts.store.store import Store
+from xstilts.running.executor import Executor
+from xstilts.running.progress import Ended, Progress
+from xstilts.store import Store, leases
 
 #: Why a stage was not even tried.
 SKIPPED = "skipped: a stage that it needs failed"

@@ -13,20 +13,21 @@ import polars as pl
 import pytest
 
 from tiny import STUDY, Recorded, command, scores_in, write
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
-from xstilts.executors import schedule
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import choose, execute, gather
-from xstilts.store import logs
-from xstilts.store.store import Store
-from xstilts.worker import Told, compute
+from xstilts.running import schedule
+from xstilts.running.progress import Told
+from xstilts.running.run import choose, execute
+from xstilts.running.worker import compute
+from xstilts.store import Store, logs
 
 os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="disabled")  # read when Ray is loaded
 ray = pytest.importorskip("ray")
 
-from xstilts.executors.ray import RayExecutor  # noqa: E402
+from xstilts.running.ray import RayExecutor  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=r"--address 127\.0\.0\.1:1: no Ray cluster answers there"):
         RayExecutor(Store(tmp_path), "127.0.0.1:1")
-    monkeypatch.setattr("xstilts.executors.ray.version", lambda name: "9.9")
+    monkeypatch.setattr("xstilts.running.ray.version", lambda name: "9.9")
     with pytest.raises(UserError, match=r"has xstilts 0\.\S+, this one 9\.9; install the same everywhere"):
         RayExecutor(Store(tmp_path), cluster.address)
     with pytest.raises(UserError, match="--address here: is for --executor ray"):

@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from xstilts.common.errors import StageError, StoreError
-from xstilts.executors import Ended
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.store import leases, logs
-from xstilts.store.store import Store
-from xstilts.tracking import Tracker, Tracking
-from xstilts.worker import Told, compute
+from xstilts.running.progress import Ended, Told
+from xstilts.running.tracking import Tracker, Tracking
+from xstilts.running.worker import compute
+from xstilts.store import Store, leases, logs
 
 
 def stage(key: str = "a" * 64) -> Stage:
@@ -116,6 +115,6 @@ def test_training_is_tracked_with_its_settings(tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xstilts.tracking.find_spec", lambda name: None)
+    monkeypatch.setattr("xstilts.running.tracking.find_spec", lambda name: None)
     with pytest.raises(Exception, match=r"--track wandb: not installed; pip install wandb"):
         Tracking(Tracker.wandb, "s", Path("out"))

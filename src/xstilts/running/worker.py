@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import os
-import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
-from xstilts.common.errors import StageError, StoreError
-from xstilts.executors import Ended
+from xstilts.common.errors import StoreError
 from xstilts.planning.plan import Stage
-from xstilts.store import leases
+from xstilts.running.process import reason
+from xstilts.running.progress import Ended, Told
+from xstilts.running.tracking import Tracking, tracked
+from xstilts.store import Store, leases
 from xstilts.store.logs import StageLog, place
-from xstilts.store.store import Store
-from xstilts.tracking import Tracking, tracked
-
-
-class Told(Protocol):
-    """Is told how far a stage is: steps done, all steps, a text for people, and the values that it is made of."""
-
-    def __call__(self, done: int, steps: int, text: str, values: Mapping[str, float] = ..., /) -> None: ...
-
 
 #: Computes a stage and publishes its artifact, telling how far it is.
 Work = Callable[[Stage, Store, Told], None]
 
 #: What executors are given to do with a stage: `compute`, perhaps with some of its arguments.
 Compute = Callable[[Stage, Store, Callable[[int, int, str], None]], Ended]
-
-
-def environment(threads: int) -> dict[str, str]:
-    """What the libraries of a process with so many threads read when they load. The user's own settings win."""
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
-        "RAYON_NUM_THREADS": str(threads),
-        # glibc: keep what a step has freed for the next one, instead of asking for fresh pages (buffers above 32 MB
-        # always are); after a stage it goes back.
-        "MALLOC_ARENA_MAX": "1",
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-    }
 
 
 def compute(
@@ -115,24 +89,6 @@ def _run_stage(stage: Stage, store: Store, told: Told) -> None:
 
         launch(stage, store.url, told)
         return
-    from xstilts.stages import run_stage  # here, since it brings torch
+    from xstilts.running.stages import run_stage  # here, since it brings torch
 
     run_stage(stage, store, told)
-
-
-def reason(error: BaseException) -> str:
-    """One line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, StageError) else f"{type(error).__name__}: {text}"
-
-
-def give_back_memory() -> None:
-    """Return what a stage has freed to the system: glibc keeps free pages between pages in use, up to gigabytes."""
-    gc.collect()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
-
-
-def cores() -> int:
-    """How many cores this process may use: as many stages run at the same time where there is no GPU."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
-from xstilts.store import leases, logs
-from xstilts.store.store import Store
+from xstilts.store import Store, leases, logs
 
 State = Literal["done", "not needed", "running", "failed", "interrupted", "waiting"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from xstilts.common.errors import StageError
 from xstilts.planning.plan import Stage
 from xstilts.running.launch import member
-from xstilts.store.store import Store
-from xstilts.worker import Told
+from xstilts.running.progress import Told
+from xstilts.store import Store
 
 
 def train_together(stage: Stage, store: Store, told: Told, *, cores: int, gpus: bool) -> None:

@@ -20,10 +20,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
-from xstilts.executors import Ended, Progress
 from xstilts.planning.plan import Stage
-from xstilts.store.store import Store
-from xstilts.worker import Compute, compute, cores, environment, give_back_memory
+from xstilts.running.process import cores, environment, give_back_memory
+from xstilts.running.progress import Ended, Progress
+from xstilts.running.worker import Compute, compute
+from xstilts.store import Store
 
 #: What Linux shows a GPU's driver by: NVIDIA's, that of Windows' subsystem, AMD's.
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")

@@ -19,10 +19,11 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from xstilts.common.errors import UserError
-from xstilts.executors import Ended, Progress
 from xstilts.planning.plan import Stage
-from xstilts.store.store import Store
-from xstilts.worker import Compute, compute, cores, environment
+from xstilts.running.process import cores, environment
+from xstilts.running.progress import Ended, Progress
+from xstilts.running.worker import Compute, compute
+from xstilts.store import Store
 
 #: Seconds between two reports of a stage's progress.
 EVERY = 0.5
@@ -204,7 +205,7 @@ def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, tog
     with suppress(FileNotFoundError):  # not needed where the data come with the install and the store is remote
         os.chdir(folder)
     if together is not None:
-        from xstilts.executors.ray_train import train_together
+        from xstilts.running.ray_train import train_together
 
         do = partial(do, work=partial(train_together, **together))  # type: ignore[call-arg]  # `compute` takes it
     return do(stage, Store(url), _rarely(stage.key, mailbox.put.remote))

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts.common.errors import StoreError
-from xstilts.executors import Ended, Progress, schedule
-from xstilts.executors.schedule import SKIPPED, TRIES
 from xstilts.planning.plan import Stage
-from xstilts.run import Silent
-from xstilts.store.store import Store
+from xstilts.running import schedule
+from xstilts.running.progress import Ended, Progress
+from xstilts.running.run import Silent
+from xstilts.running.schedule import SKIPPED, TRIES
+from xstilts.store import Store
 
 
 def stage(name: str, *inputs: str) -> Stage:

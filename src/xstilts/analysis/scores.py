@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import polars as pl
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.run import results_of
 
 #: What scores may be filtered and pivoted by.
 AXES = ("encoder", "init", "recipe", "target", "format", "language", "family", "script", "split", "metric", "seed",
@@ -20,16 +18,6 @@ _OF_LANGUAGES = ("language", "family", "script")
 _IN_STUDY_ORDER = ("encoder", "recipe", "target")
 _NO_VALUE = "—"
 _ROWS = ("encoder", "recipe", "target", "metric", "language")
-
-
-def scores(study: str | Path, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
-    """The scores that the store has of a study file (SCORES_SCHEMA); nothing is computed.
-
-    ``wanted`` filters by axis (`AXES`), by a value or several: ``scores("study.yaml", language=["de", "sw"])``. All
-    metrics are there, with `main` true for each target's main one. Raises UserError where there are no scores.
-    """
-    frame = results_of(Path(study), store).scores
-    return select(frame, {axis: one if isinstance(one, list | tuple | set) else [one] for axis, one in wanted.items()})
 
 
 def select(frame: pl.DataFrame, wanted: Mapping[str, Collection[object]]) -> pl.DataFrame:

@@ -47,10 +47,11 @@ from xstilts.planning.plan import (
     Translate,
     Translation,
 )
-from xstilts.store.store import Store
+from xstilts.running.progress import Told
+from xstilts.running.scoring import _score
+from xstilts.store import Store
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.worker import Told
 
 
 def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
@@ -433,31 +434,6 @@ def _mine(
 
 def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:
     return store.files(key) if key else nullcontext()
-
-
-def _score(spec: Score, store: Store, folder: Path) -> None:
-    fmt = heads.get(spec.task.format)
-    with store.files(spec.predictions) as source:
-        predictions = pl.read_parquet(source / "predictions.parquet")
-    frames = []
-    for ref in spec.sets:
-        part = predictions.filter(pl.col("language") == ref.language)
-        gold = examples(ref)
-        if part["id"].to_list() != [example.id for example in gold]:
-            raise StageError(f"{spec.task.name} {ref.language}: predictions and gold hold other examples")
-        for metric, outcomes in fmt.score(gold, part["prediction"].to_list(), spec.task, ref.language).items():
-            frames.append(
-                part.select("language", "id").with_columns(
-                    metric=pl.lit(metric),
-                    main=pl.lit(metric == spec.task.metric),
-                    numerator=pl.Series([n for n, _ in outcomes], dtype=pl.Float64),
-                    denominator=pl.Series([d for _, d in outcomes], dtype=pl.Float64),
-                )
-            )
-    table = pl.concat(frames)
-    if spec.task.format == "mining":  # most of its sentences have no translation and are given none: they add nothing
-        table = table.filter(pl.col("denominator") > 0)
-    table.write_parquet(folder / "outcomes.parquet")
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------

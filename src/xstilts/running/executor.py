@@ -6,35 +6,11 @@ already computing is `schedule`'s to say; what is done is what the store holds, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
 from xstilts.planning.plan import Stage
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the stage ``key`` is; ``text`` says loss and speed."""
-
-    key: str
-    done: int
-    steps: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The stage ``key`` is not worked on any more.
-
-    ``done``: its artifact is in the store. ``failed``: it raised what ``text`` says, and would again. ``lost``: its
-    process or machine is gone. ``elsewhere``: another run holds its lease, as ``text`` says. ``unusable``: the store
-    cannot be read or written, so that no other stage could go on either.
-    """
-
-    key: str
-    how: Literal["done", "failed", "lost", "elsewhere", "unusable"]
-    text: str
+from xstilts.running.progress import Ended, Progress
 
 
 class Executor(Protocol):
