@@ -18,7 +18,7 @@ from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
 from xstilts.engine.models import IDS, MEAN, ROWS, WEIGHTS
 from xstilts.engine.training.averaging import Snapshots, average
-from xstilts.export import Choice, choose, export
+from xstilts.handover.export import Choice, choose, export
 from xstilts.planning.plan import Average, Plan, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE, Mean, baseline, plain

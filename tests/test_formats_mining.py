@@ -21,14 +21,14 @@ from xstilts.data import cap
 from xstilts.data.examples import Example
 from xstilts.engine.heads.mining import Corpora, find
 from xstilts.engine.vectors import Embedded, Vectors
-from xstilts.export import Choice
+from xstilts.handover.export import Choice
+from xstilts.handover.submission import write as write_submission
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
-from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining
 from xstilts.tasks.formats.mining import MiningExample

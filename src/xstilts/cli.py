@@ -385,7 +385,7 @@ def predict(
     n_best: Annotated[int, typer.Option(min=1, help="span: also the so many best answers, with probabilities")] = 1,
 ) -> None:
     """Use a trained model: one question on the command line, or a JSON lines file in and out."""
-    from xstilts import predict as predicting
+    from xstilts.handover import predict as predicting
 
     tasks_known = {entry.name: entry.format for entry in builtin_catalog()}
     format_name = task if task in predicting.FIELDS else tasks_known.get(task, "")
@@ -424,7 +424,7 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
-    from xstilts import export as exporting
+    from xstilts.handover import export as exporting
 
     _quiet()
     place = open_store(store)
@@ -487,7 +487,7 @@ def submission(
     The files are read again and checked as XTREME's evaluate.py reads them. What a whole submission has and the
     study has not is said; the rest is written.
     """
-    from xstilts import submission as submitting
+    from xstilts.handover import submission as submitting
 
     done = submitting.write(_plan(study), open_store(store), out, submitting.Choice(target, encoder, recipe, seed))
     for line in done.written:
@@ -508,7 +508,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score a prediction folder: the same numbers and averages as XTREME's evaluate.py."""
-    from xstilts.evaluate import evaluate
+    from xstilts.handover.evaluate import evaluate
 
     found = evaluate(predictions, labels, partial=partial)
     for note in found.notes:

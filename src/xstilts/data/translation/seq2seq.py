@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.common.errors import UserError
-from xstilts.data.translation.engines import iso_639_3, one_line, unsupported
+from xstilts.data.translation.text import iso_639_3, one_line, unsupported
 from xstilts.encoders import sources
 
 #: Sentences that are translated at the same time, of about the same length.

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from reference import seqeval_spans
 from xstilts.cli import app
 from xstilts.common.errors import UserError
-from xstilts.evaluate import evaluate
+from xstilts.handover.evaluate import evaluate
+from xstilts.handover.xtreme import BENCHMARKS
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.metrics.tagging import chunk_counts, entity_counts
-from xstilts.xtreme import BENCHMARKS
 from xtreme_data import labels, put
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "xtreme.json").read_text("utf-8"))

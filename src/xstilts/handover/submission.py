@@ -17,15 +17,8 @@ import polars as pl
 from xstilts.common.errors import UserError
 from xstilts.data.examples import Example
 from xstilts.data.problems import count
-from xstilts.export import Choice, best, check_names
-from xstilts.planning.data_ref import examples
-from xstilts.planning.plan import Cell, Plan, Predict
-from xstilts.store import Store
-from xstilts.tasks.formats import mining, span
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.xtreme import (
+from xstilts.handover.export import Choice, best, check_names
+from xstilts.handover.xtreme import (
     BENCHMARKS,
     Benchmark,
     check_count,
@@ -37,6 +30,13 @@ from xstilts.xtreme import (
     read_pairs,
     read_tags,
 )
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Cell, Plan, Predict
+from xstilts.store import Store
+from xstilts.tasks.formats import mining, span
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.tagging import TaggingExample
 
 
 @dataclass(frozen=True)

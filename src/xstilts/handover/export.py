@@ -12,9 +12,9 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.models import load_trained
+from xstilts.handover.model_card import model_card
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
-from xstilts.report.model_card import model_card
 from xstilts.store import Store
 
 

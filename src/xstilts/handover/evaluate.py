@@ -13,9 +13,7 @@ from typing import Any
 
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.tasks.metrics import mlqa, squad
-from xstilts.tasks.metrics.tagging import Counts, chunk_counts, entity_counts
-from xstilts.xtreme import (
+from xstilts.handover.xtreme import (
     BENCHMARKS,
     GROUPS,
     Benchmark,
@@ -28,6 +26,8 @@ from xstilts.xtreme import (
     read_pairs,
     read_tags,
 )
+from xstilts.tasks.metrics import mlqa, squad
+from xstilts.tasks.metrics.tagging import Counts, chunk_counts, entity_counts
 
 
 @dataclass(frozen=True)

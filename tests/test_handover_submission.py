@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from xstilts import submission
 from xstilts.cli import app
 from xstilts.common.errors import UserError
 from xstilts.data import load
-from xstilts.evaluate import evaluate
-from xstilts.export import Choice
+from xstilts.handover import submission
+from xstilts.handover.evaluate import evaluate
+from xstilts.handover.export import Choice
+from xstilts.handover.xtreme import BENCHMARKS
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
 from xstilts.planning.planner import make_plan
@@ -26,7 +27,6 @@ from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.xtreme import BENCHMARKS
 from xtreme_data import SENTENCES, gold, labels, put, write
 
 BY_NAME = {benchmark.name: benchmark for benchmark in BENCHMARKS}
