@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from xstilts import cli
+from xstilts.cli import app as cli
 from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.data.examples import Example

@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tiny import XSTILTS, scores_in, write
-from xstilts import cli
+from xstilts.cli import app as cli
 from xstilts.planning.study import load_study
 from xstilts.tasks import builtin_catalog, read_entry
 

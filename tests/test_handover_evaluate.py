@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reference import seqeval_spans
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.handover.evaluate import evaluate
 from xstilts.handover.xtreme import BENCHMARKS

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.handover import submission

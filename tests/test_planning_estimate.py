@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.planning import estimate
 from xstilts.planning.plan import Plan, Stage

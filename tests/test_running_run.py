@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import xstilts
 from tiny import STUDY, command, scores_in, write
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study

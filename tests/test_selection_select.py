@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from tiny import STUDY, scores_in, write
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder
 from xstilts.planning.data_ref import examples

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tiny import STUDY, write
-from xstilts.cli import app
+from xstilts.cli.app import app
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.store import Store, leases, logs, upkeep

@@ -6,7 +6,7 @@ import json
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import polars as pl
 import typer
@@ -15,12 +15,12 @@ from rich.table import Table
 
 from xstilts.analysis.scores import AXES, pivot, select
 from xstilts.api import scores
-from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.cli.options import JsonOption, StoreOption
 
 #: Columns of the printed table; CSV and JSON have all.
 _SHOWN = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
 
-Several = Optional[list[str]]  # noqa: UP045
+Several = list[str] | None
 
 
 class TableFormat(str, Enum):
@@ -29,15 +29,7 @@ class TableFormat(str, Enum):
     json = "json"
 
 
-def add_to(app: typer.Typer) -> None:
-    app.command(
-        name="scores",
-        epilog="Example: `xstilts scores studies/quickstart.yaml --pivot language`, or `--language sw --format csv > "
-        "sw.csv`; several values: `--language sw --language ru`",
-    )(_scores)
-
-
-def _scores(
+def print_scores(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
     encoder: Annotated[Several, typer.Option(help="only this encoder, by its label")] = None,
     recipe: Annotated[Several, typer.Option(help="only this recipe")] = None,
@@ -47,9 +39,9 @@ def _scores(
     script: Annotated[Several, typer.Option(help="only languages in this script, such as Cyrl")] = None,
     split: Annotated[Several, typer.Option(help="only this split")] = None,
     metric: Annotated[Several, typer.Option(help="only this metric, such as accuracy@3")] = None,
-    seed: Annotated[Optional[list[int]], typer.Option(help="only this seed")] = None,  # noqa: UP045
+    seed: Annotated[list[int] | None, typer.Option(help="only this seed")] = None,
     by: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option("--pivot", metavar="AXIS", help=f"a column for each value of: {', '.join(AXES)}"),
     ] = None,
     format: Annotated[TableFormat, typer.Option(help="how to print")] = TableFormat.table,

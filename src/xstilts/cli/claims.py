@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from xstilts.analysis.gather import gather
 from xstilts.api import open_store, plan_of
-from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.planning.study import load_study
 
 
@@ -27,15 +27,15 @@ class ClaimsFormat(str, Enum):
 def claims(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
     claims: Annotated[
-        Optional[Path],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
+        Path | None,
         typer.Option(help="a file of claims of your own; those of Phang et al. 2020 by default"),
     ] = None,
     published: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="a CSV of published results; those that come with xstilts by default"),
     ] = None,
     encoder: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="test effects on this encoder, by its label; the claim's own or the largest by default"),
     ] = None,
     format: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import polars as pl
 import typer
@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from xstilts.api import open_store
-from xstilts.cli_store import JsonOption, StoreOption
+from xstilts.cli.display import Display
+from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.units import duration
-from xstilts.display import Display
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE
@@ -29,11 +29,11 @@ WORSE = "↓"
 def select(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
     target: Annotated[
-        Optional[list[str]],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
+        list[str] | None,
         typer.Option(help="only for this target; may be given several times"),
     ] = None,
     methods: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="of textemb,taskemb,logme,hscore,esm,fewshot; all by default"),
     ] = None,
     examples: Annotated[int, typer.Option(min=8, help="English training examples of each task to look at")] = 200,
@@ -41,7 +41,7 @@ def select(
         bool, typer.Option("--train", help="train the recipes that are not in the store: most methods need them")
     ] = False,
     workers: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="trainings that run at the same time; one a core, or one a GPU, by default"),
     ] = None,
     store: StoreOption = None,

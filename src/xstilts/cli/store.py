@@ -7,13 +7,14 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from xstilts.api import open_store
+from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
 from xstilts.planning.planner import make_plan
@@ -21,12 +22,6 @@ from xstilts.planning.study import load_study
 from xstilts.store import upkeep
 
 app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)
-
-StoreOption = Annotated[
-    Optional[str],  # noqa: UP045 (typer reads annotations at run time on Python 3.10)
-    typer.Option("--store", envvar="XSTILTS_STORE", help="where artifacts are kept: a folder or any fsspec URL"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
 
 
 @app.command("ls", epilog="Example: `xstilts store ls --store s3://bucket/xstilts`")
