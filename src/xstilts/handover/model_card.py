@@ -10,16 +10,8 @@ import yaml
 
 from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
 from xstilts.planning.recipe import plain
-from xstilts.tasks.task import COMPARING
+from xstilts.tasks import formats
 
-_PIPELINES = {
-    "span": "question-answering",
-    "classification": "text-classification",
-    "tagging": "token-classification",
-    "multiple_choice": "multiple-choice",
-    "retrieval": "feature-extraction",
-    "mining": "feature-extraction",
-}
 # What the bundled weights are a copy of, so that the card names a model that its reader can find.
 _SOURCES = {"bundled/e5-small": "intfloat/multilingual-e5-small"}
 
@@ -53,7 +45,7 @@ def model_card(
     front: dict[str, object] = {"license": licence, "language": _languages(own), "library_name": "transformers"}
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
         front["base_model"] = base
-    front["pipeline_tag"] = _PIPELINES[format]
+    front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
     start = f"the first {truncation} layers of `{base}`" if truncation else f"`{base}`"
     if encoder.endswith(" random"):
@@ -61,7 +53,7 @@ def model_card(
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder}, {recipe}, {target}",
-        f"A model for `{target}` ({format.replace('_', ' ')}), from {start}, {_training(recipe, format, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, format, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         _opening(auto_class),
@@ -87,7 +79,8 @@ def _training(recipe: str, format: str, data: list[dict[str, object]]) -> str:
         "without an intermediate task" if trained == BASELINE else f"first trained on the intermediate task `{trained}`"
     )
     averaged = recipe.removeprefix(trained).strip(" ()")
-    then = "not trained on the target, which has no training data" if format in COMPARING else "then on the target"
+    untrained = formats.get(format).comparison
+    then = "not trained on the target, which has no training data" if untrained else "then on the target"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
         f"{first}, {then}"

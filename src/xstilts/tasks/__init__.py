@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.tasks import formats
 from xstilts.tasks.task import Files, Hub, Task
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -62,7 +63,7 @@ def read_entry(path: Path) -> Task:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
-        return Task.model_validate(entry)
+        task = Task.model_validate(entry)
     except ValidationError as error:
         # a mistyped field is also a missing one: the mistyping is what helps
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
@@ -75,6 +76,13 @@ def read_entry(path: Path) -> Task:
                 + ")"
             )
         raise UserError(f"{path}: {field}: {first['msg']}{hint}") from None
+    if task.format not in formats.names():
+        raise UserError(f"{path}: format: unknown format {task.format!r}; {did_you_mean(task.format, formats.names())}")
+    try:
+        formats.get(task.format).check(task)
+    except ValueError as error:
+        raise UserError(f"{path}: entry: {error}") from None
+    return task
 
 
 @cache

@@ -15,7 +15,7 @@ import torch
 
 from xstilts.common.errors import StageError
 from xstilts.common.units import parse_memory
-from xstilts.engine.heads import Format
+from xstilts.engine.heads import Head
 from xstilts.engine.machine import memory
 from xstilts.engine.machine.device import accelerator, autocast
 from xstilts.engine.machine.dropout import drawing_from, redrawing
@@ -91,7 +91,7 @@ def train(
         try:
             with drawing_from(part.generator):
                 with autocast(precision):
-                    loss = part.share * stream.format.loss(partial(trained, stream.task), inputs)
+                    loss = part.share * stream.head.loss(partial(trained, stream.task), inputs)
                 scaler.scale(loss).backward()
             return loss.item()
         except (RuntimeError, MemoryError) as error:
@@ -109,7 +109,7 @@ def train(
         while True:
             division = divisions[task]
             divided = _divided(step.rows, division)
-            parts = list(_parts(divided, step.stream.format, pad_id, f"{seed}/{log.steps}"))
+            parts = list(_parts(divided, step.stream.head, pad_id, f"{seed}/{log.steps}"))
             # A model with dropout of its own draws from the generator that threads share, as the first step shows.
             unshared = division.halves and log.steps and torch.equal(torch.get_rng_state(), undrawn)
             groups = [parts] if unshared else [[part] for part in parts]
@@ -228,15 +228,15 @@ def _divided(batch: Sequence[Row], division: memory.Division) -> list[list[list[
     return [division.parts(rows) if rows else [] for rows in shares]
 
 
-def _parts(divided: Sequence[Sequence[Sequence[Row]]], fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
+def _parts(divided: Sequence[Sequence[Sequence[Row]]], head: Head, pad_id: int, seed: str) -> Iterator[_Part]:
     """This process's parts. Every process has as many, since they may exchange weights with each."""
     own = accelerator().process_index
-    total = sum(_count(part, fmt) for parts in divided for part in parts)
+    total = sum(_count(part, head) for parts in divided for part in parts)
     spare = next(part for parts in divided for part in parts)[:1]
     seeds = random.Random(f"{seed}/{own}")
     for parts in zip_longest(*divided):
-        part, share = (parts[own], _count(parts[own], fmt) / total) if parts[own] else (spare, 0.0)
-        inputs = pad(part, pad_id) | fmt.targets(part, padded(max(row.length for row in part)))
+        part, share = (parts[own], _count(parts[own], head) / total) if parts[own] else (spare, 0.0)
+        inputs = pad(part, pad_id) | head.targets(part, padded(max(row.length for row in part)))
         yield _Part(inputs, share, torch.Generator().manual_seed(seeds.getrandbits(63)))
 
 
@@ -267,9 +267,9 @@ def _recompute(model: Joint, task: str) -> None:
     enable({"use_reentrant": False, "context_fn": redrawing})
 
 
-def _count(rows: Sequence[Row], fmt: Format) -> int:
+def _count(rows: Sequence[Row], head: Head) -> int:
     """Targets that the loss is a mean over."""
-    targets = fmt.targets(rows, padded(max(row.length for row in rows)))
+    targets = head.targets(rows, padded(max(row.length for row in rows)))
     return int((next(iter(targets.values())) != IGNORED).sum())
 
 
