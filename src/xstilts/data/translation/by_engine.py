@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from xstilts.common.errors import UserError
+from xstilts.data.sentences import Sentence, join, split
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
-from xstilts.data.translation.sentences import Sentence, join, split
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Answer, Example
 

@@ -13,11 +13,12 @@ import torch
 from xstilts.engine.heads.sentences import Compared, rows_of
 from xstilts.engine.inference import Reader, Told
 from xstilts.engine.machine.device import accelerator
+from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
-from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
+from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mined
 from xstilts.tasks.task import Task
 
 
