@@ -53,7 +53,7 @@ def model_card(
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder}, {recipe}, {target}",
-        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, format, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         _opening(auto_class),
@@ -73,17 +73,15 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, format: str, data: list[dict[str, object]]) -> str:
+def _training(recipe: str, data: list[dict[str, object]]) -> str:
     trained = plain(recipe)
     first = (
         "without an intermediate task" if trained == BASELINE else f"first trained on the intermediate task `{trained}`"
     )
     averaged = recipe.removeprefix(trained).strip(" ()")
-    untrained = formats.get(format).comparison
-    then = "not trained on the target, which has no training data" if untrained else "then on the target"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
-        f"{first}, {then}"
+        f"{first}, then on the target"
         + (f"; its weights are the {averaged}" if averaged else "")
         + ("; all training data are English" if languages == {ENGLISH} else "")
     )
