@@ -24,9 +24,6 @@ MAX_TOKENS = 4096  # of a batch, with padding
 #: progress(done, batches)
 Progress = Callable[[int, int], None]
 
-#: told(done, of all, what)
-Told = Callable[[int, int, str], None]
-
 
 class Decoder(Protocol):
     """How outputs become predictions."""

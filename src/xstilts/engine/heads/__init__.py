@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from xstilts.common.progress import Event, Sink
 from xstilts.engine import inference
-from xstilts.engine.inference import Decoder, Reader, Told
+from xstilts.engine.inference import Decoder, Reader
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks import formats
@@ -66,11 +67,11 @@ class Head(ABC, Generic[E]):
     def assemble(self, examples: Sequence[E], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
         """One prediction an example, from the reduced outputs of all its rows."""
 
-    def predict(self, reader: Reader, told: Told) -> tuple[list[list[str]], dict[str, Any]]:
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
         """One prediction an example of each of the sets, and facts for the stage's record."""
 
         def progress(done: int, batches: int) -> None:
-            told(done, batches, f"{len(reader.sets)} languages")
+            sink(Event(f"{len(reader.sets)} languages", done, batches))
 
         sets = [(one.examples, one.rows) for one in reader.sets]
         return inference.predict(

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.common.progress import Event, Sink
 from xstilts.engine.heads.sentences import Compared, rows_of
-from xstilts.engine.inference import Reader, Told
+from xstilts.engine.inference import Reader
 from xstilts.engine.machine.device import accelerator
 from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
@@ -109,7 +110,7 @@ class Mining(Compared[MiningExample]):
     def assemble(self, examples: Sequence[MiningExample], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
         raise TypeError("mining looks at two corpora, see `find`")
 
-    def predict(self, reader: Reader, told: Told) -> tuple[list[list[str]], dict[str, Any]]:
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
         """With what dev says of each language, as ``mining``: the best block, each one's threshold and F1.
 
         One language after the other, so that the vectors of no more than one are on disk.
@@ -117,17 +118,15 @@ class Mining(Compared[MiningExample]):
         predictions, facts = [], {}
         for number, (test, dev) in enumerate(zip(reader.sets, reader.dev, strict=True)):
 
-            def progress(
-                done: int, parts: int, begun: int = 2 * number, what: str = f"reading {test.language}"
-            ) -> None:
-                told(begun * parts + done, 2 * len(reader.sets) * parts, what)  # half of the work is to read
+            def progress(done: int, of: int, begun: int = 2 * number, text: str = f"reading {test.language}") -> None:
+                sink(Event(text, begun * of + done, 2 * len(reader.sets) * of))  # half of the work is to read
 
             both = [test] if dev is test else [test, dev]
             corpora = [
                 Corpora(one.examples, vectors)
                 for one, vectors in zip(both, self.embed(reader, both, progress), strict=True)
             ]
-            mined = partial(progress, begun=2 * number + 1, what=f"mining {test.language}")
+            mined = partial(progress, begun=2 * number + 1, text=f"mining {test.language}")
             found = find(corpora[0], corpora[-1], accelerator().device, mined)
             predictions.append(found.predictions)
             facts[test.language] = {"best_block": found.best, "thresholds": found.thresholds, "dev_f1": found.dev}

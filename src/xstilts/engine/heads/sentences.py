@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from xstilts.common.progress import Event, Sink
 from xstilts.engine import inference
 from xstilts.engine.heads import Head
-from xstilts.engine.inference import Reader, Set, Told
+from xstilts.engine.inference import Reader, Set
 from xstilts.engine.rows import Row, encode
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
@@ -55,9 +56,9 @@ class Compared(Head[E]):
             precision=reader.precision, hidden_layer=reader.hidden_layer, pooling=reader.pooling, progress=progress,
         )  # fmt: skip
 
-    def predict(self, reader: Reader, told: Told) -> tuple[list[list[str]], dict[str, Any]]:
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
         def progress(done: int, batches: int) -> None:
-            told(done, batches, f"{len(reader.sets)} languages")
+            sink(Event(f"{len(reader.sets)} languages", done, batches))
 
         embedded = self.embed(reader, reader.sets, progress)
         return [
