@@ -90,8 +90,8 @@ def train(
         fmt = heads.get(catalog[name].format)
         rows[name] = fmt.make_rows(examples, catalog[name], tokenizer, hyper.lengths, training=True)[:24]
     trimmed = build_models(
-        ENCODER, [catalog[name] for name in tasks], 1, hyper, None, [row for own in rows.values() for row in own],
-        head=False,
+        ENCODER, [catalog[name] for name in tasks], 1, None, [row for own in rows.values() for row in own],
+        head=False, dropout=hyper.dropout,
     )  # fmt: skip
     if hyper.lora:
         lora.attach(trimmed.joint, hyper.lora, describe(ENCODER), 1)

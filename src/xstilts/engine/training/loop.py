@@ -27,7 +27,7 @@ from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Training
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Step, Stream, order, steps
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Optimisation
 from xstilts.planning.recipe import PROPORTIONAL, Sampling
 from xstilts.planning.steps import step_counts
 
@@ -35,7 +35,7 @@ from xstilts.planning.steps import step_counts
 def train(
     model: Joint,
     streams: Sequence[Stream],
-    hyper: Hyperparameters,
+    optimisation: Optimisation,
     *,
     seed: int,
     precision: str,
@@ -53,22 +53,22 @@ def train(
     step is of (see `mixture`). ``dev_scores`` evaluates the model as it is, task by task, in points, after each
     epoch of a single task; of several, as often as the most epochs of one, at equal distances. ``progress`` is told
     (step, all steps, values by name): loss and tokens_per_second, or dev scores. AdamW without decay on biases and
-    norms, linear schedule, gradient clipping once a step, as ``hyper`` has it. A batch that does not fit
-    ``hyper.memory``, or the memory that there is, goes through in parts, whose gradients add up to the batch's.
+    norms, linear schedule, gradient clipping once a step, as ``optimisation`` has it. A batch that does not fit
+    ``optimisation.memory``, or the memory that there is, goes through in parts, whose gradients add up to the batch's.
     With ``checkpoints`` it goes on where an earlier attempt was. ``snapshots`` are taken meanwhile, in the first
     process. Raises StageError where the loss or the gradient is not finite, or no division of the batches fits.
     """
     engine = accelerator()
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
-    shared_out = hyper.sharding == "full" and engine.num_processes > 1
+    shared_out = optimisation.sharding == "full" and engine.num_processes > 1
     trained = parallel.sharded(model) if shared_out else model.to(engine.device)
-    budget = parse_memory(hyper.memory) if hyper.memory else None
+    budget = parse_memory(optimisation.memory) if optimisation.memory else None
     divisions = {stream.task: memory.divide(model.model(stream.task), stream.rows, precision, budget, model)
                  for stream in streams}  # fmt: skip
     course = _course(streams, sampling, mlm_share, seed)
     all_steps = len(course.streams)
     optimizer = torch.optim.AdamW(
-        _parameter_groups(trained, hyper), hyper.learning_rate, eps=hyper.adam_epsilon, fused=True
+        _parameter_groups(trained, optimisation), optimisation.learning_rate, eps=optimisation.adam_epsilon, fused=True
     )
     scaler = torch.amp.GradScaler(engine.device.type, enabled=precision == "fp16")
     torch.manual_seed(seed)
@@ -132,12 +132,13 @@ def train(
             if not math.isfinite(value):
                 raise StageError(f"loss is {value} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
             scaler.unscale_(optimizer)
-            norm = parallel.full(torch.nn.utils.clip_grad_norm_(trained.parameters(), hyper.max_grad_norm)).item()
+            clipped = torch.nn.utils.clip_grad_norm_(trained.parameters(), optimisation.max_grad_norm)
+            norm = parallel.full(clipped).item()
             if not math.isfinite(norm) and (not scaler.is_enabled() or scaler.get_scale() < 1):
                 # In fp16 that is how the scaler finds its scale: it passes over the step and halves it.
                 raise StageError(f"gradient is {norm} at step {log.steps + 1} on {_names(step)}; lower learning_rate")
             for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(hyper, log.steps, all_steps)
+                group["lr"] = _learning_rate(optimisation, log.steps, all_steps)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
@@ -188,24 +189,24 @@ class _Course:
 
 def _course(streams: Sequence[Stream], sampling: Sampling, mlm_share: float, seed: int) -> _Course:
     supervised = [stream for stream in streams if stream.supervised]
-    epochs = max(stream.hyper.epochs for stream in supervised)
+    epochs = max(stream.reading.epochs for stream in supervised)
     if len(streams) == 1:
         ends = list(accumulate(len(streams[0].batches(seed, epoch)) for epoch in range(epochs)))
         return _Course([0] * ends[-1], frozenset(ends))
     counts, mlm = step_counts(
-        [len(stream.rows) for stream in supervised], [stream.hyper for stream in supervised], sampling, mlm_share
+        [len(stream.rows) for stream in supervised], [stream.reading for stream in supervised], sampling, mlm_share
     )
     left = iter(counts)
     chosen = order([next(left) if stream.supervised else mlm for stream in streams], seed)
     return _Course(chosen, frozenset(round(len(chosen) * (i + 1) / epochs) for i in range(epochs)))
 
 
-def _learning_rate(hyper: Hyperparameters, step: int, steps: int) -> float:
+def _learning_rate(of: Optimisation, step: int, steps: int) -> float:
     """Of the step after ``step`` ones: it rises linearly during warm-up, and falls linearly to 0 at the end."""
-    warmup = round(hyper.warmup * steps) if hyper.warmup < 1 else int(hyper.warmup)
+    warmup = round(of.warmup * steps) if of.warmup < 1 else int(of.warmup)
     if step < warmup:
-        return hyper.learning_rate * (step / max(1, warmup))
-    return hyper.learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+        return of.learning_rate * (step / max(1, warmup))
+    return of.learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
 
 
 def _names(step: Step) -> str:
@@ -273,9 +274,9 @@ def _count(rows: Sequence[Row], fmt: Format) -> int:
     return int((next(iter(targets.values())) != IGNORED).sum())
 
 
-def _parameter_groups(model: torch.nn.Module, hyper: Hyperparameters) -> list[dict[str, object]]:
+def _parameter_groups(model: torch.nn.Module, optimisation: Optimisation) -> list[dict[str, object]]:
     decayed: list[torch.nn.Parameter] = []
     plain: list[torch.nn.Parameter] = []
     for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
         (decayed if parameter.ndim >= 2 else plain).append(parameter)  # biases and norm weights are vectors
-    return [{"params": decayed, "weight_decay": hyper.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [{"params": decayed, "weight_decay": optimisation.weight_decay}, {"params": plain, "weight_decay": 0.0}]
