@@ -71,4 +71,4 @@ def export(
     planned = plan_of(study)
     cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
     folder = exporting.export(planned, place, cell, out)
-    print(f"{cell.encoder.label}, recipe {cell.recipe}, target {cell.target.task}, seed {cell.seed}: {folder}")
+    print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

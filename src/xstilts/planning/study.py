@@ -17,7 +17,7 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters, Lora
 from xstilts.planning.part import Part
-from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
+from xstilts.planning.recipe import Average, Mean, Mlm, RecipeEntry, Sampling, Translated
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.task import COMPARING, Split, Task
 
@@ -123,9 +123,9 @@ class Study(Part):
                 if name not in trained:
                     raise ValueError(f"recipes: {recipe.name}: merge: {name!r} is no recipe with training: "
                                      f"{did_you_mean(name, trained)}")  # fmt: skip
-        for recipe in self.recipes:
-            if plain(recipe.name) != recipe.name:
-                raise ValueError(f"recipes: {recipe.name}: `(mean of …)` is how averaged models are called; rename it")
+        means = {mean.label(name) for mean in self.means for name in recipes}
+        for name in recipes & means:
+            raise ValueError(f"recipes: {name}: is how the averaged models of another recipe are called; rename it")
         if self.average and self.average.seeds and len(self.seeds) < 2:
             raise ValueError("average: seeds: the study has one seed; list two or more, or leave it out")
         if self.preset not in presets():
@@ -134,6 +134,19 @@ class Study(Part):
 
     def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
         return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
+
+    def content(self) -> dict[str, Any]:
+        """What its file says, without where this machine has data and tasks."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
+
+    @property
+    def means(self) -> tuple[Mean, ...]:
+        """Of trained weights, that are scored beside the models themselves."""
+        if self.average is None:
+            return ()
+        seeds = [1, len(self.seeds)] if self.average.seeds else [1]
+        counts = [None, self.average.checkpoints] if self.average.checkpoints else [None]
+        return tuple(Mean(count, n) for n in seeds for count in counts if count or n > 1)
 
     @property
     def provider(self) -> Provider:
