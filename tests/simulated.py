@@ -106,16 +106,9 @@ def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
     places = np.indices(right.shape).reshape(right.ndim, -1)
     names = ("encoder", "recipe", "seed", "language", "id")
     columns = {name: pl.Series(name, axis).gather(place) for name, axis, place in zip(names, axes, places, strict=True)}
-    columns |= {"source": columns["encoder"].str.split("@").list.first()}
-    fixed = {
-        "averaged": None,
-        "target": pl.lit(target),
-        "metric": pl.lit("f1"),
-        "main": pl.lit(True),
-        "denominator": pl.lit(1.0),
-    }
+    fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
     return (
         pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-        .with_columns(**fixed)
+        .with_columns(**fixed, source=pl.lit("e"), averaged=None)
         .select(*OUTCOMES_SCHEMA)
     )

@@ -356,7 +356,8 @@ def test_model_card():
 def test_model_card_of_a_folder_names_no_base_model():
     text = model_card(
         encoder=parse("/data/models/mine"), recipe="none", target="xnli", format="classification", seed=0,
-        hyperparameters={}, data=[], scores=make_results(recipes=()).scores, auto_class="AutoModelForSequenceClassification",
+        hyperparameters={}, data=[], scores=make_results(recipes=()).scores,
+        auto_class="AutoModelForSequenceClassification",
     )  # fmt: skip
     assert "base_model" not in text and "was not scored" in text
 
