@@ -167,7 +167,7 @@ def test_the_page_says_the_answer_first_and_holds_all_parts(report: Path, result
     assert first < text.index("<svg") < text.index('id="gains"') < text.index('id="costs"')
     for part in (answer.size[0], answer.controls, "train x: out of memory", "a1b2c3d4a1b2", "AVX-512", *answer.cannot):
         assert html.escape(part).replace("&#x27;", "&#39;") in text
-    assert "recipes: [none, mini-squad" in text
+    assert "recipes:\n- name: none\n- name: mini-squad\n  tasks:\n  - mini-squad\n" in text
 
 
 def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
