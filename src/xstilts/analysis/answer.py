@@ -38,10 +38,7 @@ _MOST_NAMED = 3  # items of a list that a line of the terminal has room for
 
 # Caveats that a study's own notes may state already, by a word that such a note would hold.
 _MINI = ("mini suite", "Targets named mini-… are the embedded mini suite: their scores are not XTREME's.")
-_TRUNCATED = (
-    "runcat",
-    "Labels with @ are the first layers of one pretrained encoder: no stand-in for pretraining at that size.",
-)
+_TRUNCATED = ("runcat", "{} are the first layers of one pretrained encoder: no stand-in for pretraining at that size.")
 
 
 @dataclass(frozen=True)
@@ -315,12 +312,13 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
     elif len(of.seeds) < ENOUGH_SEEDS:
         caveats.append(f"{len(of.seeds)} seeds tell little of how training varies; {ENOUGH_SEEDS} or more are better.")
-    for said, applies in (
+    named = any(entry.name and entry.layers for entry in results.study.encoders)
+    for (word, said), applies in (
         (_MINI, any(target.startswith("mini-") for target in of.targets)),
         (_TRUNCATED, not all(encoder.whole for encoder in pretrained)),
     ):
-        if applies and not any(said[0] in note for note in results.notes):
-            caveats.append(said[1])
+        if applies and not any(word in note for note in results.notes):
+            caveats.append(said.format("Encoders with `layers` in the study" if named else "Labels with @"))
     if sizes.height and (sizes["verdict"] == TOO_FEW).all():
         caveats.append("Fewer than three sizes of one kind: nothing on how the gain changes with size.")
     elif _speaking(sizes)["confounded"].any():

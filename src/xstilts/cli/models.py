@@ -58,7 +58,7 @@ def export(
     study: StudyFile,
     out: Annotated[Path, typer.Option(help="a new folder for the model")],
     target: Annotated[str | None, typer.Option(help="the target task; needed if there are several")] = None,
-    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its label")] = None,
+    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
     seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
     store: StoreOption = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,10 +36,11 @@ class EncoderEntry(Part):
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
     recipes: tuple[str, ...] | None = None
+    name: str | None = Field(None, pattern=r"^\S(.*\S)?$", description="in tables and charts, in place of the source")
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder(source=self.source, layers=self.layers, init=self.init, revision=self.revision)
+        return Encoder(self.source, self.layers, self.init, self.revision, self.name)
 
 
 class TargetEntry(Part):
@@ -101,8 +103,12 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _sound(self) -> Study:
+        for one, other in combinations((entry.encoder for entry in self.encoders), 2):
+            if one == other:
+                raise ValueError(f"encoders: {other.label} is listed twice; remove one")
+            if one.label == other.label:
+                raise ValueError(f"encoders: {one.label}: two have this name; give one another `name`")
         for field, names in (
-            ("encoders", [entry.encoder.label for entry in self.encoders]),
             ("recipes", [recipe.name for recipe in self.recipes]),
             ("targets", [target.task for target in self.targets]),
             ("seeds", [str(seed) for seed in self.seeds]),
