@@ -9,7 +9,8 @@ from functools import cached_property
 import polars as pl
 
 from xstilts.analysis.results import Results
-from xstilts.planning.recipe import NONE, Mean
+from xstilts.planning.recipe import NONE as NONE
+from xstilts.planning.recipe import Mean
 
 #: The language in which everything is trained.
 ENGLISH = "en"

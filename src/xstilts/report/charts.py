@@ -11,11 +11,10 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed, size_sentence
-from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT
+from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
-from xstilts.planning.recipe import NONE
 from xstilts.report.drawing import (
     HELPS_COLOUR,
     HURTS_COLOUR,

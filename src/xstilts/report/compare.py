@@ -11,11 +11,10 @@ import polars as pl
 import yaml
 
 from xstilts.analysis.analyse import Analysis, analyse
-from xstilts.analysis.axes import ENGLISH, ZERO_SHOT
+from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import TOO_FEW
 from xstilts.common.errors import UserError
-from xstilts.planning.recipe import NONE
 from xstilts.report.charts import side_by_side
 from xstilts.report.drawing import Chart, listed
 from xstilts.report.table import Entry, Number, Table, shortened

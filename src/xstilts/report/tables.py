@@ -10,10 +10,9 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted
-from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, how_compared, millions
+from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
-from xstilts.planning.recipe import NONE
 from xstilts.report.table import Entry, Number, Table
 
 
