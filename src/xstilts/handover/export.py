@@ -79,9 +79,11 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         raise UserError(f"--out {out}: exists already; choose a new folder")
     spec = plan.stages[cell.training or ""].spec
     assert isinstance(spec, Train | Average)
+    run = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
+    assert isinstance(run, Train)
     fmt = heads.get(spec.task.format)
     with store.files(cell.training or "") as folder:
-        model = load_trained(spec.encoder, spec.task, spec.seed, spec.hyper, folder)
+        model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     load_tokenizer(spec.encoder).save_pretrained(out)
@@ -93,7 +95,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         target=cell.target.task,
         format=spec.task.format,
         seed=cell.seed,
-        hyperparameters=spec.hyper.model_dump(),
+        hyperparameters=run.hyperparameters,
         data=[
             {
                 "task": ref.task.name,

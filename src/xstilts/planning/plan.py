@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.planning.data_ref import DataRef
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Lengths, Optimisation, Precision, Reading
 from xstilts.planning.recipe import PROPORTIONAL, Mean, Sampling
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.store import Store
@@ -44,7 +44,7 @@ class TrainingPart:
     task: Task
     train: DataRef
     dev: DataRef
-    hyper: Hyperparameters
+    reading: Reading
     digest: str  # of all that decides it
     translations: tuple[Translation, ...] = ()  # of `train`, trained on beside it
 
@@ -55,7 +55,7 @@ class MlmPart:
 
     task: Task
     texts: tuple[DataRef, ...]
-    hyper: Hyperparameters
+    reading: Reading
     share: float
     digest: str  # of all that decides it
 
@@ -66,6 +66,7 @@ class Train:
 
     encoder: Encoder
     parts: tuple[TrainingPart, ...]
+    optimisation: Optimisation
     seed: int
     start: str | None  # key of the training stage whose encoder this one starts from
     pooler: bool = True  # whether the encoder's pooler comes along
@@ -80,9 +81,9 @@ class Train:
         return self.parts[0].task
 
     @property
-    def hyper(self) -> Hyperparameters:
-        """Of the optimiser: the same for all tasks."""
-        return self.parts[0].hyper
+    def hyperparameters(self) -> dict[str, Any]:
+        """In one table, with those of the first task's data."""
+        return self.parts[0].reading.model_dump() | self.optimisation.model_dump()
 
     @property
     def trained_on(self) -> str:
@@ -104,6 +105,7 @@ class Average:
 
     encoder: Encoder
     part: TrainingPart
+    precision: Precision
     seed: int  # of the first run
     runs: tuple[str, ...]  # keys of the training stages
     snapshots: bool
@@ -116,10 +118,6 @@ class Average:
     def trained_on(self) -> str:
         return self.task.name
 
-    @property
-    def hyper(self) -> Hyperparameters:
-        return self.part.hyper
-
 
 @dataclass(frozen=True)
 class Predict:
@@ -128,7 +126,8 @@ class Predict:
     encoder: Encoder
     task: Task
     sets: tuple[DataRef, ...]
-    hyper: Hyperparameters
+    lengths: Lengths
+    precision: Precision
     seed: int  # of a randomly initialised encoder; 0 where nothing is random
     hidden_layer: int | None
     model: str | None  # key of the training stage
@@ -163,7 +162,7 @@ class Stage:
     @property
     def processes(self) -> int:
         """That compute it together."""
-        return self.spec.hyper.processes if isinstance(self.spec, Train) else 1
+        return self.spec.optimisation.processes if isinstance(self.spec, Train) else 1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import first_problem
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
-from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters
+from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Part
 from xstilts.planning.recipe import Average, Mean, Mlm, RecipeEntry, Translated
 from xstilts.tasks import Catalog, builtin_catalog
@@ -269,7 +269,7 @@ def _check_translated(recipe: RecipeEntry, task: Task, translated: Translated) -
 
 
 def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
-    """A stage has one optimiser: what its tasks' presets say of it must be the same."""
+    """A stage is optimised in one way: what its tasks' presets say of it must be the same."""
     first: dict[str, Any] = {}
     for name in recipe.tasks:
         hyper = study.hyperparameters(study.catalog[name], recipe.training, intermediate=True)
@@ -278,7 +278,7 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
                 f"recipes: {recipe.name}: batch_tokens is for stages of one task alone, since the steps of several are "
                 f"shared out by examples; set batch_size in its `training`, with `batch_tokens: null`"
             )
-        values = {field: getattr(hyper, field) for field in OF_THE_STAGE}
+        values = {field: getattr(hyper, field) for field in Optimisation.model_fields}
         first = first or values
         for field, value in values.items():
             if value != first[field]:
