@@ -8,7 +8,7 @@ from typing import Any, Literal
 from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.planning.data_ref import DataRef
 from xstilts.planning.hyperparameters import Lengths, Optimisation, Precision, Reading
-from xstilts.planning.recipe import PROPORTIONAL, Sampling
+from xstilts.planning.recipe import PROPORTIONAL, Mean, Sampling
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.store import Store
 from xstilts.tasks.task import Task
@@ -170,13 +170,19 @@ class Cell:
     """One cell of the study and the keys of its stages."""
 
     encoder: Encoder
-    recipe: str  # or the label of a mean of its models
+    recipe: str
     target: TargetEntry
     seed: int  # of a mean over seeds, the first one, whose head they share
     intermediate: str | None
     training: str | None  # or averaging
     predictions: str
     score: str | None  # None where no language has gold
+    mean: Mean | None = None  # of the recipe's models, whose scores these are; None: a model itself
+
+    @property
+    def recipe_label(self) -> str:
+        """The recipe, and which mean of its models, as tables name it."""
+        return self.mean.label(self.recipe) if self.mean else self.recipe
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ class Plan:
         stages: dict[str, dict[str, set[str]]] = {}
         intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)}
         for cell in self.cells:
-            of_recipe = stages.setdefault(cell.recipe, {})
+            of_recipe = stages.setdefault(cell.recipe_label, {})
             of_cell = self.behind(cell.predictions)
             of_recipe.setdefault("", set()).update(of_cell & intermediate)
             of_recipe.setdefault(cell.target.task, set()).update(of_cell - intermediate)

@@ -266,11 +266,10 @@ class _Planner:
         if target.part:
             model = self._target_training(encoder, recipe, intermediate, target, seed)
         self._cell(encoder, recipe.name, intermediate, target, seed, model)
-        average = self.study.average
-        if target.part and model and average and average.checkpoints:
-            label = Mean(average.checkpoints).label(recipe.name)
-            mean = self._average(encoder, label, target, seed, (model,), snapshots=True)
-            self._cell(encoder, label, intermediate, target, seed, mean)
+        for mean in self.study.means:
+            if target.part and model and mean.seeds == 1:
+                average = self._average(encoder, recipe, mean, target, seed, (model,))
+                self._cell(encoder, recipe.name, intermediate, target, seed, average, mean)
 
     def _means_over_seeds(self, entry: EncoderEntry, before: dict[str, _Before], targets: list[_Target]) -> None:
         """The cells of an encoder's models averaged over the runs of all seeds, if the study asks for it.
@@ -279,13 +278,12 @@ class _Planner:
         random are not aligned, as Schmidt et al. 2023 found (their `TrainBody`: github.com/fdschmidt93/free-lunch-xlt,
         trident-xtreme/src/projects/fsxlt_avg/module.py).
         """
-        average, encoder, seeds = self.study.average, entry.encoder, self.study.seeds
-        if not average or not average.seeds:
+        encoder, seeds, means = entry.encoder, self.study.seeds, [one for one in self.study.means if one.seeds > 1]
+        if not means:
             return
         if encoder.init == "random":
             self.data.note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
             return
-        means = [Mean(None, len(seeds)), *([Mean(average.checkpoints, len(seeds))] if average.checkpoints else [])]
         for recipe in self.study.recipes_of(entry):
             starts = [self._intermediate(encoder, recipe, before, seed) for seed in seeds]
             for target in targets:
@@ -295,9 +293,8 @@ class _Planner:
                 others = [self._target_training(encoder, recipe, start, target, seed, head)
                           for start, seed in zip(starts[1:], seeds[1:], strict=True)]  # fmt: skip
                 for mean in means:
-                    label, snapshots = mean.label(recipe.name), mean.checkpoints is not None
-                    model = self._average(encoder, label, target, seeds[0], (head, *others), snapshots=snapshots)
-                    self._cell(encoder, label, starts[0], target, seeds[0], model)
+                    model = self._average(encoder, recipe, mean, target, seeds[0], (head, *others))
+                    self._cell(encoder, recipe.name, starts[0], target, seeds[0], model, mean)
 
     def _target_training(
         self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int,
@@ -312,22 +309,23 @@ class _Planner:
         return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
 
     def _average(
-        self, encoder: Encoder, label: str, target: _Target, seed: int, runs: tuple[str, ...], *, snapshots: bool
+        self, encoder: Encoder, recipe: RecipeEntry, mean: Mean, target: _Target, seed: int, runs: tuple[str, ...]
     ) -> str:
-        part = target.part
+        part, snapshots = target.part, mean.checkpoints is not None
         assert part is not None
         tokens = token_count(part.dev, part.reading.max_length)
         length = min(part.reading.max_length, tokens / max(1, size(part.dev)))
         return self._add(
-            "average", f"{encoder.label} seed {seed}: {label} of {part.task.name}",
+            "average", f"{encoder.label} seed {seed}: {mean.label(recipe.name)} of {part.task.name}",
             Average(encoder, part, target.hyper.precision, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
             cost.flops(self.facts[encoder], tokens, length, training=False),
         )  # fmt: skip
 
     def _cell(
-        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None
-    ) -> None:
-        task, where = target.task, f"{encoder.label} seed {seed}: {recipe}"
+        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None,
+        mean: Mean | None = None,
+    ) -> None:  # fmt: skip
+        task, where = target.task, f"{encoder.label} seed {seed}: {mean.label(recipe) if mean else recipe}"
         layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).comparison else None
         random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
@@ -356,7 +354,7 @@ class _Planner:
                 (predictions,),
             )  # fmt: skip
         trained_on = model if target.part else None
-        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score))
+        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score, mean))
 
     def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
         """0 = embeddings, n = after block n."""

@@ -211,11 +211,10 @@ def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -
 def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
     from xstilts.selection.evidence import Candidate, Material, Question
 
-    recipes = {recipe.name for recipe in plan.study.recipes}  # cells of averaged models go by other names
     candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
-        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and cell.recipe in recipes:
+        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
             trained = _trainings(plan, cell.intermediate) if cell.intermediate else ()
