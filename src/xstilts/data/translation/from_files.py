@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from xstilts.common.errors import UserError
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
@@ -294,7 +292,6 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             raise UserError(
                 f"{path}:1: {field} {header.get(field)!r}, not {wanted!r}; name the file that was made for it"
             )
-    of_fields = TypeAdapter(formats.get(task.format).example)
     found: Found = {}
     rows = 0
     for number, row in _own_rows(path):
@@ -309,8 +306,8 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             found[id] = str(row["dropped"])
             continue
         try:
-            example: Example = of_fields.validate_python(row)
-        except ValidationError:
+            example = formats.get(task.format).example.from_record(row)
+        except ValueError:
             raise UserError(f"{where}: not a {task.format} example; translate again") from None
         _check(example, english, where)
         if not _in_place(example):
