@@ -14,6 +14,7 @@ import typer
 from xstilts.analysis.gather import gather
 from xstilts.api import open_store, plan_of
 from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.common import markdown
 from xstilts.planning.study import load_study
 
 
@@ -119,9 +120,6 @@ def _pooled_line(row: dict[str, Any]) -> str:
 
 def _markdown(frame: pl.DataFrame, columns: Sequence[str]) -> str:
     def cell(value: object) -> str:
-        text = "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-        return text.replace("|", "\\|")
+        return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
-    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-    lines += [f"| {' | '.join(map(cell, row))} |" for row in frame.select(columns).iter_rows()]
-    return "\n".join(lines)
+    return markdown.table(columns, (map(cell, row) for row in frame.select(columns).iter_rows()))

@@ -21,6 +21,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from xstilts.common import digests
 from xstilts.common.errors import StageError, StoreError, UserError
 from xstilts.store.processes import Process, this_process
 
@@ -206,7 +207,7 @@ class Store:
         path = self._path(artifact, name)
         try:
             with open(path, "rb") if self.local else self.fs.open(path, "rb") as stream:
-                return _sha256(stream)
+                return digests.of_stream(stream)
         except FileNotFoundError:
             return None
 
@@ -239,7 +240,7 @@ class Store:
             try:
                 self.fs.get_file(self._path(artifact, file), f"{folder}/{file}")
                 with open(f"{folder}/{file}", "rb") as stream:
-                    intact = _sha256(stream) == digest
+                    intact = digests.of_stream(stream) == digest
             except FileNotFoundError:
                 intact = False
             if not intact:
@@ -458,14 +459,14 @@ def _manifest(artifact: Artifact) -> bytes:
 
 def _sealed(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Digests and sizes of a folder's files, which then are on the disk, whatever happens to the machine."""
-    digests, sizes = {}, {}
+    files, sizes = {}, {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
-            digests[file.name] = _sha256(stream)
+            files[file.name] = digests.of_stream(stream)
             sizes[file.name] = stream.tell()
             os.fsync(stream.fileno())
     _sync(folder)
-    return digests, sizes
+    return files, sizes
 
 
 def _sync(path: str | Path) -> None:
@@ -492,10 +493,3 @@ def _link(source: Path, target: str) -> None:
         os.rename(source, target)
     else:
         os.unlink(source)
-
-
-def _sha256(stream: Any) -> str:
-    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

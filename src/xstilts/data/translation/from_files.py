@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.data.examples import Example, texts
 from xstilts.data.load import Data, file_name, load, matching, provider_of
@@ -19,7 +20,6 @@ from xstilts.data.readers.squad import NOT_AT_OFFSET
 from xstilts.data.readers.text import lines
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
-from xstilts.encoders.sources import file_digest
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.span import Answer, SpanExample
@@ -67,8 +67,7 @@ def files_fingerprint(task: Task, pattern: str, language: str, data: Data) -> st
     """A sha256 over what decides the translations of ``read_translated``: the bytes of its files; for a stage's key."""
     whole = hashlib.sha256(f"{VERSION}".encode())
     for path in _paths(task, pattern, language, data):
-        stat = path.stat()
-        whole.update(file_digest(path, stat.st_size, stat.st_mtime_ns).encode())
+        whole.update(digests.of_file(path).encode())
     return whole.hexdigest()
 
 
@@ -275,7 +274,7 @@ def _line(own: Example, translated: Example | str) -> str:
 
 
 def _source(example: Example) -> str:
-    return hashlib.sha256(json.dumps(asdict(example)).encode()).hexdigest()[:16]
+    return digests.of_json(asdict(example), sort_keys=False)[:16]
 
 
 def _header(path: Path) -> dict[str, Any] | None:
