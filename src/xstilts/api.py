@@ -34,10 +34,10 @@ def run(study: Study | str | Path, store: str | Path | None = None, workers: int
     checked = study if isinstance(study, Study) else load_study(Path(study))
     place = open_store(store)
     plan = make_plan(checked)
-    outcome = execute(plan, place, make=choose("local", place, Path(), workers=workers))
-    if outcome.failures:
-        labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
-        raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
+    failures = execute(plan, place, make=choose("local", place, Path(), workers=workers))
+    if failures:
+        labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in failures.items())
+        raise RuntimeError(f"{len(failures)} stages failed: {labels}")
     return gather(plan, place).scores
 
 

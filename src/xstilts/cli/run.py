@@ -71,21 +71,21 @@ def run(
     )
     try:
         with Display(missing, console) as display:
-            outcome = execute(plan, place, display, make)
+            failures = execute(plan, place, display, make)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None
-    results = gather(plan, place, outcome.failures)
+    results = gather(plan, place, failures)
     if not results.scores.is_empty():
         show(plan.study, results, out)
-    elif not results.planned and not outcome.failures:
+    elif not results.planned and not failures:
         print(
             f"no target has gold labels, so nothing is scored; `xstilts submission {study} --out DIR` writes the "
             "predictions for XTREME's tasks"
         )
-    if outcome.failures:
+    if failures:
         console.print(
-            f"{len(outcome.failures)} stages failed or were skipped; what was finished is kept in the store",
+            f"{len(failures)} stages failed or were skipped; what was finished is kept in the store",
             highlight=False,
         )
         raise typer.Exit(1)

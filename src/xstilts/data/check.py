@@ -44,10 +44,6 @@ class Report:
     problems: tuple[str, ...]
     not_recognised: tuple[Path, ...]
 
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
     def lines(self) -> list[str]:
         """The report for people: counts, then what was not recognised, then the problems."""
         told = []
