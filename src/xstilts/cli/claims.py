@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.api import open_store, plan_of
 from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common import markdown
 from xstilts.planning.study import load_study
@@ -60,7 +60,7 @@ def claims(
     checked = load_study(study)
     said = load_claims(claims or BUILTIN, checked.catalog)
     literature = load_published(published or PUBLISHED)
-    results = gather(plan_of(study), open_store(store))
+    results = gather(api.plan(study), api.open_store(store))
     analysis = analyse(results)
     verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.data, encoder=encoder)
     found = table(verdicts)

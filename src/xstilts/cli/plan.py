@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts.api import open_store, plan_of
+from xstilts import api
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
@@ -42,8 +42,8 @@ def plan(
     if devices > 1 and device is None:
         raise UserError(f"--devices {devices}: of which? name it with --device")
     on = estimating.device(device) if device else None
-    place = open_store(store)
-    planned = plan_of(study, estimate=True)
+    place = api.open_store(store)
+    planned = api.plan(study, estimate=True)
     todo, there = {stage.key for stage in planned.missing(place)}, place.keys()
     measured = None if on else estimating.measured_rate(planned, place)
     rate = on.rate if on else measured or estimating.ASSUMED_FLOPS_PER_SECOND

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.api import open_store, plan_of
 from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.cli.report import show
@@ -58,8 +58,8 @@ def run(
     by several runs at the same time, on any machines that share the store.
     """
     console = Console(stderr=True)
-    place = open_store(store)
-    plan = plan_of(study)
+    place = api.open_store(store)
+    plan = api.plan(study)
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
@@ -95,7 +95,7 @@ def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fa
     """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
     from xstilts.running.status import status as look
 
-    found = look(plan_of(study, estimate=True), open_store(store))
+    found = look(api.plan(study, estimate=True), api.open_store(store))
     if as_json:
         rows = [{"key": one.stage.key, "kind": one.stage.kind, "label": one.stage.label, "state": one.state,
                  "share": one.share, "text": one.text} for one in found]  # fmt: skip
