@@ -146,8 +146,7 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     for layout in task.layouts:
         if layout.reader == "mini":
             continue
-        # TyDiQA's ids begin with the language of the original
-        of = "en" if layout.reader == "tydiqa" else language
+        of = "en" if layout.languages_in_ids else language  # of the original
         problems = Problems(collect=True)
         examples: list[Example] = read(Source(paths, layout, of, task.labels), problems)
         faults.append([line for line in problems.lines() if NOT_AT_OFFSET not in line])
