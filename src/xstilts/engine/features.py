@@ -7,7 +7,6 @@ of their lengths.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,10 +45,7 @@ Int32 = npt.NDArray[np.int32]
 
 def cache_of(store: Store) -> Store:
     """Where features are kept: inside a local store, else in the user's cache folder. It may be deleted at any time."""
-    if store.local:
-        return Store(f"{store.root}/features")
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Store(Path(caches) / "xstilts" / "features")
+    return store.cache("features")
 
 
 def cached(content: Any, label: str, make: Callable[[], Iterable[Row]], store: Store | None) -> Features:

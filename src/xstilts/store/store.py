@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -155,11 +155,6 @@ class Store:
             except (ValueError, KeyError, TypeError, AttributeError):  # not JSON, not UTF-8, or not a manifest
                 self._move_aside(key)
                 return None
-
-    def content(self, path: str) -> bytes:
-        if self.local:
-            return Path(path).read_bytes()
-        return bytes(self.fs.cat_file(path))
 
     def get(self, key: str) -> Artifact | None:
         """The artifact, if it is there and every file has the digest that the manifest says; else None.
@@ -371,6 +366,17 @@ class Store:
             with suppress(FileNotFoundError):
                 self.fs.rm(f"{home}/{useless.attempt}", recursive=True)
 
+    # What leases, logs and upkeep do with single files, by their `path`. These raise what the file system does.
+
+    def path(self, *parts: str) -> str:
+        """Of a file or folder of the store, as the other methods take it."""
+        return "/".join((self.root, *parts))
+
+    def content(self, path: str) -> bytes:
+        if self.local:
+            return Path(path).read_bytes()
+        return bytes(self.fs.cat_file(path))
+
     def create(self, path: str, content: bytes) -> bool:
         """Create a file in one step; False if it is there. Of several that try at the same moment, one succeeds.
 
@@ -378,8 +384,7 @@ class Store:
         """
         try:
             if self.local:
-                with open(path, "xb", buffering=0) as stream:
-                    stream.write(content)
+                self._create_local(path, content)
             else:
                 self.fs.pipe_file(path, content, mode="create")
         except FileExistsError:
@@ -390,6 +395,81 @@ class Store:
                 raise
             return False
         return True
+
+    def _create_local(self, path: str, content: bytes) -> None:
+        while True:
+            try:
+                with open(path, "xb", buffering=0) as stream:
+                    stream.write(content)
+                return
+            except FileNotFoundError:  # no folder, or no longer: who deletes the last file of one removes it
+                self.make(os.path.dirname(path))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file, in place of the one that may be there."""
+        if self.local:
+            self.make(os.path.dirname(path))
+        self.fs.pipe_file(path, content)
+
+    def touch(self, path: str, content: bytes) -> None:
+        """Let a file with this ``content`` be modified now."""
+        if self.local:
+            os.utime(path)
+        else:
+            self.fs.pipe_file(path, content)
+
+    def append(self, path: str) -> TextIO | None:
+        """A file to append lines to, each written at once; None where the store cannot append."""
+        if not self.local:
+            return None
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a", buffering=1, encoding="utf-8")
+
+    def modified(self, path: str) -> float:
+        """When a file was written last, in seconds since 1970 by the store's clock."""
+        return os.stat(path).st_mtime if self.local else float(self.fs.modified(path).timestamp())
+
+    def names(self, folder: str) -> list[str]:
+        """Of what is in a folder; none if it is not there."""
+        try:
+            return os.listdir(folder) if self.local else [path.split("/")[-1] for path in self.fs.ls(folder, False)]
+        except FileNotFoundError:
+            return []
+
+    def find(self, folder: str, *, folders: bool = False) -> dict[tuple[str, ...], dict[str, Any]]:
+        """All files below a folder, with ``folders`` those too: the parts of the path, and what the file system knows.
+
+        That is its `info`, in which ``size`` is 0 where there is none.
+        """
+        base = folder.rstrip("/")
+        return {
+            tuple(path[len(base) :].strip("/").split("/")): {
+                **info,
+                "size": 0 if info["type"] == "directory" else info["size"] or 0,
+            }
+            for path, info in self.fs.find(base, withdirs=folders, detail=True).items()
+        }
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        self.fs.rm_file(path)
+
+    def delete_folder(self, folder: str, *, if_empty: bool = False) -> None:
+        """Delete a folder with all that is in it; with ``if_empty``, where that is nothing (a bucket has none such)."""
+        if not if_empty:
+            self.fs.rm(folder, recursive=True)
+        elif self.local:
+            with suppress(OSError):  # not empty
+                os.rmdir(folder)
+
+    def inner(self, name: str) -> Store | None:
+        """A store inside the store, if it is there."""
+        with self.failing_plainly():
+            return Store(f"{self.url.rstrip('/')}/{name}") if self.fs.exists(self.path(name)) else None
+
+    def cache(self, name: str) -> Store:
+        """For what may be deleted at any time: inside a local store, else in the user's cache folder."""
+        return Store(self.path(name) if self.local else user_cache() / name)
 
     def remove(self, key: str) -> None:
         """Remove an artifact, if it is there."""
@@ -435,6 +515,12 @@ class Store:
 def owner(name: str) -> Process | None:
     """The process that filled a scratch folder or an attempt of this name; None if it is no such name."""
     return Process.named(name.rpartition("~")[0])
+
+
+def sees(url: str, path: str) -> bool:
+    """Whether a file of the store at ``url`` is there, as this machine sees it; makes no store."""
+    file_system, _ = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return bool(file_system.exists(path))
 
 
 def user_cache() -> Path:
