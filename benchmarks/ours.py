@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks import data, jobs
+from xstilts.common.progress import Event
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads, inference
@@ -21,6 +22,7 @@ from xstilts.engine.machine import device
 from xstilts.engine.models import Trimmed, build_model
 from xstilts.engine.rows import Row
 from xstilts.engine.training import loop
+from xstilts.engine.training.course import Course
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning import cost
 from xstilts.planning.data_ref import DataRef, examples
@@ -59,15 +61,15 @@ def _trained(
     ends: list[float] = []
     epochs = iter(range(hyper.epochs))
 
-    def progress(step: int, *_: Any) -> None:
+    def progress(_: Event) -> None:
         ends.append(time.perf_counter())  # in a training of 100 steps or more, not every one is reported
 
     stream = Stream(task.name, heads.get(task.format), rows, hyper, lambda row: str(row.example))
+    pad_id = load_tokenizer(encoder).pad_token_id
+    # The last epoch is the best, as it is with the Trainer.
     log = loop.train(
-        trimmed.joint, [stream], hyper,
-        seed=seed, precision=device.precision(hyper.precision), pad_id=load_tokenizer(encoder).pad_token_id,
-        dev_scores=lambda: {task.name: next(epochs)},  # the last epoch is the best, as it is with the Trainer
-        progress=progress,
+        trimmed.joint, Course([stream], hyper, seed, device.precision(hyper.precision), pad_id),
+        lambda: {task.name: next(epochs)}, progress,
     )  # fmt: skip
     first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]
     return trimmed, log.tokens - sum(rows[i].tokens for i in first), ends

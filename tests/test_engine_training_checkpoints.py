@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import torch
 
+from xstilts.common.progress import silent
 from xstilts.data import mini
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
@@ -27,6 +28,7 @@ from xstilts.engine.training import checkpoints as module
 from xstilts.engine.training import loop, lora
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
+from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters, Lora
@@ -110,11 +112,9 @@ def train(
         total = sum(float(parameter.detach().double().abs().sum()) for parameter in trimmed.joint.parameters())
         return {name: 1e6 * total % 100 for name in tasks if name != "mini-text"}
 
-    log = loop.train(
-        trimmed.joint, streams, hyper, seed=1, precision=hyper.precision, pad_id=1, dev_scores=dev_scores,
-        progress=lambda *_: None, mlm_share=0.25 if "mini-text" in tasks else 0.0, checkpoints=checkpoints,
-        snapshots=snapshots,
-    )  # fmt: skip
+    share = 0.25 if "mini-text" in tasks else 0.0
+    course = Course(streams, hyper, seed=1, precision=hyper.precision, pad_id=1, mlm_share=share)
+    log = loop.train(trimmed.joint, course, dev_scores, silent, checkpoints, snapshots)
     means = {f"mean of {name}": weight for name, weight in snapshots.mean().items()} if snapshots else {}
     return log, trimmed.joint.state_dict() | means
 
@@ -273,11 +273,19 @@ STUDY = {
 #: Trains the first stage of the study, writing a checkpoint every third step.
 RUN = """
 import json, sys
+<<<<<<< HEAD
+from xstilts.engine.training.checkpoints import Policy
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
+from xstilts.running.stages import run_stage
+from xstilts.store import Store
+=======
 from xstilts.planning.planner import make_plan
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
 from xstilts.planning.study import make_study
 from xstilts.engine.training.checkpoints import Policy
+>>>>>>> main
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
 run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))

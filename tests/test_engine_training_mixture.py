@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
+from xstilts.common.progress import silent
 from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
@@ -23,6 +24,8 @@ from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained
 from xstilts.engine.rows import IGNORED, Row
 from xstilts.engine.training import loop
+from xstilts.engine.training.course import Course
+from xstilts.engine.training.log import Log
 from xstilts.engine.training.mixture import Stream, order, steps
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.planning.recipe import PROPORTIONAL, Sampling
@@ -97,7 +100,7 @@ def rows_of(name: str, count: int = 16) -> list[Row]:
     return fmt.make_rows(examples, task, load_tokenizer(ENCODER), HYPER.lengths, training=True)
 
 
-def train(trimmed: Trimmed, rows: dict[str, list[Row]], **options: Any) -> loop.Log:
+def train(trimmed: Trimmed, rows: dict[str, list[Row]], **options: Any) -> Log:
     tokenizer = load_tokenizer(ENCODER)
     special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
     mask = int(trimmed.mapping[tokenizer.mask_token_id])
@@ -109,10 +112,8 @@ def train(trimmed: Trimmed, rows: dict[str, list[Row]], **options: Any) -> loop.
         )
         for name, own in rows.items()
     ]  # fmt: skip
-    return loop.train(
-        trimmed.joint, streams, HYPER, seed=1, precision="fp32", pad_id=1, dev_scores=lambda: {"mean": 1.0},
-        progress=lambda *_: None, **options,
-    )  # fmt: skip
+    course = Course(streams, HYPER, seed=1, precision="fp32", pad_id=1, **options)
+    return loop.train(trimmed.joint, course, lambda: {"mean": 1.0}, silent)
 
 
 def build(rows: dict[str, list[Row]]) -> Trimmed:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import silent
 from xstilts.data import mini
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
@@ -18,6 +19,8 @@ from xstilts.engine import heads
 from xstilts.engine.models import IDS, ROWS, WEIGHTS, Trimmed, build_model, load_trained, save_trained
 from xstilts.engine.rows import Row, pad
 from xstilts.engine.training import loop
+from xstilts.engine.training.course import Course
+from xstilts.engine.training.log import Log
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.running.stages import _begin
@@ -37,15 +40,13 @@ def rows_of(task: Task, count: int = 16) -> list[Row]:
     return heads.get(task.format).make_rows(examples, task, tokenizer, HYPER.lengths, training=True)
 
 
-def train(trimmed: Trimmed, rows: list[Row], task: Task, dev: list[float], **changes: Any) -> loop.Log:
+def train(trimmed: Trimmed, rows: list[Row], task: Task, dev: list[float], **changes: Any) -> Log:
     scores = iter(dev)
     hyper = HYPER.model_copy(update=changes)
     fmt = heads.get(task.format)
     stream = Stream(task.name, fmt, trimmed.rows(rows), hyper, lambda row: f"example {row.example}")
-    return loop.train(
-        trimmed.joint, [stream], hyper,
-        seed=1, precision="fp32", pad_id=1, dev_scores=lambda: {task.name: next(scores)}, progress=lambda *_: None,
-    )  # fmt: skip
+    course = Course([stream], hyper, seed=1, precision="fp32", pad_id=1)
+    return loop.train(trimmed.joint, course, lambda: {task.name: next(scores)}, silent)
 
 
 def weights(trimmed: Trimmed) -> dict[str, torch.Tensor]:

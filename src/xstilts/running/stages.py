@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ import polars as pl
 from safetensors.torch import save_file
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import in_words
 from xstilts.data import translation
 from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
@@ -30,7 +31,8 @@ from xstilts.engine.rows import Chained, Row
 from xstilts.engine.training import averaging, collapse, loop
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
-from xstilts.engine.training.log import Point
+from xstilts.engine.training.course import Course
+from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Stream
 from xstilts.engine.vectors import Embedded
 from xstilts.planning import cost
@@ -216,7 +218,7 @@ class _Fitted(NamedTuple):
     """A trained model with the weights of its best dev score."""
 
     trimmed: Trimmed
-    log: loop.Log
+    log: Log
     snapshots: Snapshots | None
 
 
@@ -238,30 +240,24 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     if spec.head:
         with store.files(spec.head) as head:
             take_head(trimmed.model, head)
-    precision = device.precision(spec.hyper.precision)
     pad_id = tokenizer.pad_token_id
     streams = [one.stream(trimmed) for one in data.tasks]
     if spec.mlm:
         streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
+    course = Course(
+        streams, spec.hyper, seed, device.precision(spec.hyper.precision), pad_id, spec.sampling,
+        spec.mlm.share if spec.mlm else 0.0,
+    )  # fmt: skip
     log = loop.train(
-        trimmed.joint, streams, spec.hyper,
-        seed=seed, precision=precision, pad_id=pad_id,
-        dev_scores=lambda: {
+        trimmed.joint, course,
+        lambda: {
             one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id) for one in data.tasks
         },
-        progress=lambda step, steps, values: progress(step, steps, _in_words(values), values),
-        sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0, checkpoints=checkpoints,
-        snapshots=snapshots,
+        lambda event: progress(event.done, event.steps, event.text, event.values), checkpoints, snapshots,
     )  # fmt: skip
     if spec.hyper.lora:
         lora.merge(trimmed.joint)
     return _Fitted(trimmed, log, snapshots)
-
-
-def _in_words(values: Mapping[str, float]) -> str:
-    if "loss" in values:
-        return f"loss {values['loss']:.3f}, {values['tokens_per_second']:,.0f} tokens/s"
-    return f"dev {values['dev']:.1f}"
 
 
 def _save(fitted: _Fitted, folder: Path, meta: dict[str, Any]) -> None:
@@ -291,7 +287,7 @@ def _write_curve(points: Sequence[Point], folder: Path) -> None:
     frame.write_parquet(folder / "curve.parquet")
 
 
-def _flops(spec: Train, log: loop.Log) -> float:
+def _flops(spec: Train, log: Log) -> float:
     length = log.tokens / log.sequences
     return cost.flops(describe(spec.encoder), log.tokens, length, training=True, lora=spec.hyper.lora)
 
@@ -346,7 +342,7 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
     dev_examples, dev = _dev(spec.part, spec.encoder, store)
     trimmed = build_model(spec.encoder, spec.task, spec.seed, spec.hyper, folder, dev, head=True)
     score = _dev_score(spec.part, dev_examples, dev, trimmed, load_tokenizer(spec.encoder).pad_token_id)
-    progress(1, 1, _in_words({"dev": score}))
+    progress(1, 1, in_words({"dev": score}))
     _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
     tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
     meta |= {
