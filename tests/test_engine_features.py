@@ -30,11 +30,11 @@ from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mlm import TextExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.tasks.formats.text import TextExample
 from xstilts.tasks.task import Task
 
 numbers = st.lists(st.integers(-(2**31), 2**31 - 1), max_size=9)
@@ -198,7 +198,7 @@ def ref_to(folder: Path, task: Task = SQUAD) -> DataRef:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever rows are made."""
     calls: list[int] = []
-    make_rows = span.make_rows
+    make_rows = span.HEAD.make_rows
 
     def counted(examples: Any, *arguments: Any, **options: Any) -> list[Row]:
         calls.append(len(examples))
@@ -210,9 +210,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def rows_of(ref: DataRef, store: Store, training: bool = True, **changes: Any) -> list[object]:
     """As a process does that has made nothing yet."""
-    hyper = HYPER.model_copy(update=changes)
+    lengths = HYPER.model_copy(update=changes).lengths
     encoder = Encoder(bundled.NAME, layers=1)
-    return [plain(row) for row in features.rows_of(ref, encoder, hyper, training=training, store=Store(store.root))]
+    return [plain(row) for row in features.rows_of(ref, encoder, lengths, training=training, store=Store(store.root))]
 
 
 def test_rows_are_made_anew_when_something_changes_that_decides_them_and_only_then(

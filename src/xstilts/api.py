@@ -18,7 +18,7 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, load_study, make_study
 from xstilts.running.run import choose, execute
 from xstilts.store import Store
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, formats
 
 if TYPE_CHECKING:
     from xstilts.analysis.analyse import Analysis
@@ -153,13 +153,14 @@ def predict(
     """
     from xstilts.handover import predict as predicting
 
-    formats = {entry.name: entry.format for entry in builtin_catalog()}
-    format_name = task if task in predicting.FIELDS else formats.get(task, "")
+    of_tasks = {entry.name: entry.format for entry in builtin_catalog()}
+    format_name = task if task in formats.names() else of_tasks.get(task, "")
     if not format_name:
-        known = {*predicting.FIELDS, *formats}
+        known = {*formats.names(), *of_tasks}
         raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
-    if format_name not in predicting.FIELDS:
+    if not formats.get(format_name).fields:
         raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
-    if n_best > 1 and format_name != "span":
-        raise UserError(f"--n-best {n_best}: for span models only, not for {format_name}")
+    if n_best > 1 and not formats.get(format_name).n_best:
+        able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
+        raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")
     return predicting.predict(Path(model), format_name, [dict(record) for record in records], n_best)

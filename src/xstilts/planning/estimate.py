@@ -15,6 +15,7 @@ from xstilts.common.units import memory, parse_memory
 from xstilts.planning import cost
 from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
+from xstilts.tasks import formats
 
 #: A core of which nothing is known yet is taken to do this many operations a second.
 ASSUMED_FLOPS_PER_SECOND = 1e11
@@ -22,9 +23,6 @@ ASSUMED_FLOPS_PER_SECOND = 1e11
 #: Of a device's peak, what training is taken to reach: an assumption, as no GPU was measured. A CPU was seen to reach
 #: 0.45 of its own with 12 layers (docs/benchmarks.md); small encoders and short sequences reach less.
 UTILISATION = 0.35
-
-#: Rows of a multiple-choice example, where its number of choices is not known.
-CHOICES = 4
 
 
 @dataclass(frozen=True)
@@ -213,21 +211,21 @@ def training_memory(plan: Plan, stage: Stage) -> int:
     facts = plan.facts[spec.encoder]
     if not isinstance(spec, Train):
         return (4 if isinstance(spec, Predict) else 8) * facts.parameters
-    if spec.hyper.memory:
-        return parse_memory(spec.hyper.memory)
-    shared = spec.hyper.processes if spec.hyper.sharding == "full" else 1
-    wide = 4 if spec.hyper.precision == "fp32" else 2
+    if spec.optimisation.memory:
+        return parse_memory(spec.optimisation.memory)
+    shared = spec.optimisation.processes if spec.optimisation.sharding == "full" else 1
+    wide = 4 if spec.optimisation.precision == "fp32" else 2
     rows = 0.0
     for part in spec.parts:
-        hyper = part.hyper
-        tokens = hyper.batch_tokens or hyper.batch_size * hyper.max_length
-        if part.task.format == "multiple_choice" and not hyper.batch_tokens:
-            tokens *= CHOICES
+        reading = part.reading
+        tokens = reading.batch_tokens or reading.batch_size * reading.max_length
+        if not reading.batch_tokens:
+            tokens *= formats.get(part.task.format).inputs
         each = cost.activation_bytes(
-            facts.layers, facts.hidden_size, facts.ffn, facts.heads, hyper.max_length, wide, checkpointing=False
+            facts.layers, facts.hidden_size, facts.ffn, facts.heads, reading.max_length, wide, checkpointing=False
         )
-        rows = max(rows, tokens / hyper.processes * each)
-    trained = cost.lora_parameters(facts, spec.hyper.lora) if spec.hyper.lora else facts.parameters
+        rows = max(rows, tokens / spec.optimisation.processes * each)
+    trained = cost.lora_parameters(facts, spec.optimisation.lora) if spec.optimisation.lora else facts.parameters
     return round((4 * facts.parameters + 12 * trained) / shared + rows)
 
 
