@@ -28,6 +28,7 @@ import yaml
 
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import from_json
 from xstilts.planning.study import make_study
 from xstilts.running.process import environment
 from xstilts.store import Store

@@ -16,8 +16,8 @@ from xstilts.common.errors import UserError
 from xstilts.planning import estimate
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
-from xstilts.planning.study import make_study
 from xstilts.planning.records import TrainRecord
+from xstilts.planning.study import make_study
 from xstilts.store import Store
 
 STUDY: dict[str, Any] = {
