@@ -10,7 +10,7 @@ from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, gains
 from xstilts.analysis.results import Results
 from xstilts.planning.recipe import Average
-from xstilts.report.tables import averaging_table
+from xstilts.reporting.tables import averaging_table
 
 
 def of(results: Results) -> pl.DataFrame:

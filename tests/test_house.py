@@ -25,10 +25,10 @@ MAY_IMPORT = {room: set(others.split()) for room, others in {
     "running": "common store encoders tasks data planning engine",
     "analysis": "common store encoders tasks data planning",
     "selection": "common store encoders tasks data planning engine running analysis",
-    "report": "common analysis",
-    "handover": "common store encoders tasks data planning engine analysis report",
-    "api": "common store encoders tasks data planning engine running analysis selection report handover",
-    "cli": "common store encoders tasks data planning engine running analysis selection report handover api",
+    "reporting": "common analysis",
+    "handover": "common store encoders tasks data planning engine analysis reporting",
+    "api": "common store encoders tasks data planning engine running analysis selection reporting handover",
+    "cli": "common store encoders tasks data planning engine running analysis selection reporting handover api",
 }.items()}  # fmt: skip
 
 #: Rooms that work where neither is installed.

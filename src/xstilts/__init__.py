@@ -13,7 +13,6 @@ the `Study` that `load_study` makes of a file. What the user can mend is a `xsti
 
 from importlib.metadata import version as _version
 
-import xstilts.report as _room  # noqa: F401 - it loads once, before the function of its name, whose place it would take
 from xstilts.api import export, plan, predict, report, run, scores
 from xstilts.planning.study import Study, load_study
 

@@ -112,7 +112,7 @@ def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
     from xstilts.analysis.analyse import analyse
     from xstilts.analysis.claims import check
     from xstilts.analysis.claims_file import BUILTIN, load_claims
-    from xstilts.report.write import write_report
+    from xstilts.reporting.write import write_report
 
     analysis = analyse(results)
     claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)

@@ -32,8 +32,8 @@ def report(
     if not compare:
         show(load_study(studies[0]), found[0], out or Path("runs") / found[0].name)
         return
-    from xstilts.report.compare import compare as side_by_side
-    from xstilts.report.compare import write_comparison
+    from xstilts.reporting.compare import compare as side_by_side
+    from xstilts.reporting.compare import write_comparison
 
     compared = side_by_side(found)
     path = write_comparison(compared, out or Path("runs") / "-and-".join(compared.names))

@@ -15,11 +15,11 @@ from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import TOO_FEW
 from xstilts.common.errors import UserError
-from xstilts.report.charts import side_by_side
-from xstilts.report.drawing import Chart, listed
-from xstilts.report.table import Entry, Number, Table, shortened
-from xstilts.report.tables import gain_number
-from xstilts.report.write import CELLS, environment, publish, write_charts, write_tables
+from xstilts.reporting.charts import side_by_side
+from xstilts.reporting.drawing import Chart, listed
+from xstilts.reporting.table import Entry, Number, Table, shortened
+from xstilts.reporting.tables import gain_number
+from xstilts.reporting.write import CELLS, environment, publish, write_charts, write_tables
 
 #: Keys of a study file that do not bear on gains, or that the comparison has rows of its own for.
 _NOT_SETTINGS = frozenset({"name", "description", "recipes", "targets", "encoders", "seeds"})

@@ -21,10 +21,10 @@ from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
-from xstilts.report.charts import CHARTED_TARGETS, all_charts
-from xstilts.report.drawing import Chart
-from xstilts.report.table import Number, Table, latex, markdown, shortened
-from xstilts.report.tables import Verdict, all_tables
+from xstilts.reporting.charts import CHARTED_TARGETS, all_charts
+from xstilts.reporting.drawing import Chart
+from xstilts.reporting.table import Number, Table, latex, markdown, shortened
+from xstilts.reporting.tables import Verdict, all_tables
 
 # The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
 #: Cells of the tables of one kind.
@@ -221,4 +221,4 @@ def _costs(stages: pl.DataFrame) -> list[dict[str, object]]:
 
 @cache
 def _resource(name: str) -> str:
-    return (files("xstilts.report") / name).read_text(encoding="utf-8")
+    return (files("xstilts.reporting") / name).read_text(encoding="utf-8")

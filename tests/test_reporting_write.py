@@ -21,12 +21,12 @@ from xstilts.analysis.results import SCORES_SCHEMA, Results
 from xstilts.common.errors import UserError
 from xstilts.encoders import parse
 from xstilts.handover.model_card import model_card
-from xstilts.report import write
-from xstilts.report.charts import STRONGEST
-from xstilts.report.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
-from xstilts.report.table import latex, markdown, tex
-from xstilts.report.tables import blocks_tables, gains_tables, scores_tables, sizes_table
-from xstilts.report.write import write_report
+from xstilts.reporting import write
+from xstilts.reporting.charts import STRONGEST
+from xstilts.reporting.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
+from xstilts.reporting.table import latex, markdown, tex
+from xstilts.reporting.tables import blocks_tables, gains_tables, scores_tables, sizes_table
+from xstilts.reporting.write import write_report
 
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 EVIL = "<script>alert(1)</script>"

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from synthetic import SIZES, gain_by_size, make_results
-from test_report import Page
+from test_reporting_write import Page
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError
-from xstilts.report.compare import compare, gains_table, settings_table, write_comparison
+from xstilts.reporting.compare import compare, gains_table, settings_table, write_comparison
 
 LARGEST = {"bundled/e5-small@12": SIZES["bundled/e5-small@12"]}
 

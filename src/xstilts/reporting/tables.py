@@ -4,43 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
+from xstilts.analysis.claims import Verdict
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
-from xstilts.report.table import Entry, Number, Table
-
-
-class Claim(Protocol):
-    """What is claimed, and by whom."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def statement(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-
-
-class Verdict(Protocol):
-    """What a study says of a claim; the interval is that of the evidence's estimate, where it has one."""
-
-    @property
-    def claim(self) -> Claim: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def evidence(self) -> str: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
+from xstilts.reporting.table import Entry, Number, Table
 
 _MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
 _MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"

@@ -15,7 +15,7 @@ from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
-from xstilts.report.drawing import (
+from xstilts.reporting.drawing import (
     HELPS_COLOUR,
     HURTS_COLOUR,
     INK,
