@@ -288,7 +288,7 @@ from xstilts.engine.training.checkpoints import Policy
 >>>>>>> main
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
-run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))
+run_stage(stage, Store(sys.argv[2]), lambda event: print(event.done, flush=True), Policy(every_steps=3))
 """
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.batches import evaluation_batches
 from xstilts.engine.heads import Decoder, Format
 from xstilts.engine.machine.device import accelerator, autocast, on_cpu
@@ -20,9 +21,6 @@ from xstilts.tasks.task import Task
 
 MAX_TOKENS = 4096  # of a batch, with padding
 
-#: progress(done, batches)
-Progress = Callable[[int, int], None]
-
 
 def predict(
     model: PreTrainedModel,
@@ -32,7 +30,7 @@ def predict(
     *,
     pad_id: int,
     precision: str,
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> list[list[str]]:
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
     rows = _Chained([own for _, own in sets])
@@ -58,7 +56,7 @@ def embed(
     precision: str,
     hidden_layer: int,
     pooling: Literal["mean", "cls"],
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> list[Embedded]:
     """The sentence vectors of each of ``sets``, after every block, from one pass over all rows.
 
@@ -88,7 +86,7 @@ def reduced_outputs(
     pad_id: int,
     precision: str,
     pooling: str | None = None,
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> Iterator[tuple[list[int], list[Any]]]:
     """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks.
 
@@ -112,8 +110,7 @@ def reduced_outputs(
     with side_by_side(len(batches) if on_cpu() else 1) as at_once:
         for done, results in enumerate(at_once(of, batches), 1):
             yield results
-            if progress:
-                progress(done, len(batches))
+            progress(Event(done=done, steps=len(batches)))
 
 
 class _Chained(Rows):

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ import polars as pl
 from safetensors.torch import save_file
 
 from xstilts.common.errors import StageError
-from xstilts.common.progress import in_words
+from xstilts.common.progress import Event, Sink, in_words
 from xstilts.data import translation
 from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
@@ -49,14 +49,13 @@ from xstilts.planning.plan import (
     Translate,
     Translation,
 )
-from xstilts.running.progress import Told
 from xstilts.running.scoring import _score
 from xstilts.store import Store
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
 
 
-def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
+def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Policy()) -> None:  # noqa: B008
     """Compute one stage and publish its artifact. Raises StageError or whatever went wrong.
 
     A training goes on from its last checkpoint, if it has one; ``policy`` says when it writes them.
@@ -100,11 +99,11 @@ def _discarded() -> Iterator[tuple[Path, dict[str, Any]]]:
 TRANSLATED = "translated.jsonl"
 
 
-def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Sink) -> None:
     source, engine = examples(spec.source), translation.engine(spec.engine)
     dropped = translation.write_translated(
         spec.source.task, source, engine, spec.language, folder / TRANSLATED,
-        lambda done, total: progress(done, total, "examples"),
+        lambda event: progress(replace(event, text="examples")),
     )  # fmt: skip
     meta |= {"examples": len(source) - dropped.total(), "dropped": dict(dropped)}
 
@@ -179,7 +178,7 @@ class _Data:
 
 
 def _train(
-    spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Told
+    spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Sink
 ) -> None:
     """Train, and again with other seeds where that collapsed and the study asks for it."""
     with device.accelerator().main_process_first():  # the others find its rows in the cache
@@ -222,7 +221,7 @@ class _Fitted(NamedTuple):
     snapshots: Snapshots | None
 
 
-def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told) -> _Fitted:
+def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Sink) -> _Fitted:
     """A model trained from ``seed``."""
     tokenizer = load_tokenizer(spec.encoder)
     tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
@@ -253,7 +252,7 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
         lambda: {
             one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id) for one in data.tasks
         },
-        lambda event: progress(event.done, event.steps, event.text, event.values), checkpoints, snapshots,
+        progress, checkpoints, snapshots,
     )  # fmt: skip
     if spec.hyper.lora:
         lora.merge(trimmed.joint)
@@ -333,7 +332,7 @@ def _merge(spec: Merge, store: Store, folder: Path, meta: dict[str, Any]) -> Non
     meta |= {"weights": [weight for _, weight in spec.weights]}
 
 
-def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], progress: Sink) -> None:
     """The mean model and its English dev score, by which it may be chosen among others."""
     first = store.peek(spec.runs[0])
     with ExitStack() as stack:
@@ -342,7 +341,7 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
     dev_examples, dev = _dev(spec.part, spec.encoder, store)
     trimmed = build_model(spec.encoder, spec.task, spec.seed, spec.hyper, folder, dev, head=True)
     score = _dev_score(spec.part, dev_examples, dev, trimmed, load_tokenizer(spec.encoder).pad_token_id)
-    progress(1, 1, in_words({"dev": score}))
+    progress(Event(text=in_words({"dev": score}), done=1, steps=1))
     _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
     tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
     meta |= {
@@ -354,7 +353,7 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
     }
 
 
-def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Sink) -> None:
     fmt = heads.get(spec.task.format)
     tokenizer = load_tokenizer(spec.encoder)
     own = {ref: rows_of(ref, spec.encoder, spec.hyper, training=False, store=store) for ref in (*spec.sets, *spec.dev)}
@@ -366,10 +365,10 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
     rows = {ref: trimmed.rows(rows) for ref, rows in own.items()}
     pad_id = tokenizer.pad_token_id
 
-    def told(done: int, batches: int) -> None:
-        progress(done, batches, f"{len(spec.sets)} languages")
+    def told(event: Event) -> None:
+        progress(replace(event, text=f"{len(spec.sets)} languages"))
 
-    def embed(refs: Sequence[DataRef], layer: int, told: inference.Progress) -> list[Embedded]:
+    def embed(refs: Sequence[DataRef], layer: int, told: Sink) -> list[Embedded]:
         return inference.embed(
             trimmed.model, [rows[ref] for ref in refs], fmt, spec.task, pad_id=pad_id, precision=precision,
             hidden_layer=layer, pooling=spec.pooling, progress=told,
@@ -404,7 +403,7 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
 
 
 def _mine(
-    spec: Predict, embed: Callable[..., list[Embedded]], progress: Told
+    spec: Predict, embed: Callable[..., list[Embedded]], progress: Sink
 ) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
     """The predictions for each language, and what dev says of it: the best block, each one's threshold and F1.
 
@@ -413,8 +412,9 @@ def _mine(
     predictions, facts = [], {}
     for number, (ref, dev) in enumerate(zip(spec.sets, spec.dev, strict=True)):
 
-        def told(done: int, parts: int, begun: int = 2 * number, what: str = f"reading {ref.language}") -> None:
-            progress(begun * parts + done, 2 * len(spec.sets) * parts, what)  # half of the work is to read
+        def told(event: Event, begun: int = 2 * number, what: str = f"reading {ref.language}") -> None:
+            done, steps = begun * event.steps + event.done, 2 * len(spec.sets) * event.steps  # half of it is to read
+            progress(Event(text=what, done=done, steps=steps))
 
         refs = list(dict.fromkeys((ref, dev)))
         corpora = [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.heads.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets  # noqa: F401
 from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
@@ -67,12 +68,10 @@ class Found:
         return self.dev.index(max(self.dev))
 
 
-def find(
-    test: Corpora, dev: Corpora, device: torch.device, progress: Callable[[int, int], None] | None = None
-) -> Found:
+def find(test: Corpora, dev: Corpora, device: torch.device, progress: Sink = silent) -> Found:
     """Mine ``test`` by the vectors of each block, with the threshold that gives that block the best F1 on ``dev``.
 
-    Both may be the same corpora. One block's vectors at a time are in memory, and on ``device``. ``progress`` is told
+    Both may be the same corpora. One block's vectors at a time are in memory, and on ``device``. ``progress`` hears
     how many blocks of all are done. Raises ValueError where ``dev`` has no gold pairs; ``test`` needs none.
     """
     gold = dev.gold()
@@ -85,8 +84,7 @@ def find(
         scores.append(100.0 * correct / all_pairs)
         candidates = on_dev if test is dev else test.candidates(block, device)
         partners.append(_ids(test.examples, mined(candidates, threshold)))
-        if progress:
-            progress(block + 1, test.vectors.blocks)
+        progress(Event(done=block + 1, steps=test.vectors.blocks))
     best = Found([], thresholds, scores).best
     by_example = zip(partners[test.vectors.chosen], partners[best], *partners, strict=True)
     predictions = [
