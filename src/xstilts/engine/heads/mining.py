@@ -15,7 +15,7 @@ from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
+from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample, score  # noqa: F401
 from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mined
 from xstilts.tasks.task import Task
 

@@ -11,7 +11,7 @@ from xstilts.engine.heads.sentences import AUTO_CLASS, loss, model_options, redu
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.retrieval import RetrievalExample, score  # noqa: F401
 from xstilts.tasks.task import Task
 
 SIDES = ("source", "target")  # foreign, English
