@@ -70,6 +70,8 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
             case Train() as spec:
                 agree = {"precision": device.precision(spec.optimisation.precision)}
                 checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
+                if checkpoints.passed_over:
+                    progress(Event(state="note", text=checkpoints.passed_over))
                 _train(spec, store, checkpoints, folder, meta, progress)
             case Merge() as spec:
                 _merge(spec, store, folder, meta)
