@@ -10,7 +10,6 @@ from itertools import pairwise, product
 import pytest
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import texts
 from xstilts.data.mini import DATASETS, LANGUAGES, VERSION, cldr, facts, generate, pairs, templates
 from xstilts.data.mini.choices import STORIES
 from xstilts.data.mini.spans import KINDS
@@ -62,7 +61,7 @@ def test_plain_text_in_every_language_shares_no_passage_with_any_test_or_dev_set
     read: set[str] = set()
     for split in ("dev", "test"):
         for name, language in sets(split):
-            read |= {text for example in generate(name, split, language) for text in texts(example)}
+            read |= {text for example in generate(name, split, language) for text in example.texts}
     assert not read & set().union(*plain.values())
     with pytest.raises(UserError, match="text has no test split"):
         generate("text", "test", "de")
@@ -108,7 +107,7 @@ def test_markup_is_gone_and_no_text_is_empty(language):
         if lang != language:
             continue
         for example in generate(name, "test", language):
-            for text in texts(example):
+            for text in example.texts:
                 assert text.strip() == text != ""
                 assert not set(text) & set("{}[]|"), text
                 assert "  " not in text, text
@@ -118,7 +117,7 @@ def test_no_training_text_is_in_any_test_or_dev_set():
     """Of any data set, not only its own: an intermediate task must not have read the target's test data."""
 
     def everything(split: str) -> set[str]:
-        return {text for name, language in sets(split) for e in generate(name, split, language) for text in texts(e)}
+        return {text for name, language in sets(split) for e in generate(name, split, language) for text in e.texts}
 
     train, dev, test = everything("train"), everything("dev"), everything("test")
     assert not train & test
@@ -128,7 +127,7 @@ def test_no_training_text_is_in_any_test_or_dev_set():
 
 def test_span_and_its_paraphrased_twin_share_no_training_text():
     one, other = (
-        {text for example in generate(name, "train", "en") for text in texts(example)}
+        {text for example in generate(name, "train", "en") for text in example.texts}
         for name in ("span", "span_paraphrased")
     )
     assert not one & other

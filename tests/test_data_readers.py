@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample

@@ -6,20 +6,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
 from xstilts.data import hub
-from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines
 from xstilts.tasks import Catalog, builtin_catalog
-from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.span import SpanExample
-from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Files, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -43,10 +41,6 @@ class Report:
     checked: tuple[Checked, ...]
     problems: tuple[str, ...]
     not_recognised: tuple[Path, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
 
     def lines(self) -> list[str]:
         """The report for people: counts, then what was not recognised, then the problems."""
@@ -126,7 +120,7 @@ def check_hub(names: Sequence[str]) -> Report:
             what = f"{task.name} {place.split} {place.language} ({place.config} {'+'.join(place.splits)})"
             expected = None if task.hub.counts_differ else task.count(place.split, place.language)
             by_split[task.name, place.split, place.language] = Checked(
-                (where,), what, len(examples), sum(map(_has_gold, examples)), expected
+                (where,), what, len(examples), sum(example.has_gold for example in examples), expected
             )
         if not any(places):
             problems.append(f"{task.name}: {hub.missing(task, 'test' if task.hub.test else 'train', 'en', {})}")
@@ -135,7 +129,7 @@ def check_hub(names: Sequence[str]) -> Report:
 
 
 def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:
-    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)), expected)
+    return Checked(source.paths, what, len(examples), sum(example.has_gold for example in examples), expected)
 
 
 def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -> Iterator[Checked]:
@@ -153,19 +147,6 @@ def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -
                         sum(part.gold for part in there),
                         task.count(split, language),
                     )
-
-
-def _has_gold(example: Example) -> bool:
-    match example:
-        case ClassificationExample() | MultipleChoiceExample():
-            return example.label is not None
-        case SpanExample():
-            return example.has_gold
-        case TaggingExample():
-            return example.tags is not None
-        case MiningExample():
-            return example.english or example.translations is not None
-    return True
 
 
 def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Split, str, Source]]:
@@ -224,34 +205,29 @@ def _regex(pattern: str) -> re.Pattern[str]:
 def _by_layout(path: Path, problems: Problems) -> Source | None:
     """How to read a file that the catalog does not know, from its name's ending and its first rows; None if unclear."""
     tail = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    match tail:
-        case ".json":
-            document = json_document(path, Problems(collect=True))
-            pairs = isinstance(document, dict) and "data" not in document and "0" in document
-            labels = (
-                sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)}) if pairs else []
-            )
-            return Source((path,), Files(reader="pairs_json" if pairs else "squad"), "", tuple(labels))
-        case ".conllu" | ".conllu.gz":
-            return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
-        case ".csv":
-            if ",statement," in next((line for _, line in lines(path, Problems(collect=True))), ""):
-                anli = builtin_catalog()["anli"]
-                return Source((path,), anli.layouts[1], "", anli.labels)
-            return Source((path,), Files(reader="cosmosqa"), "")
-        case ".jsonl":
-            first = next((line for _, line in lines(path, Problems(collect=True))), "")
-            if '"gold_label"' in first or '"uid"' in first:
-                task = builtin_catalog()["snli" if '"gold_label"' in first else "anli"]
-                return Source((path,), task.layouts[0], "", task.labels)
-            if '"choice1"' in first or '"answerA"' in first:
-                task = builtin_catalog()["xcopa" if '"choice1"' in first else "siqa"]
-                return Source((path,), task.layouts[0], "")
-            reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
-            return Source((path,), Files(reader=reader), "")
-        case ".tsv":
-            return _table(path)
+    if tail == ".tsv":
+        return _table(path)
+    if tail == ".json":
+        document = json_document(path, Problems(collect=True))
+        if isinstance(document, dict) and "data" not in document and "0" in document:
+            labels = sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)})
+            return Source((path,), Files(reader="pairs_json"), "", tuple(labels))
+    first = ""
+    if any("holds" in one for one in _layouts() if one["ending"] == tail):
+        first = next((line for _, line in lines(path, Problems(collect=True))), "")
+    for one in _layouts():
+        if one["ending"] == tail and one.get("holds", "") in first:
+            if "reader" in one:
+                return Source((path,), Files(reader=one["reader"]), "")
+            task = builtin_catalog()[one["task"]]
+            return Source((path,), task.layouts[one.get("also", 0)], "", task.labels)
     return None
+
+
+@cache
+def _layouts() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fast_yaml.read(Path(__file__).with_name("layouts.yaml"))
+    return found
 
 
 def _table(path: Path) -> Source:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import hub_errors
-from xstilts.data.examples import Example
 from xstilts.data.problems import count
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.squad import TYDIQA
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
@@ -268,7 +268,8 @@ def _pairs(task: Task, located: Located) -> Iterator[ClassificationExample]:
 
 def _spans(task: Task, located: Located) -> Iterator[SpanExample]:
     """A question without answers is unanswerable where the task has such questions, else without gold."""
-    prefix = f"{TYDIQA[located.language]}-" if located.layout.config == "tydiqa" else ""
+    together = len(task.languages) > 1 and "{" not in located.layout.config  # as TyDiQA-GoldP, all in one
+    prefix = f"{TYDIQA.get(located.language, located.language)}-" if together else ""
     answers_in_all, misplaced = 0, list[str]()
     for number, row in enumerate(_rows(located), start=1):
         id, context, question = _texts(located, number, row, "id", "context", "question")

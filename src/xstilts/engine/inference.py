@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,14 +13,50 @@ from transformers import PreTrainedModel
 
 from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.batches import evaluation_batches
-from xstilts.engine.heads import Decoder, Format
 from xstilts.engine.machine.device import accelerator, autocast, on_cpu
 from xstilts.engine.machine.threads import side_by_side
-from xstilts.engine.rows import Row, Rows, pad, padded
+from xstilts.engine.rows import Chained, Row, pad, padded
 from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.tasks.formats import Format
 from xstilts.tasks.task import Task
 
 MAX_TOKENS = 4096  # of a batch, with padding
+
+
+class Decoder(Protocol):
+    """How outputs become predictions."""
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        """A batch's outputs, reduced to what `assemble` needs of each row."""
+
+    def assemble(self, examples: Sequence[Any], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
+        """One prediction an example, from the reduced outputs of all its rows."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """Examples in one language, and their rows."""
+
+    language: str
+    examples: Sequence[Any]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model and what it is to predict: ``sets``, with ``dev`` beside each where thresholds are chosen on them.
+
+    ``hidden_layer`` is the block whose vectors are compared, 0 = embeddings; None where a trained head answers.
+    """
+
+    model: PreTrainedModel
+    task: Task
+    sets: Sequence[Set]
+    dev: Sequence[Set]
+    pad_id: int
+    precision: str
+    hidden_layer: int | None
+    pooling: Literal["mean", "cls"]
 
 
 def predict(
@@ -33,7 +70,7 @@ def predict(
     progress: Sink = silent,
 ) -> list[list[str]]:
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
-    rows = _Chained([own for _, own in sets])
+    rows = Chained([own for _, own in sets])
     reduced: dict[int, Any] = {}
     for indices, results in reduced_outputs(
         model, rows, range(len(rows)), lambda batch, outputs: fmt.reduce(batch, outputs, task),
@@ -63,7 +100,7 @@ def embed(
     ``hidden_layer`` is the block that is scored first, 0 = embeddings. A sentence that stands in several sets, as the
     English side of a parallel corpus does, is read once.
     """
-    rows = _Chained(sets)
+    rows = Chained(sets)
     first = _first_of_its_like(rows)
     vectors = Vectors()
     places = np.zeros(len(rows), np.int64)
@@ -111,25 +148,6 @@ def reduced_outputs(
         for done, results in enumerate(at_once(of, batches), 1):
             yield results
             progress(Event(done=done, steps=len(batches)))
-
-
-class _Chained(Rows):
-    """The rows of several sets, one behind the other."""
-
-    def __init__(self, sets: Sequence[Sequence[Row]]) -> None:
-        self._sets = sets
-        self._ends = np.cumsum([0, *map(len, sets)])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def row(self, i: int) -> Row:
-        number = int(np.searchsorted(self._ends, i, side="right")) - 1
-        return self._sets[number][i - int(self._ends[number])]
-
-    def places(self) -> list[range]:
-        """Of each set's rows."""
-        return [range(*ends) for ends in zip(self._ends[:-1].tolist(), self._ends[1:].tolist(), strict=True)]
 
 
 def _first_of_its_like(rows: Iterable[Row]) -> np.ndarray:

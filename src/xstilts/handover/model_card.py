@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 import yaml
 
 from xstilts.analysis.axes import ENGLISH, how_compared
+from xstilts.common import markdown
 from xstilts.encoders import Encoder, bundled
 from xstilts.planning.recipe import NONE, Mean
-from xstilts.tasks.task import COMPARING
+from xstilts.tasks import formats
 
-_PIPELINES = {
-    "span": "question-answering",
-    "classification": "text-classification",
-    "tagging": "token-classification",
-    "multiple_choice": "multiple-choice",
-    "retrieval": "feature-extraction",
-    "mining": "feature-extraction",
-}
 # What the bundled weights are a copy of, so that the card names a model that its reader can find.
 _SOURCES = {"bundled/e5-small": "intfloat/multilingual-e5-small"}
 
@@ -56,7 +49,7 @@ def model_card(
     front: dict[str, object] = {"license": licence, "language": _languages(own), "library_name": "transformers"}
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
         front["base_model"] = base
-    front["pipeline_tag"] = _PIPELINES[format]
+    front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
     start = f"the first {encoder.layers} layers of `{base}`" if encoder.layers else f"`{base}`"
     if encoder.init == "random":
@@ -64,16 +57,16 @@ def model_card(
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder.label}, {label}, {target}",
-        f"A model for `{target}` ({format.replace('_', ' ')}), from {start}, {_training(recipe, mean, format, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         _opening(auto_class),
         "## Training data",
-        _table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
+        markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
         if data
         else "None: the encoder is used as it is.",
         "## Hyper-parameters",
-        _table(("name", "value"), ((name, f"`{value}`") for name, value in hyperparameters.items()))
+        markdown.table(("name", "value"), ((name, f"`{value}`") for name, value in hyperparameters.items()))
         if hyperparameters
         else "None.",
         "## Scores",
@@ -84,12 +77,11 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, mean: Mean | None, format: str, data: list[dict[str, object]]) -> str:
+def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> str:
     first = "without an intermediate task" if recipe == NONE else f"first trained on the intermediate task `{recipe}`"
-    then = "not trained on the target, which has no training data" if format in COMPARING else "then on the target"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
-        f"{first}, {then}"
+        f"{first}, then on the target"
         + (f"; its weights are the mean of {mean.of}" if mean else "")
         + ("; all training data are English" if languages == {ENGLISH} else "")
     )
@@ -121,7 +113,7 @@ def _scores(own: pl.DataFrame, target: str) -> str:
         return "This model was not scored."
     rows = own.sort(~pl.col("main"), pl.col("language") != ENGLISH, "language")
     splits = ", ".join(sorted(set(rows["split"].drop_nulls())))
-    table = _table(
+    table = markdown.table(
         ("language", "metric", "points", "examples", "seed"),
         (
             (row["language"], _metric(row), f"{row['value']:.1f}", f"{row['n']:,}", row["seed"])
@@ -158,10 +150,3 @@ def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
     if own.height and own["preset"].drop_nulls().len():
         limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
     return limits
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    for row in rows:
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |")
-    return "\n".join(lines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 import threading
 import uuid
 from typing import Any
@@ -29,7 +28,7 @@ def train_together(stage: Stage, store: Store, told: Sink, *, cores: int, gpus: 
     own: Any = ray
     letters = own.remote(num_cpus=0)(Mailbox).remote()
     # Ray Train wants a folder that all workers see, though nothing that we keep goes there.
-    folder = f"{store.root}/tmp/ray-{uuid.uuid4().hex}" if store.local else tempfile.mkdtemp(prefix="xstilts-")
+    folder = store.scratch / f"ray-{uuid.uuid4().hex}"
     trainer = TorchTrainer(
         _member,
         train_loop_config={"stage": stage, "url": store.url, "folder": os.getcwd(), "letters": letters},

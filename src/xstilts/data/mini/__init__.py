@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.data.examples import Example
 from xstilts.data.mini import choices, pairs, retrieval, spans, tags, texts
 from xstilts.data.mini.settings import LANGUAGES, VERSION
+from xstilts.tasks.formats import Example
 
 __all__ = ["DATASETS", "LANGUAGES", "VERSION", "generate"]
 

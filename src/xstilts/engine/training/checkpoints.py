@@ -238,7 +238,7 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     for name in {**before, **now}:
         old, new = before.get(name), now.get(name)
         if name == "code" and old != new:
-            rooms = [room for room in ROOMS if isinstance(old, dict) and old.get(room) != new[room]]
+            rooms = [room for room in ROOMS if isinstance(old, dict) and old.get(room) != now[name][room]]
             yield f"other code ({', '.join(rooms)})" if rooms else "other code"
         elif old != new:
             yield f"{name} {old} → {new}"
