@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xstilts.common.progress import Event, Sink
+from xstilts.common.progress import Sink
 from xstilts.engine import inference
 from xstilts.engine.inference import Decoder, Reader
 from xstilts.engine.rows import Row
