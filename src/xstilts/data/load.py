@@ -232,7 +232,7 @@ def _find(task: Task, split: Split, language: str, data: Data) -> Located | None
         if layout.reader == "mini":
             from xstilts.data import mini
 
-            everywhere = located.split == "test" or task.format == "mlm"
+            everywhere = located.split == "test" or formats.get(task.format).plain_text
             if language == "en" or (everywhere and language in mini.LANGUAGES):
                 return located
         elif folder is not None and (paths := matching(folder, file_name(located.pattern, layout, language))):

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.common.progress import Event, Sink, silent
@@ -292,7 +290,6 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             raise UserError(
                 f"{path}:1: {field} {header.get(field)!r}, not {wanted!r}; name the file that was made for it"
             )
-    of_fields = TypeAdapter(formats.get(task.format).example)
     found: Found = {}
     rows = 0
     for number, row in _own_rows(path):
@@ -307,8 +304,8 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             found[id] = str(row["dropped"])
             continue
         try:
-            example: Example = of_fields.validate_python(row)
-        except ValidationError:
+            example = formats.get(task.format).example.from_record(row)
+        except ValueError:
             raise UserError(f"{where}: not a {task.format} example; translate again") from None
         _check(example, english, where)
         if not _in_place(example):
