@@ -240,7 +240,7 @@ def test_of_the_code_only_that_of_some_rooms_decides_whether_a_training_goes_on(
     code = module._code(copied)
     assert code == module._code(source) and tuple(code) == module.ROOMS
     for room in {path.name for path in copied.iterdir() if path.is_dir()}:
-        (copied / room / "__init__.py").open("a").write("# changed")
+        (copied / room / "__init__.py").write_text("# changed")
         changed = module._code(copied)
         assert {name for name in code if code[name] != changed[name]} == {room} & {*module.ROOMS}
         code = changed
