@@ -12,30 +12,30 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from xstilts.common.progress import Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.running import schedule
 from xstilts.running.executor import Executor
 from xstilts.running.local import LocalExecutor
-from xstilts.running.progress import Told
 from xstilts.running.ray import RayExecutor
-from xstilts.running.run import Silent
 from xstilts.running.worker import compute
 from xstilts.store import Store
 
 
-def publish(stage: Stage, store: Store, told: Told) -> None:
+def publish(stage: Stage, store: Store, told: Sink) -> None:
     """A stage's work in its least form."""
     with store.publish(stage.key):
-        told(1, 1, "done")
+        told(Event(text="done", done=1, steps=1))
 
 
-class FirstEnd(Silent):
+class FirstEnd:
     """Remembers when the first stage had ended."""
 
     at: float | None = None
 
-    def finished(self, stage: Stage, text: str) -> None:
-        self.at = self.at or time.perf_counter()
+    def __call__(self, event: Event) -> None:
+        if event.state == "done":
+            self.at = self.at or time.perf_counter()
 
 
 def measure(make: Callable[[Store], Executor], stages: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event
 from xstilts.data.translation import Translated, translate
 from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND
 from xstilts.tasks.formats import Example
@@ -112,9 +113,9 @@ def test_an_unknown_language_is_refused_before_anything_is_translated() -> None:
 
 
 def test_progress_counts_texts() -> None:
-    told: list[tuple[int, int]] = []
-    translate([PASSAGE], Dictionary(), "pt", lambda done, total: told.append((done, total)))
-    assert told == [(4, 4)]
+    told: list[Event] = []
+    translate([PASSAGE], Dictionary(), "pt", told.append)
+    assert told == [Event(done=4, steps=4)]
 
 
 class Scrambler(Dictionary):

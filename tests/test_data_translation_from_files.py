@@ -11,6 +11,7 @@ import pytest
 
 from xstilts.cli import app as cli
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event
 from xstilts.data import load
 from xstilts.data.translation import files_fingerprint, read_translated, translate, write_translated
 from xstilts.data.translation.by_engine import NOT_FOUND
@@ -212,9 +213,9 @@ def test_an_interrupted_translation_goes_on(data: Path, monkeypatch: pytest.Monk
     part.write_text(part.read_text() + '{"id": "cut sho')
     assert not (data / "es.jsonl").exists()
     engine = Capitals()
-    told: list[tuple[int, int]] = []
-    write_translated(SQUAD, source, engine, "es", data / "es.jsonl", lambda done, total: told.append((done, total)))
-    assert told == [(8, 9), (9, 9)] and engine.calls == 2
+    told: list[Event] = []
+    write_translated(SQUAD, source, engine, "es", data / "es.jsonl", told.append)
+    assert told == [Event(done=8, steps=9), Event(done=9, steps=9)] and engine.calls == 2
     whole = write_translated(SQUAD, source, Capitals(), "es", data / "at-once.jsonl")
     assert whole.total() == 0 and (data / "at-once.jsonl").read_bytes() == (data / "es.jsonl").read_bytes()
     assert not part.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import polars as pl
 import pytest
 import torch
 
-from xstilts.common.progress import silent
+from xstilts.common.progress import Event, silent
 from xstilts.data import mini
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
@@ -35,7 +36,7 @@ from xstilts.planning.hyperparameters import Hyperparameters, Lora
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
-from xstilts.store import Store
+from xstilts.store import Store, logs
 from xstilts.tasks import builtin_catalog
 
 ENCODER = Encoder("bundled/e5-small", layers=1)
@@ -214,14 +215,35 @@ def test_what_is_damaged_or_does_not_agree_is_not_gone_on_from(tmp_path: Path, m
     folder = interrupted("damaged")
     (file,) = folder.rglob(module.WEIGHTS)
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    resumed = train(("mini-nli",), checkpoints_in(folder))
+    damaged = checkpoints_in(folder)
+    assert damaged.passed_over == "its checkpoint is passed over: it is damaged, and set aside"
+    resumed = train(("mini-nli",), damaged)
     assert resumed[0].resumed_at == []
     assert_same(whole, resumed)
     folder = interrupted("disagreeing")
     assert checkpoints_in(folder, precision="bf16")._found is None
-    assert checkpoints_in(folder)._found is not None
-    monkeypatch.setattr(module, "_surroundings", lambda: {"torch": "1.0"})
-    assert checkpoints_in(folder)._found is None
+    assert checkpoints_in(folder)._found is not None and checkpoints_in(folder).passed_over is None
+    now = module._surroundings()
+    other = {**now, "torch": "1.0", "code": {**now["code"], "data": "", "engine": ""}}
+    monkeypatch.setattr(module, "_surroundings", lambda: other)
+    own = checkpoints_in(folder, precision="bf16")
+    assert own._found is None
+    assert own.passed_over == (
+        f"its checkpoint at step 4 is passed over: other code (data, engine), torch {torch.__version__} → 1.0, "
+        "precision fp32 → bf16"
+    )
+
+
+def test_of_the_code_only_that_of_some_rooms_decides_whether_a_training_goes_on(tmp_path: Path) -> None:
+    source = Path(module.__file__).parents[2]
+    copied = shutil.copytree(source, tmp_path / "xstilts", ignore=shutil.ignore_patterns("__pycache__"))
+    code = module._code(copied)
+    assert code == module._code(source) and tuple(code) == module.ROOMS
+    for room in {path.name for path in copied.iterdir() if path.is_dir()}:
+        (copied / room / "__init__.py").write_text("# changed")
+        changed = module._code(copied)
+        assert {name for name in code if code[name] != changed[name]} == {room} & {*module.ROOMS}
+        code = changed
 
 
 def test_a_training_goes_on_without_checkpoints_where_there_is_no_room_for_them(tmp_path: Path) -> None:
@@ -280,7 +302,7 @@ from xstilts.running.stages import run_stage
 from xstilts.store import Store
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
-run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))
+run_stage(stage, Store(sys.argv[2]), lambda event: print(event.done, flush=True), Policy(every_steps=3))
 """
 
 
@@ -306,3 +328,28 @@ def test_a_stage_whose_process_is_killed_goes_on_to_the_same_artifact(tmp_path: 
     assert curves[0].equals(curves[1])
     assert artifact.meta["dev_of"] == expected.meta["dev_of"] and artifact.meta["tokens"] == expected.meta["tokens"]
     assert Store(f"{killed.url}/checkpoints").peek(stage.key) is None
+
+
+def test_a_run_says_why_it_passes_a_checkpoint_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {**STUDY, "recipes": ["none"], "targets": [{"task": "mini-paraphrase", "max_examples": 4}]}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    stage = next(stage for stage in make_plan(make_study(study)).stages.values() if stage.kind == "train")
+    store = Store(tmp_path / "store")
+
+    def interrupt(event: Event) -> None:
+        if event.done == 5:
+            raise Interrupted
+
+    surroundings = {**module._surroundings(), "torch": "2.12.0"}
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(module, "_surroundings", lambda: surroundings)
+        run_stage(stage, store, interrupt, Policy(every_steps=3))
+    words = [sys.executable, "-m", "xstilts.cli", "run", "study.json", "--store", store.url]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    why = f"its checkpoint at step 3 is passed over: torch 2.12.0 → {torch.__version__}"
+    assert f"note: {stage.label}: {why}" in ended.stderr.splitlines()
+    notes = [record for record in logs.read(store, stage.key) if record["event"] == "note"]
+    assert [record["text"] for record in notes] == [why]
+    artifact = store.peek(stage.key)
+    assert artifact is not None and artifact.meta["resumed_at"] == []

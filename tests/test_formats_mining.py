@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event
 from xstilts.data import cap
 from xstilts.engine.heads.mining import Corpora, find
 from xstilts.engine.vectors import Embedded, Vectors
@@ -216,10 +217,10 @@ def predictions_of(planned: Plan) -> Predict:
 
 def test_a_study_mines_test_by_the_threshold_of_dev_and_names_layer_and_pooling(data: Path, tmp_path: Path) -> None:
     planned, store = plan(data, pooling="cls"), Store(tmp_path / "store")
-    told: list[tuple[int, int, str]] = []
+    told: list[Event] = []
     for stage in planned.stages.values():
-        run_stage(stage, store, lambda *progress: told.append(progress))
-    assert told[-1] == (told[-1][1], told[-1][1], "mining de")
+        run_stage(stage, store, told.append)
+    assert told[-1].done == told[-1].steps and told[-1].text == "mining de"
     (key,) = [key for key, stage in planned.stages.items() if stage.kind == "predict"]
     artifact = store.peek(key)
     assert artifact is not None

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import Event
 from xstilts.engine.training.checkpoints import Policy
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
@@ -66,12 +67,12 @@ def test_two_processes_train_several_tasks_as_one_process_does(
 ) -> None:
     alone, together = stage_of(**training), stage_of(processes=2, sharding=sharding, **training)
     run_stage(alone, Store(tmp_path / "alone"), lambda *_: None)
-    told: list[Any] = []
+    told: list[Event] = []
     interrupted_at = 7
 
-    def tell(*progress: Any) -> None:
-        told.append(progress)
-        if progress[0] == interrupted_at:
+    def tell(event: Event) -> None:
+        told.append(event)
+        if event.done == interrupted_at:
             raise Interrupted
 
     with pytest.raises(Interrupted):
@@ -80,7 +81,7 @@ def test_two_processes_train_several_tasks_as_one_process_does(
     launch(together, str(tmp_path / "together"), tell)
     expected, losses, meta = result(alone, Store(tmp_path / "alone"))
     weights, own_losses, own_meta = result(together, Store(tmp_path / "together"))
-    assert told[-1][0] == told[-1][1] == meta["steps"] and told[-1][2].startswith("dev ")
+    assert told[-1].done == told[-1].steps == meta["steps"] and told[-1].text.startswith("dev ")
     assert own_losses[:-1] == pytest.approx(losses[:-1], rel=1e-4)
     assert weights.keys() == expected.keys()
     for name, tensor in expected.items():
@@ -110,8 +111,8 @@ def members(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 def test_the_death_of_one_process_ends_all_with_one_line(
     members: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
-    def tell(done: int, *_: Any) -> None:
-        if done == 3:
+    def tell(event: Event) -> None:
+        if event.done == 3:
             members[1].kill()
 
     with pytest.raises(StageError, match=r"^process 1 of 2 ended with status -9 \(killed: out of memory\?\)$"):
@@ -135,7 +136,7 @@ def told(self, address):
     start(self, address)
     print("process", self.process.pid, flush=True)
 launch._Member.start = told
-launch.launch(pickle.load(sys.stdin.buffer), sys.argv[1], lambda done, *_: print("step", done, flush=True))
+launch.launch(pickle.load(sys.stdin.buffer), sys.argv[1], lambda event: print("step", event.done, flush=True))
 """
 
 

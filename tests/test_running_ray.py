@@ -15,11 +15,11 @@ import pytest
 from tiny import STUDY, Recorded, command, scores_in, write
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
+from xstilts.common.progress import Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running import schedule
-from xstilts.running.progress import Told
 from xstilts.running.run import choose, execute
 from xstilts.running.worker import compute
 from xstilts.store import Store, logs
@@ -47,13 +47,13 @@ def named(key: str, *inputs: str, kind: str = "score") -> Stage:
     return Stage(key, kind, f"stage {key}", None, inputs)  # type: ignore[arg-type]  # the work below looks at no spec
 
 
-def work(stage: Stage, store: Store, told: Told) -> None:
+def work(stage: Stage, store: Store, told: Sink) -> None:
     if stage.key == "wrong":
         raise StageError("this one never works")
     if stage.key == "fatal" and len(logs.read(store, stage.key)) == 1:  # the first time
         os._exit(7)
     with store.publish(stage.key) as (_, meta):
-        told(1, 1, "there")
+        told(Event(text="there", done=1, steps=1))
         meta["process"] = os.getpid()
 
 
@@ -65,11 +65,12 @@ def test_stages_run_fail_and_are_tried_again_each_in_its_own_process(cluster: An
     assert executor.slots == 2
     failures = schedule.run(stages, store, executor, listener)
     assert failures == {"wrong": "this one never works", "after": schedule.SKIPPED}
-    assert len(listener.again) == 1 and "its process or machine was lost (WorkerCrashedError)" in listener.again[0]
+    (again,) = listener.texts("put back")
+    assert "its process or machine was lost (WorkerCrashedError)" in again
     processes = {stage.key: artifact.meta["process"] for stage in stages if (artifact := store.peek(stage.key))}
     assert len({processes[key] for key in ("fatal", "a", "b")}) == 3  # a process a stage
     assert len({processes[f"s{i}"] for i in range(8)}) <= 4  # ... but for those that load no model
-    assert "there" in listener.told
+    assert "there" in listener.texts("progress")
 
 
 @pytest.mark.soak
@@ -77,12 +78,12 @@ def test_a_node_lost_in_the_middle_changes_no_score(cluster: Any, finished: Path
     plan, store = make_plan(make_study({**STUDY, "recipes": ["none"]})), Store(tmp_path / "store")
     victim = cluster.add_node(num_cpus=1)
 
-    class Saboteur(Recorded):
-        def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-            if stage.kind == "train" and cluster.worker_nodes.issuperset({victim}):
-                cluster.remove_node(victim, allow_graceful=False)
+    def sabotage(event: Event) -> None:
+        training = event.state == "progress" and plan.stages[event.key].kind == "train"
+        if training and cluster.worker_nodes.issuperset({victim}):
+            cluster.remove_node(victim, allow_graceful=False)
 
-    failures = execute(plan, store, Saboteur(), choose("ray", store, tmp_path, address=cluster.address))
+    failures = execute(plan, store, sabotage, choose("ray", store, tmp_path, address=cluster.address))
     assert failures == {} and victim not in cluster.worker_nodes
     assert gather(plan, store).scores.drop("seconds").equals(scores_in(finished).filter(pl.col("recipe") == "none"))
 

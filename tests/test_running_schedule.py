@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xstilts.common.errors import StoreError
+from xstilts.common.progress import Event, silent
 from xstilts.planning.plan import Stage
 from xstilts.running import schedule
-from xstilts.running.progress import Ended, Progress
-from xstilts.running.run import Silent
 from xstilts.running.schedule import SKIPPED, TRIES
 from xstilts.store import Store
 
@@ -49,7 +48,7 @@ class Simulated:
         self.submitted.append(stage.key)
         assert len(self.running) <= self.slots
 
-    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+    def wait(self, timeout: float | None) -> list[Event]:
         self.waits += 1
         assert self.running or timeout is not None, "it would wait for ever"
         if not self.running:
@@ -62,24 +61,15 @@ class Simulated:
                 pass
         elif how == "lied":  # it says that it is done, and nothing is there
             how = "done"
-        return [Progress(stage.key, 1, 1, "there"), Ended(stage.key, how, f"{how} it is")]
+        return [Event(stage.key, text="there", done=1, steps=1), Event(stage.key, how, f"{how} it is")]
 
 
-class Recorded(Silent):
+class Recorded:
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
 
-    def started(self, stage: Stage) -> None:
-        self.events.append(("started", stage.key))
-
-    def finished(self, stage: Stage, text: str) -> None:
-        self.events.append(("finished", stage.key))
-
-    def failed(self, stage: Stage, reason: str) -> None:
-        self.events.append(("failed", stage.key))
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        self.events.append(("put back", stage.key))
+    def __call__(self, event: Event) -> None:
+        self.events.append((event.state, event.key))
 
 
 @st.composite
@@ -102,7 +92,7 @@ def test_every_stage_is_done_or_failed_or_skipped_for_its_inputs_sake(
     store = Store(tmp_path_factory.mktemp("store"))
     executor, listener = Simulated(store, slots, fates, seed), Recorded()
     failures = schedule.run(stages, store, executor, listener)
-    ended = [key for what, key in listener.events if what in ("finished", "failed")]
+    ended = [key for what, key in listener.events if what in ("done", "failed")]
     assert sorted(ended) == sorted(one.key for one in stages)  # each told once
     for one in stages:
         expected = next((how for how in fates[one.key] if how in ("done", "failed")), "done")
@@ -121,14 +111,14 @@ def test_every_stage_is_done_or_failed_or_skipped_for_its_inputs_sake(
 def test_the_plans_order_is_kept_where_there_is_a_choice(tmp_path: Path) -> None:
     store = Store(tmp_path)
     executor = Simulated(store, slots=1)
-    schedule.run([stage("b"), stage("a"), stage("c", "b")], store, executor, Silent())
+    schedule.run([stage("b"), stage("a"), stage("c", "b")], store, executor, silent)
     assert executor.submitted == ["b", "a", "c"]
 
 
 def test_a_store_that_fails_ends_the_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(StoreError, match="unusable it is"):
-        schedule.run([stage("a"), stage("b")], store, Simulated(store, 1, {"a": ["unusable"]}), Silent())
+        schedule.run([stage("a"), stage("b")], store, Simulated(store, 1, {"a": ["unusable"]}), silent)
 
 
 def test_what_another_run_computes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,5 +146,5 @@ def test_what_a_dead_run_was_computing_is_taken_over(tmp_path: Path, monkeypatch
     monkeypatch.setattr(schedule, "LOOK", 0.0)
     store = Store(tmp_path)
     executor = Simulated(store, 1, {"a": ["elsewhere"]})
-    assert schedule.run([stage("a")], store, executor, Silent()) == {}
+    assert schedule.run([stage("a")], store, executor, silent) == {}
     assert executor.submitted == ["a", "a"]  # nobody holds its lease any more

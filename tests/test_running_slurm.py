@@ -14,12 +14,12 @@ import pytest
 from tiny import STUDY, Recorded, scores_in
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running import schedule, slurm
-from xstilts.running.progress import Told
-from xstilts.running.run import Silent, choose, execute
+from xstilts.running.run import choose, execute
 from xstilts.running.slurm import SlurmExecutor
 from xstilts.running.worker import compute
 from xstilts.store import Store, logs
@@ -27,16 +27,16 @@ from xstilts.store import Store, logs
 pytest.importorskip("submitit")
 
 
-def work(stage: Stage, store: Store, told: Told) -> None:
+def work(stage: Stage, store: Store, told: Sink) -> None:
     if stage.key == "wrong":
         raise StageError("this one never works")
     if stage.key == "killed" and len(logs.read(store, stage.key)) == 1:  # the first time
         os.kill(os.getpid(), signal.SIGKILL)
     if stage.key == "long" and len(logs.read(store, stage.key)) == 1:
-        told(1, 2, "half")
+        told(Event(text="half", done=1, steps=2))
         time.sleep(120)
     with store.publish(stage.key):
-        told(1, 1, "there")
+        told(Event(text="there", done=1, steps=1))
 
 
 def test_jobs_are_done_fail_and_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +52,8 @@ def test_jobs_are_done_fail_and_are_tried_again(tmp_path: Path, monkeypatch: pyt
     executor = SlurmExecutor(store, tmp_path / "jobs", do=partial(compute, work=work), cluster="local")
     failures = schedule.run(stages, store, executor, listener)
     assert failures == {"wrong": "this one never works", "after": schedule.SKIPPED}
-    assert len(listener.again) == 1 and "ended without a result" in listener.again[0]
-    assert store.keys() == {"a", "b", "killed"} and "there" in listener.told
+    assert ["ended without a result" in text for text in listener.texts("put back")] == [True]
+    assert store.keys() == {"a", "b", "killed"} and "there" in listener.texts("progress")
 
 
 def test_a_job_whose_time_is_up_is_queued_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,16 +65,17 @@ def test_a_job_whose_time_is_up_is_queued_again(tmp_path: Path, monkeypatch: pyt
     )  # fmt: skip
 
     class Clock(Recorded):
-        def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-            super().progress(stage, done, steps, text)
-            if text == "half":
-                os.kill(logs.read(store, stage.key)[0]["pid"], signal.SIGUSR2)  # as Slurm does
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if event.text == "half":
+                os.kill(logs.read(store, event.key)[0]["pid"], signal.SIGUSR2)  # as Slurm does
 
     listener = Clock()
     stage = Stage("long", "score", "long", None, ())  # type: ignore[arg-type]
     assert schedule.run([stage], store, executor, listener) == {}
     assert [record["event"] for record in logs.read(store, "long")].count("started") == 2
-    assert listener.told[0] == "half" and listener.again == [] and store.peek("long") is not None
+    assert listener.texts("progress")[0] == "half" and listener.texts("put back") == []
+    assert store.peek("long") is not None
 
 
 def test_what_sbatch_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_what_sbatch_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     executor = SlurmExecutor(store, tmp_path / "jobs", ["partition=gpu"])
     stage = Stage("a", "score", "a", None, ())  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"sbatch refuses the job: .*no such partition"):
-        schedule.run([stage], store, executor, Silent())
+        schedule.run([stage], store, executor, silent)
 
 
 @pytest.mark.soak

@@ -13,13 +13,14 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tiny import STUDY, XSTILTS, command, scores_in, write
 from xstilts.analysis.gather import gather
+from xstilts.common.progress import Event
+from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.run import choose, execute
@@ -85,31 +86,29 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 class Recorder:
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.done: list[str] = []
         self.reasons: dict[str, str] = {}
         self.again: list[tuple[str, str]] = []
 
-    def started(self, stage: Any) -> None:
-        pass
-
-    def progress(self, stage: Any, done: int, steps: int, text: str) -> None:
-        assert 0 < done <= steps
-
-    def finished(self, stage: Any, text: str) -> None:
-        self.done.append(stage.label)
-
-    def failed(self, stage: Any, reason: str) -> None:
-        self.reasons[stage.label] = reason
-
-    def put_back(self, stage: Any, reason: str) -> None:
-        self.again.append((stage.label, reason))
+    def __call__(self, event: Event) -> None:
+        label = self.plan.stages[event.key].label
+        if event.state == "progress":
+            assert 0 < event.done <= event.steps
+        elif event.state == "done":
+            self.done.append(label)
+        elif event.state == "failed":
+            self.reasons[label] = event.text
+        elif event.state == "put back":
+            self.again.append((label, event.text))
 
 
 def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
     # With an epsilon that rounds to 0, AdamW divides 0 by 0 for the embeddings that a batch does not use.
     study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
-    plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
+    plan, store = make_plan(study), Store(tmp_path)
+    recorder = Recorder(plan)
     failures = execute(plan, store, recorder, choose("local", store, tmp_path, workers=1))
     failed = [label for label, reason in recorder.reasons.items() if reason != SKIPPED]
     assert failed == ["bundled/e5-small@1 seed 1: train mini-nli"]
@@ -125,15 +124,16 @@ def test_a_worker_that_dies_fails_its_stage_alone(tmp_path: Path, monkeypatch: p
     plan, store = make_plan(make_study({**STUDY, "recipes": ["none"]})), Store(tmp_path)
 
     class Killer(Recorder):
-        def started(self, stage: Any) -> None:
-            if stage.kind == "train":
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if event.state == "started" and plan.stages[event.key].kind == "train":
                 threading.Timer(0.1, kill).start()  # as soon as there is a process that has it
 
     def kill() -> None:
         for child in multiprocessing.active_children():
             os.kill(child.pid or 0, signal.SIGKILL)
 
-    killer = Killer()
+    killer = Killer(plan)
     execute(plan, store, killer, choose("local", store, tmp_path, workers=1))
     reasons = [reason for reason in killer.reasons.values() if reason != SKIPPED]
     assert reasons == [f"its process ended with status -9 (killed: out of memory?), {TRIES} times"]

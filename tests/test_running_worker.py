@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from xstilts.common.errors import StageError, StoreError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
-from xstilts.running.progress import Ended, Told
 from xstilts.running.tracking import Tracker, Tracking
 from xstilts.running.worker import compute
 from xstilts.store import Store, leases, logs
@@ -21,22 +21,21 @@ def stage(key: str = "a" * 64) -> Stage:
     return Stage(key, "score", "score the stage", None, ())  # type: ignore[arg-type]  # nothing here looks at the spec
 
 
-def publish(stage: Stage, store: Store, told: Told) -> None:
+def publish(stage: Stage, store: Store, told: Sink) -> None:
     with store.publish(stage.key):
-        told(1, 2, "half way", {"loss": 0.5})
-        told(2, 2, "there")
-
-
-def silent(done: int, steps: int, text: str) -> None:
-    pass
+        told(Event(text="half way", done=1, steps=2, values={"loss": 0.5}))
+        told(Event(text="there", done=2, steps=2))
 
 
 def test_a_stage_is_computed_once_and_its_log_says_how(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    heard: list[tuple[int, int, str]] = []
-    ended = compute(stage(), store, lambda *words: heard.append(words), work=publish)
-    assert ended == Ended(stage().key, "done", "there") and heard == [(1, 2, "half way"), (2, 2, "there")]
-    assert compute(stage(), store, silent, work=publish) == Ended(stage().key, "done", "by another run")
+    heard: list[Event] = []
+    ended = compute(stage(), store, heard.append, work=publish)
+    assert ended == Event(stage().key, "done", "there")
+    assert heard == [
+        Event(stage().key, "progress", "half way", 1, 2, {"loss": 0.5}), Event(stage().key, "progress", "there", 2, 2)
+    ]  # fmt: skip
+    assert compute(stage(), store, silent, work=publish) == Event(stage().key, "done", "by another run")
     records = logs.read(store, stage().key)
     assert [record["event"] for record in records] == ["started", "progress", "progress", "done"]
     assert records[0]["label"] == "score the stage" and records[0]["pid"] and records[1]["loss"] == 0.5
@@ -49,20 +48,20 @@ def test_what_another_process_is_at_is_left_to_it(tmp_path: Path) -> None:
     assert isinstance(lease, leases.Lease)
     with lease:
         ended = compute(stage(), store, silent, work=publish)
-    assert ended.how == "elsewhere" and ended.text.startswith("process ") and store.peek(stage().key) is None
-    assert compute(stage(), store, silent, work=publish).how == "done"
+    assert ended.state == "elsewhere" and ended.text.startswith("process ") and store.peek(stage().key) is None
+    assert compute(stage(), store, silent, work=publish).state == "done"
 
 
 def test_what_goes_wrong_is_one_line_and_the_log_has_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
-    def fail(stage: Stage, store: Store, told: Told) -> None:
+    def fail(stage: Stage, store: Store, told: Sink) -> None:
         raise StageError("loss is nan\nat step 3")
 
-    def stumble(stage: Stage, store: Store, told: Told) -> None:
+    def stumble(stage: Stage, store: Store, told: Sink) -> None:
         raise KeyError("gone")
 
-    assert compute(stage(), store, silent, work=fail) == Ended(stage().key, "failed", "loss is nan at step 3")
+    assert compute(stage(), store, silent, work=fail) == Event(stage().key, "failed", "loss is nan at step 3")
     assert compute(stage(), store, silent, work=stumble).text == "KeyError: 'gone'"
     last = logs.read(store, stage().key)[-1]
     assert last["event"] == "failed" and "in stumble" in last["traceback"]
@@ -70,11 +69,11 @@ def test_what_goes_wrong_is_one_line_and_the_log_has_all(tmp_path: Path) -> None
 
 
 def test_a_store_that_fails_is_told_apart(tmp_path: Path) -> None:
-    def full(stage: Stage, store: Store, told: Told) -> None:
+    def full(stage: Stage, store: Store, told: Sink) -> None:
         raise StoreError("store /s: No space left on device")
 
     ended = compute(stage(), Store(tmp_path), silent, work=full)
-    assert ended == Ended(stage().key, "unusable", "store /s: No space left on device")
+    assert ended == Event(stage().key, "unusable", "store /s: No space left on device")
 
 
 def test_a_log_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:

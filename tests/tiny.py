@@ -11,8 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from xstilts.planning.plan import Stage
-from xstilts.running.run import Silent
+from xstilts.common.progress import Event
 
 STUDY: dict[str, Any] = {
     "name": "tiny",
@@ -46,15 +45,14 @@ def scores_in(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "runs" / "tiny" / "scores.parquet").drop("seconds")
 
 
-class Recorded(Silent):
-    """A listener that remembers what it is told of progress, and of stages that are tried again."""
+class Recorded:
+    """A sink that remembers what it heard."""
 
     def __init__(self) -> None:
-        self.again: list[str] = []
-        self.told: list[str] = []
+        self.events: list[Event] = []
 
-    def put_back(self, stage: Stage, reason: str) -> None:
-        self.again.append(reason)
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
 
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        self.told.append(text)
+    def texts(self, state: str) -> list[str]:
+        return [event.text for event in self.events if event.state == state]

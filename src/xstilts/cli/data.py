@@ -101,7 +101,7 @@ def translate(
     with Progress(console=Console(stderr=True), transient=True) as bar:
         line = bar.add_task(f"{task} into {to}", total=len(examples))
         dropped = translation.write_translated(
-            chosen, examples, translator, to, out, lambda done, total: bar.update(line, completed=done)
+            chosen, examples, translator, to, out, lambda event: bar.update(line, completed=event.done)
         )
     print(f"{out}: {len(examples) - dropped.total():,} of {len(examples):,} examples of {task} in {to}")
     for reason, n in dropped.most_common():

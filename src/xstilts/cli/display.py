@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from xstilts.common.progress import Event
 from xstilts.common.units import duration
 from xstilts.planning.plan import Stage
 
 
 @dataclass
 class Running:
-    """A stage under way: since when (monotonic seconds), how much of it is done, loss and speed."""
+    """A stage under way: since when (monotonic seconds), and what was last heard of it."""
 
     stage: Stage
     since: float
-    share: float = 0.0
-    text: str = ""
+    event: Event = field(default_factory=Event)
+
+    @property
+    def share(self) -> float:
+        return self.event.done / max(1, self.event.steps)
 
 
 class Display:
-    """Listens to a run and shows stages done, running and left, loss, speed and the time left."""
+    """Hears of a run and shows stages done, running and left, loss, speed and the time left."""
 
     def __init__(self, stages: Sequence[Stage], console: Console):
         self.console = console
+        self.stages = {stage.key: stage for stage in stages}
         self.total = len(stages)
         self.work = sum(stage.flops for stage in stages)
         self.work_done = 0.0
@@ -49,30 +54,27 @@ class Display:
         if self.console.is_terminal:
             self.live.stop()
 
-    def started(self, stage: Stage) -> None:
-        self.running[stage.key] = Running(stage, time.monotonic())
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        running = self.running[stage.key]
-        running.share, running.text = done / steps, text
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        self.running.pop(stage.key)
-        self._line(f"put back: {stage.label}: {reason}")
-
-    def finished(self, stage: Stage, text: str) -> None:
-        running = self.running.pop(stage.key, None)  # none for what another run has computed
-        took = time.monotonic() - running.since if running else 0.0
-        self.done += 1
-        self.work_done += stage.flops
-        if not self.console.is_terminal and stage.kind != "score":
-            self._line(f"[{self.done}/{self.total}] {stage.label} ({took:.1f} s; {text})")
-
-    def failed(self, stage: Stage, reason: str) -> None:
-        self.running.pop(stage.key, None)
-        self.failures += 1
-        self.work -= stage.flops
-        self._line(f"failed: {stage.label}: {reason}")
+    def __call__(self, event: Event) -> None:
+        stage = self.stages[event.key]
+        if event.state == "started":
+            self.running[stage.key] = Running(stage, time.monotonic())
+        elif event.state == "progress":
+            self.running[stage.key].event = event
+        elif event.state == "note":
+            self._line(f"note: {stage.label}: {event.text}")
+        else:
+            running = self.running.pop(stage.key, None)  # none for what another run has computed
+            if event.state == "done":
+                self.done += 1
+                self.work_done += stage.flops
+                if not self.console.is_terminal and stage.kind != "score":
+                    took = time.monotonic() - running.since if running else 0.0
+                    self._line(f"[{self.done}/{self.total}] {stage.label} ({took:.1f} s; {event.text})")
+                return
+            if event.state == "failed":
+                self.failures += 1
+                self.work -= stage.flops
+            self._line(f"{event.state}: {stage.label}: {event.text}")
 
     def time_left(self) -> float | None:
         """Seconds, at the speed so far; None before anything is done."""
@@ -92,5 +94,5 @@ class Display:
             "time left: " + ("…" if left is None else duration(left)),
         )
         for running in self.running.values():
-            table.add_row(f"  {running.stage.label}", f"{running.share:4.0%}  {running.text}")
+            table.add_row(f"  {running.stage.label}", f"{running.share:4.0%}  {running.event.text}")
         return table

@@ -73,7 +73,7 @@ def select(
         with status:
             found = selecting.select(
                 plan, place, compute, methods=chosen, targets=target, examples=examples, train=train,
-                told=status.update,
+                told=lambda event: status.update(event.text),
             )  # fmt: skip
     except KeyboardInterrupt:
         progress.print("interrupted; the trainings that were finished are kept", highlight=False)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.batches import evaluation_batches
 from xstilts.engine.machine.device import accelerator, autocast, on_cpu
 from xstilts.engine.machine.threads import side_by_side
@@ -20,9 +21,6 @@ from xstilts.tasks.formats import Format
 from xstilts.tasks.task import Task
 
 MAX_TOKENS = 4096  # of a batch, with padding
-
-#: progress(done, batches)
-Progress = Callable[[int, int], None]
 
 
 class Decoder(Protocol):
@@ -69,7 +67,7 @@ def predict(
     *,
     pad_id: int,
     precision: str,
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> list[list[str]]:
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
     rows = Chained([own for _, own in sets])
@@ -95,7 +93,7 @@ def embed(
     precision: str,
     hidden_layer: int,
     pooling: Literal["mean", "cls"],
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> list[Embedded]:
     """The sentence vectors of each of ``sets``, after every block, from one pass over all rows.
 
@@ -125,7 +123,7 @@ def reduced_outputs(
     pad_id: int,
     precision: str,
     pooling: str | None = None,
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> Iterator[tuple[list[int], list[Any]]]:
     """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks.
 
@@ -149,8 +147,7 @@ def reduced_outputs(
     with side_by_side(len(batches) if on_cpu() else 1) as at_once:
         for done, results in enumerate(at_once(of, batches), 1):
             yield results
-            if progress:
-                progress(done, len(batches))
+            progress(Event(done=done, steps=len(batches)))
 
 
 def _first_of_its_like(rows: Iterable[Row]) -> np.ndarray:

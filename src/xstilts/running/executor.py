@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Protocol
 
+from xstilts.common.progress import Event
 from xstilts.planning.plan import Stage
-from xstilts.running.progress import Ended, Progress
 
 
 class Executor(Protocol):
@@ -23,7 +23,7 @@ class Executor(Protocol):
     def submit(self, stage: Stage) -> None:
         """Begin with a stage whose inputs are in the store. Never more at a time than there are slots for."""
 
-    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+    def wait(self, timeout: float | None) -> list[Event]:
         """What has happened since the last call; waits for something to happen, at most ``timeout`` seconds."""
 
     def __enter__(self) -> Executor: ...

@@ -20,12 +20,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xstilts.common.errors import StageError, StoreError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment, reason
-from xstilts.running.progress import Told
 from xstilts.store import Store
 
 if TYPE_CHECKING:
@@ -35,11 +35,14 @@ if TYPE_CHECKING:
 #: be heard of.
 GRACE = 1.0
 
+#: How a process says that it goes no further.
+ERRORS = ("failed", "unusable")
+
 #: What processes say whose partner is gone.
 SECONDARY = ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
 
 
-def launch(stage: Stage, url: str, told: Told, policy: Policy | None = None) -> None:
+def launch(stage: Stage, url: str, told: Sink, policy: Policy | None = None) -> None:
     """Compute a training stage with `Stage.processes` processes of this machine, each on a GPU of its own if there are.
 
     ``url`` is the store's; ``policy`` says when checkpoints are written. The first process publishes, and is who tells
@@ -55,8 +58,8 @@ def launch(stage: Stage, url: str, told: Told, policy: Policy | None = None) -> 
             member.give(pickle.dumps((stage, url, policy)))
         while waiting := [member for member in members if not member.ended]:
             for member in _heard(waiting):
-                for message in member.messages():
-                    told(*message["progress"])
+                for event in member.events():
+                    told(event)
             if any(member.failed for member in members):
                 _raise(members)
     finally:
@@ -64,7 +67,7 @@ def launch(stage: Stage, url: str, told: Told, policy: Policy | None = None) -> 
             member.kill()
 
 
-def member(stage: Stage, store: Store, told: Told, policy: Policy | None = None) -> None:
+def member(stage: Stage, store: Store, told: Sink, policy: Policy | None = None) -> None:
     """What each process does, once RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which it is.
 
     Those are set by `launch`, by torchrun and by Ray Train. Returns when the stage is published. Raises as
@@ -75,12 +78,8 @@ def member(stage: Stage, store: Store, told: Told, policy: Policy | None = None)
     from xstilts.running.stages import run_stage
 
     engine = accelerator()
-    run_stage(stage, store, told if engine.is_main_process else _silent, policy or Policy())
+    run_stage(stage, store, told if engine.is_main_process else silent, policy or Policy())
     engine.wait_for_everyone()  # none is to go while another still needs it
-
-
-def _silent(done: int, steps: int, text: str, values: Mapping[str, float] = {}, /) -> None:
-    pass
 
 
 @dataclass
@@ -89,7 +88,7 @@ class _Member:
 
     rank: int
     process: subprocess.Popen[bytes] | None = None
-    error: tuple[str, str] | None = None  # the exception's kind, and one line
+    error: Event | None = None
     ended: bool = False
     unread: bytes = b""
     own: dict[str, str] = field(default_factory=dict)
@@ -115,7 +114,7 @@ class _Member:
             self.process.stdin.write(len(content).to_bytes(8, "big") + content)
             self.process.stdin.flush()
 
-    def messages(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         """What it has told since; notes its error and its end."""
         assert self.process is not None and self.process.stdout is not None
         read = os.read(self.process.stdout.fileno(), 1 << 16)
@@ -124,10 +123,9 @@ class _Member:
             self.ended = True
             return []
         *lines, self.unread = (self.unread + read).split(b"\n")
-        told = [json.loads(line) for line in lines]
-        for message in told:
-            self.error = tuple(message["error"]) if "error" in message else self.error
-        return [message for message in told if "progress" in message]
+        events = [Event.of(json.loads(line)) for line in lines]
+        self.error = next((event for event in events if event.state in ERRORS), self.error)
+        return [event for event in events if event.state not in ERRORS]
 
     @property
     def failed(self) -> bool:
@@ -156,15 +154,15 @@ def _raise(members: list[_Member]) -> None:
     end = time.monotonic() + GRACE
     while (left := end - time.monotonic()) > 0 and (waiting := [member for member in members if not member.ended]):
         for member in _heard(waiting, left):
-            member.messages()
+            member.events()
     for member in members:
         code = member.process.returncode if member.process and member.ended else None
         if code and not member.error:
             hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
             raise StageError(f"process {member.rank} of {len(members)} ended with status {code}{hint}")
     errors = [member.error for member in members if member.error]
-    kind, text = next((error for error in errors if not any(word in error[1] for word in SECONDARY)), errors[0])
-    raise StoreError(text) if kind == StoreError.__name__ else StageError(text)
+    first = next((error for error in errors if not any(word in error.text for word in SECONDARY)), errors[0])
+    raise StoreError(first.text) if first.state == "unusable" else StageError(first.text)
 
 
 def _free_port() -> int:
@@ -180,8 +178,8 @@ def _main() -> None:
     stage, url, policy = pickle.loads(sys.stdin.buffer.read(count))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def tell(*progress: Any) -> None:
-        told.write(json.dumps({"progress": progress}) + "\n")
+    def tell(event: Event) -> None:
+        told.write(json.dumps(event.record()) + "\n")
         told.flush()
 
     import torch
@@ -191,8 +189,7 @@ def _main() -> None:
     try:
         member(stage, Store(url), tell, policy)
     except Exception as error:
-        told.write(json.dumps({"error": [type(error).__name__, reason(error)]}) + "\n")
-        told.flush()
+        tell(Event("", "unusable" if isinstance(error, StoreError) else "failed", reason(error)))
         raise
     finally:
         if torch.distributed.is_initialized() and sys.exc_info()[0] is None:

@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
+from xstilts.common.progress import UNDER_WAY, Event
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment, give_back_memory
-from xstilts.running.progress import Ended, Progress
 from xstilts.running.worker import Compute, compute
 from xstilts.store import Store
 
@@ -84,7 +84,7 @@ class LocalExecutor:
         with suppress(BrokenPipeError):  # a dead worker: its pipe's end, which we wait on, says so too
             worker.pipe.send(stage)
 
-    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+    def wait(self, timeout: float | None) -> list[Event]:
         busy = [worker for worker in self._workers if worker.stage is not None]
         if not busy:
             time.sleep(timeout or 0.0)
@@ -92,17 +92,17 @@ class LocalExecutor:
         ready = wait([worker.pipe for worker in busy], timeout)
         return [self._receive(worker) for worker in busy if worker.pipe in ready]
 
-    def _receive(self, worker: Worker) -> Progress | Ended:
+    def _receive(self, worker: Worker) -> Event:
         assert worker.stage is not None
         try:
-            event: Progress | Ended = worker.pipe.recv()
+            event: Event = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
             self._workers.remove(worker)
             worker.process.join()
             code = worker.process.exitcode or 0
             hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
-            return Ended(worker.stage.key, "lost", f"its process ended with status {code}{hint}")
-        if isinstance(event, Ended):
+            return Event(worker.stage.key, "lost", f"its process ended with status {code}{hint}")
+        if event.state not in UNDER_WAY:
             worker.stage = None
             if len(worker.devices) > 1:
                 worker.process.terminate()
@@ -189,18 +189,19 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
     torch.set_num_threads(threads)
     store = Store(url)
     gave_back = time.monotonic()
+
+    def told(event: Event) -> None:
+        try:
+            pipe.send(event)
+        except BrokenPipeError:
+            os._exit(1)  # the parent is gone: no failure of the stage
+
     with suppress(EOFError, BrokenPipeError):  # the parent is gone, and with it who waits for our stages
         while True:
             if not pipe.poll(IDLE) or time.monotonic() - gave_back > SELDOM:
                 give_back_memory()
                 gave_back = time.monotonic()
             stage: Stage = pipe.recv()
-
-            def told(done: int, steps: int, text: str, key: str = stage.key) -> None:
-                try:
-                    pipe.send(Progress(key, done, steps, text))
-                except BrokenPipeError:
-                    os._exit(1)  # the parent is gone: no failure of the stage
 
             pipe.send(do(stage, store, told))
 

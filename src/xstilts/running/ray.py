@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
@@ -17,9 +16,10 @@ from types import TracebackType
 from typing import Any
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment
-from xstilts.running.progress import Ended, Progress
+from xstilts.running.ray_train import Mailbox, train_together
 from xstilts.running.worker import Compute, compute
 from xstilts.store import Store, sees
 
@@ -73,7 +73,7 @@ class RayExecutor:
         self._heavy = self._ray.remote(**options, num_gpus=1 if self._gpus else 0, max_calls=1)(_compute)
         self._light = self._ray.remote(**options)(_compute)
         self._do = self._ray.put(do)
-        mailbox = self._ray.remote(num_cpus=0)(_Mailbox)
+        mailbox = self._ray.remote(num_cpus=0)(Mailbox)
         # With this process, so that no other machine takes it along when it goes.
         self._mailbox = mailbox.options(scheduling_strategy=_on(ray.get_runtime_context().get_node_id())).remote()
         self._mail = self._mailbox.take.remote()
@@ -113,9 +113,9 @@ class RayExecutor:
         task = function.remote(stage, self._url, self._folder, self._do, self._mailbox, together)
         self._tasks[task] = stage.key
 
-    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+    def wait(self, timeout: float | None) -> list[Event]:
         ready, _ = self._ray.wait([self._mail, *self._tasks], timeout=timeout)
-        events: list[Progress | Ended] = []
+        events: list[Event] = []
         for reference in ready:
             if reference is self._mail:
                 running = set(self._tasks.values())
@@ -125,15 +125,15 @@ class RayExecutor:
                 events.append(self._ended(reference, self._tasks.pop(reference)))
         return events
 
-    def _ended(self, reference: Any, key: str) -> Ended:
+    def _ended(self, reference: Any, key: str) -> Event:
         try:
-            ended: Ended = self._ray.get(reference)
+            ended: Event = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # raised by our code: it would again
-            return Ended(key, "failed", _line(error.cause if isinstance(error.cause, BaseException) else error))
+            return Event(key, "failed", _line(error.cause if isinstance(error.cause, BaseException) else error))
         except self._ray.exceptions.OutOfMemoryError:
-            return Ended(key, "lost", "its process was killed: its machine ran out of memory")
+            return Event(key, "lost", "its process was killed: its machine ran out of memory")
         except self._ray.exceptions.RayError as error:
-            return Ended(key, "lost", f"its process or machine was lost ({type(error).__name__})")
+            return Event(key, "lost", f"its process or machine was lost ({type(error).__name__})")
         return ended
 
     def _check_machines(self, store: Store) -> None:
@@ -193,7 +193,7 @@ def _look(url: str, marker: str) -> tuple[str, bool]:
     return version("xstilts"), sees(url, marker)
 
 
-def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, together: dict[str, Any] | None) -> Ended:
+def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, together: dict[str, Any] | None) -> Event:
     """Run on a machine of the cluster, in the ``folder`` that relative paths of the study and the store start from.
 
     ``together`` is what each worker has of a stage that several compute.
@@ -201,40 +201,23 @@ def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, tog
     with suppress(FileNotFoundError):  # not needed where the data come with the install and the store is remote
         os.chdir(folder)
     if together is not None:
-        from xstilts.running.ray_train import train_together
-
         do = partial(do, work=partial(train_together, **together))  # type: ignore[call-arg]  # `compute` takes it
-    return do(stage, Store(url), _rarely(stage.key, mailbox.put.remote))
+    return do(stage, Store(url), _rarely(mailbox.put.remote))
 
 
-def _rarely(key: str, tell: Callable[[Progress], Any]) -> Callable[[int, int, str], None]:
+def _rarely(tell: Callable[[Event], Any]) -> Sink:
     """Tells of the progress of a stage at most once in `EVERY` seconds."""
     last = -EVERY
 
-    def told(done: int, steps: int, text: str) -> None:
+    def told(event: Event) -> None:
         nonlocal last
-        if time.monotonic() - last >= EVERY:
+        if event.state != "progress":
+            tell(event)
+        elif time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            tell(Progress(key, done, steps, text))
+            tell(event)
 
     return told
-
-
-class _Mailbox:
-    """Where stages put their progress, and the run takes it from."""
-
-    def __init__(self) -> None:
-        self._letters: asyncio.Queue[Progress] = asyncio.Queue()
-
-    async def put(self, letter: Progress) -> None:
-        await self._letters.put(letter)
-
-    async def take(self) -> list[Progress]:
-        """All that is there; waits for a first one."""
-        letters = [await self._letters.get()]
-        while not self._letters.empty():
-            letters.append(self._letters.get_nowait())
-        return letters
 
 
 def _line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import threading
@@ -9,13 +10,13 @@ import uuid
 from typing import Any
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.running.launch import member
-from xstilts.running.progress import Told
 from xstilts.store import Store
 
 
-def train_together(stage: Stage, store: Store, told: Told, *, cores: int, gpus: bool) -> None:
+def train_together(stage: Stage, store: Store, told: Sink, *, cores: int, gpus: bool) -> None:
     """Compute a training stage by `Stage.processes` workers with so many ``cores`` each, and a GPU if there are any.
 
     Raises StageError with what went wrong in the first worker that failed.
@@ -25,7 +26,7 @@ def train_together(stage: Stage, store: Store, told: Told, *, cores: int, gpus: 
     from ray.train.torch import TorchConfig, TorchTrainer
 
     own: Any = ray
-    letters = own.remote(num_cpus=0)(_Letters).remote()
+    letters = own.remote(num_cpus=0)(Mailbox).remote()
     # Ray Train wants a folder that all workers see, though nothing that we keep goes there.
     folder = store.scratch / f"ray-{uuid.uuid4().hex}"
     trainer = TorchTrainer(
@@ -52,25 +53,28 @@ def train_together(stage: Stage, store: Store, told: Told, *, cores: int, gpus: 
         thread.start()
         while thread.is_alive():
             thread.join(0.5)
-            for letter in ray.get(letters.take.remote()):
-                told(*letter)
+            for letter in ray.get(letters.take.remote(wait=False)):
+                told(letter)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if errors:
         raise StageError(_first(errors[0]))
 
 
-class _Letters:
-    """Where the first worker puts its progress, and the stage's own process takes it from."""
+class Mailbox:
+    """An actor that workers put events into, and who waits for them takes them from."""
 
     def __init__(self) -> None:
-        self._letters: list[tuple[Any, ...]] = []
+        self._letters: asyncio.Queue[Event] = asyncio.Queue()
 
-    def put(self, letter: tuple[Any, ...]) -> None:
-        self._letters.append(letter)
+    async def put(self, letter: Event) -> None:
+        await self._letters.put(letter)
 
-    def take(self) -> list[tuple[Any, ...]]:
-        letters, self._letters = self._letters, []
+    async def take(self, wait: bool = True) -> list[Event]:
+        """All that is there; with ``wait`` once there is something."""
+        letters = [await self._letters.get()] if wait else []
+        while not self._letters.empty():
+            letters.append(self._letters.get_nowait())
         return letters
 
 
@@ -81,7 +85,7 @@ def _member(content: dict[str, Any]) -> None:
     os.chdir(content["folder"])
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    member(content["stage"], Store(content["url"]), lambda *letter: content["letters"].put.remote(letter))
+    member(content["stage"], Store(content["url"]), content["letters"].put.remote)
 
 
 def _first(error: Exception) -> str:

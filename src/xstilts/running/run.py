@@ -7,34 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Sink, silent
 from xstilts.encoders import bundled
 from xstilts.planning.plan import Plan, Stage
 from xstilts.running import schedule
 from xstilts.running.executor import Executor
 from xstilts.running.local import LocalExecutor
-from xstilts.running.schedule import Listener
 from xstilts.running.tracking import Tracking
 from xstilts.running.worker import compute
 from xstilts.store import Store
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def started(self, stage: Stage) -> None:
-        pass
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
-        pass
-
-    def finished(self, stage: Stage, text: str) -> None:
-        pass
-
-    def failed(self, stage: Stage, reason: str) -> None:
-        pass
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        pass
 
 
 def choose(
@@ -68,7 +49,7 @@ def choose(
 
 
 def execute(
-    plan: Plan, store: Store, listener: Listener | None = None, make: Callable[[], Executor] | None = None
+    plan: Plan, store: Store, listener: Sink = silent, make: Callable[[], Executor] | None = None
 ) -> dict[str, str]:
     """Compute the missing stages of a plan by the executor that ``make`` gives, of this machine by default.
 
@@ -85,7 +66,7 @@ def compute_stages(
     plan: Plan,
     stages: Sequence[Stage],
     store: Store,
-    listener: Listener | None = None,
+    listener: Sink = silent,
     make: Callable[[], Executor] | None = None,
 ) -> dict[str, str]:
     """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
@@ -95,7 +76,7 @@ def compute_stages(
     fetch_encoders(plan)
     store.sweep()
     executor = make() if make else LocalExecutor(store.url)
-    failures = schedule.run(stages, store, executor, listener or Silent())
+    failures = schedule.run(stages, store, executor, listener)
     store.sweep()  # of its workers
     return failures
 

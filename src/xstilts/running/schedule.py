@@ -6,12 +6,11 @@ import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from xstilts.common.errors import StoreError
+from xstilts.common.progress import UNDER_WAY, Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.running.executor import Executor
-from xstilts.running.progress import Ended, Progress
 from xstilts.store import Store, leases
 
 #: Why a stage was not even tried.
@@ -22,21 +21,6 @@ TRIES = 3
 
 #: Seconds between two looks at what other runs are computing.
 LOOK = 5.0
-
-
-class Listener(Protocol):
-    """Is told how a run goes; the command line shows it, a test records it."""
-
-    def started(self, stage: Stage) -> None: ...
-
-    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None: ...
-
-    def finished(self, stage: Stage, text: str) -> None: ...
-
-    def failed(self, stage: Stage, reason: str) -> None: ...
-
-    def put_back(self, stage: Stage, reason: str) -> None:
-        """It will be tried again: its process was lost, or another run is computing it."""
 
 
 @dataclass
@@ -89,11 +73,12 @@ class _Queue:
         return skipped
 
 
-def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Listener) -> dict[str, str]:
+def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Sink) -> dict[str, str]:
     """Compute ``stages``, each once its inputs are there; gives key → reason of those that failed or were skipped.
 
     A failed stage stops only those that need it. A stage whose process or machine is lost is tried again, where its
-    last checkpoint was. What another run of the same store is computing is waited for, and taken over if that run
+    last checkpoint was. ``listener`` hears of each stage that it is started, its progress, and that it is done, failed
+    or put back. What another run of the same store is computing is waited for, and taken over if that run
     dies. Raises StoreError where the store cannot be used any more; what was finished is in it.
     """
     queue = _Queue(stages)
@@ -104,42 +89,45 @@ def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Lis
 
     def finish(stage: Stage, text: str) -> None:
         queue.done(stage.key)
-        listener.finished(stage, text)
+        listener(Event(stage.key, "done", text))
 
     def fail(stage: Stage, reason: str) -> None:
-        listener.failed(stage, reason)
+        listener(Event(stage.key, "failed", reason))
         for skipped in queue.failed(stage.key, reason):
-            listener.failed(skipped, SKIPPED)
+            listener(Event(skipped.key, "failed", SKIPPED))
+
+    def put_back(stage: Stage, reason: str) -> None:
+        listener(Event(stage.key, "put back", reason))
 
     with executor:
         while queue.left:
             slots = executor.slots
             while stage := queue.next(slots - sum(running.values()), slots):
                 running[stage.key] = min(slots, stage.processes)
-                listener.started(stage)
+                listener(Event(stage.key, "started"))
                 executor.submit(stage)
             for event in executor.wait(LOOK if elsewhere else None):
-                stage = queue.by_key[event.key]
-                if isinstance(event, Progress):
-                    listener.progress(stage, event.done, event.steps, event.text)
+                if event.state in UNDER_WAY:
+                    listener(event)
                     continue
+                stage = queue.by_key[event.key]
                 del running[event.key]
                 event = _in_truth(event, store)
-                if event.how == "done":
+                if event.state == "done":
                     finish(stage, event.text)
-                elif event.how == "failed":
+                elif event.state == "failed":
                     fail(stage, event.text)
-                elif event.how == "unusable":
+                elif event.state == "unusable":
                     raise StoreError(event.text)
-                elif event.how == "elsewhere":
+                elif event.state == "elsewhere":
                     elsewhere[stage.key] = stage
-                    listener.put_back(stage, f"computed by another run: {event.text}")
+                    put_back(stage, f"computed by another run: {event.text}")
                 else:
                     tries[stage.key] = tries.get(stage.key, 1) + 1
                     if tries[stage.key] > TRIES:
                         fail(stage, f"{event.text}, {TRIES} times")
                     else:
-                        listener.put_back(stage, f"{event.text}; it is tried again")
+                        put_back(stage, f"{event.text}; it is tried again")
                         queue.put_back(stage)
             if elsewhere and time.monotonic() - looked >= LOOK:
                 looked = time.monotonic()
@@ -152,12 +140,12 @@ def run(stages: Sequence[Stage], store: Store, executor: Executor, listener: Lis
     return queue.failures
 
 
-def _in_truth(event: Ended, store: Store) -> Ended:
+def _in_truth(event: Event, store: Store) -> Event:
     """How a stage ended: done if its artifact is in the store, whatever became of its process, and only then."""
-    if event.how not in ("done", "lost"):
+    if event.state not in ("done", "lost"):
         return event
     if store.peek(event.key) is not None:
-        return Ended(event.key, "done", event.text)
-    if event.how == "done":
-        return Ended(event.key, "lost", "said to be done, but not in the store: does its machine see the same one?")
+        return Event(event.key, "done", event.text)
+    if event.state == "done":
+        return Event(event.key, "lost", "said to be done, but not in the store: does its machine see the same one?")
     return event

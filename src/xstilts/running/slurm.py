@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import UNDER_WAY, Event, silent
 from xstilts.planning.plan import Stage
 from xstilts.running.process import environment
-from xstilts.running.progress import Ended, Progress
 from xstilts.running.worker import Compute, compute
 from xstilts.store import Store, logs
 
@@ -89,7 +89,7 @@ class SlurmExecutor:
     def submit(self, stage: Stage) -> None:
         self._waiting.append(stage)
 
-    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+    def wait(self, timeout: float | None) -> list[Event]:
         self._send()
         until = None if timeout is None else time.monotonic() + timeout
         while not (events := [event for key in list(self._jobs) for event in self._look(key)]):
@@ -113,25 +113,21 @@ class SlurmExecutor:
         self._jobs.update(sent)
         self._waiting = []
 
-    def _look(self, key: str) -> list[Progress | Ended]:
+    def _look(self, key: str) -> list[Event]:
         records = logs.read(self._store, key)[self._told[key] :]
         self._told[key] += len(records)
-        events: list[Progress | Ended] = [
-            Progress(key, record["done"], record["steps"], record["text"])
-            for record in records
-            if record["event"] == "progress"
-        ]
+        events = [Event.of(record, key) for record in records if record["event"] in UNDER_WAY]
         if self._jobs[key].done():
             events.append(self._ended(key, self._jobs.pop(key)))
         return events
 
-    def _ended(self, key: str, job: Any) -> Ended:
+    def _ended(self, key: str, job: Any) -> Event:
         try:
-            ended: Ended = job.result()
+            ended: Event = job.result()
         except self._submitit.core.utils.FailedJobError as error:  # raised by our code: it would again
-            return Ended(key, "failed", f"job {job.job_id}: {_last_line(str(error.args[0]).split('-----')[0])}")
+            return Event(key, "failed", f"job {job.job_id}: {_last_line(str(error.args[0]).split('-----')[0])}")
         except self._submitit.core.utils.UncompletedJobError:
-            return Ended(key, "lost", f"job {job.job_id} ended without a result ({_last_line(job.stderr() or '')})")
+            return Event(key, "lost", f"job {job.job_id} ended without a result ({_last_line(job.stderr() or '')})")
         return ended
 
 
@@ -144,10 +140,10 @@ class _Call:
     do: Compute
     variables: dict[str, str]
 
-    def __call__(self) -> Ended:
+    def __call__(self) -> Event:
         for name, value in self.variables.items():
             os.environ.setdefault(name, value)
-        return self.do(self.stage, Store(self.url), lambda done, steps, text: None)  # its log tells of its progress
+        return self.do(self.stage, Store(self.url), silent)  # its log tells of its progress
 
     def checkpoint(self) -> Any:
         """Submitit calls it in a job that is preempted or whose time is up, and queues what it gives.

@@ -15,7 +15,7 @@ import polars as pl
 from safetensors.torch import save_file
 
 from xstilts.common.errors import StageError
-from xstilts.common.progress import in_words
+from xstilts.common.progress import Event, Sink, in_words
 from xstilts.data import translation
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
@@ -55,14 +55,13 @@ from xstilts.planning.records import (
     TrainRecord,
     TranslateRecord,
 )
-from xstilts.running.progress import Told
 from xstilts.running.scoring import _score
 from xstilts.store import Store
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
 
 
-def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
+def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Policy()) -> None:  # noqa: B008
     """Compute one stage and publish its artifact. Raises StageError or whatever went wrong.
 
     A training goes on from its last checkpoint, if it has one; ``policy`` says when it writes them.
@@ -77,6 +76,8 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
             case Train() as spec:
                 agree = {"precision": device.precision(spec.optimisation.precision)}
                 checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
+                if checkpoints.passed_over:
+                    progress(Event(state="note", text=checkpoints.passed_over))
                 record = _train(spec, store, checkpoints, folder, progress)
             case Merge() as spec:
                 record = _merge(spec, store, folder)
@@ -103,11 +104,11 @@ def _discarded() -> Iterator[tuple[Path, dict[str, Any]]]:
 TRANSLATED = "translated.jsonl"
 
 
-def _translate(spec: Translate, folder: Path, progress: Told) -> TranslateRecord:
+def _translate(spec: Translate, folder: Path, progress: Sink) -> TranslateRecord:
     source, engine = examples(spec.source), translation.engine(spec.engine)
     dropped = translation.write_translated(
         spec.source.task, source, engine, spec.language, folder / TRANSLATED,
-        lambda done, total: progress(done, total, "examples"),
+        lambda event: progress(replace(event, text="examples")),
     )  # fmt: skip
     return TranslateRecord(examples=len(source) - dropped.total(), dropped=dict(dropped))
 
@@ -182,7 +183,7 @@ class _Data:
         return chain(*((*one.train, *one.dev) for one in self.tasks), self.texts)
 
 
-def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, progress: Told) -> TrainRecord:
+def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, progress: Sink) -> TrainRecord:
     """Train, and again with other seeds where that collapsed and the study asks for it."""
     with device.accelerator().main_process_first():  # the others find its rows in the cache
         loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
@@ -229,7 +230,7 @@ class _Fitted(NamedTuple):
     snapshots: Snapshots | None
 
 
-def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told) -> _Fitted:
+def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Sink) -> _Fitted:
     """A model trained from ``seed``."""
     tokenizer = load_tokenizer(spec.encoder)
     tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
@@ -264,7 +265,7 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
             one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id, course.precision)
             for one in data.tasks
         },
-        lambda event: progress(event.done, event.steps, event.text, event.values), checkpoints, snapshots,
+        progress, checkpoints, snapshots,
     )  # fmt: skip
     if spec.optimisation.lora:
         lora.merge(trimmed.joint)
@@ -335,7 +336,7 @@ def _merge(spec: Merge, store: Store, folder: Path) -> MergeRecord:
     return MergeRecord(weights=tuple(weight for _, weight in spec.weights))
 
 
-def _average(spec: Average, store: Store, folder: Path, progress: Told) -> AverageRecord:
+def _average(spec: Average, store: Store, folder: Path, progress: Sink) -> AverageRecord:
     """The mean model and its English dev score, by which it may be chosen among others."""
     first = records.peek(store, spec.runs[0])
     with ExitStack() as stack:
@@ -345,7 +346,7 @@ def _average(spec: Average, store: Store, folder: Path, progress: Told) -> Avera
     trimmed = build_model(spec.encoder, spec.task, spec.seed, folder, dev, head=True)
     pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, device.precision(spec.precision)
     score = _dev_score(spec.part, dev_examples, dev, trimmed, pad_id, precision)
-    progress(1, 1, in_words({"dev": score}))
+    progress(Event(text=in_words({"dev": score}), done=1, steps=1))
     _write_curve([Point(first.steps if isinstance(first, TrainRecord) else 0, dev=score)], folder)
     tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
     return AverageRecord(
@@ -357,7 +358,7 @@ def _average(spec: Average, store: Store, folder: Path, progress: Told) -> Avera
     )
 
 
-def _predict(spec: Predict, store: Store, folder: Path, progress: Told) -> PredictRecord:
+def _predict(spec: Predict, store: Store, folder: Path, progress: Sink) -> PredictRecord:
     own = {
         ref: rows_of(ref, spec.encoder, spec.lengths, training=False, store=store) for ref in (*spec.sets, *spec.dev)
     }
@@ -369,9 +370,7 @@ def _predict(spec: Predict, store: Store, folder: Path, progress: Told) -> Predi
         trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],
         load_tokenizer(spec.encoder).pad_token_id, precision, spec.hidden_layer, spec.pooling,
     )  # fmt: skip
-    predictions, mining = heads.get(spec.task.format).predict(
-        reader, lambda event: progress(event.done, event.steps, event.text)
-    )
+    predictions, mining = heads.get(spec.task.format).predict(reader, progress)
     frames = [
         pl.DataFrame({"language": ref.language, "id": [e.id for e in examples(ref)], "prediction": predicted})
         for ref, predicted in zip(spec.sets, predictions, strict=True)

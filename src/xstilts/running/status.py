@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xstilts.common.progress import Event
 from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
 from xstilts.store import Store, leases, logs
@@ -41,8 +42,8 @@ def status(plan: Plan, store: Store) -> list[StageStatus]:
             where = holder.where + since
             if not steps:
                 return StageStatus(stage, "running", where)
-            last = steps[-1]
-            return StageStatus(stage, "running", f"{last['text']}; {where}", last["done"] / last["steps"])
+            last = Event.of(steps[-1])
+            return StageStatus(stage, "running", f"{last.text}; {where}", last.done / last.steps)
         if not records:
             return StageStatus(stage, "waiting")
         if records[-1]["event"] == "failed":

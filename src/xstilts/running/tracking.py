@@ -6,7 +6,7 @@ The trackers are Accelerate's; each reads its own settings (addresses, tokens) f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.planning.plan import Stage, Train
 
 
@@ -60,18 +61,18 @@ class Tracking:
 
 
 @contextmanager
-def tracked(tracking: Tracking | None, stage: Stage) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """Gives what is told (step, values) of a stage. Its run begins with the first values: most stages have none."""
+def tracked(tracking: Tracking | None, stage: Stage) -> Iterator[Sink]:
+    """Gives what hears of a stage. Its run begins with the first values: most stages have none."""
     if tracking is None:
-        yield lambda step, values: None
+        yield silent
         return
     runs: list[Any] = []
 
-    def track(step: int, values: Mapping[str, float]) -> None:
-        if values and not runs:
+    def track(event: Event) -> None:
+        if event.values and not runs:
             runs.append(tracking.start(stage))
-        if values:
-            runs[0].log(dict(values), step=step)
+        if event.values:
+            runs[0].log(dict(event.values), step=event.done)
 
     try:
         yield track

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train
 from xstilts.planning.recipe import NONE
 from xstilts.running.run import compute_stages
@@ -124,7 +125,7 @@ def select(
     targets: Sequence[str] | None = None,
     examples: int = EXAMPLES,
     train: bool = False,
-    told: Callable[[str], None] = lambda text: None,
+    told: Sink = silent,
 ) -> Selection:
     """Rank the recipes of a study before each of ``targets`` (all by default), for each encoder, by each method.
 
@@ -151,12 +152,12 @@ def select(
         asked = [question.among(there) for question in questions] if method.trained else questions
         asked = [question for question in asked if any(one.recipe != NONE for one in question.candidates)]
         if method.name == "fewshot":
-            told("fewshot: training")
+            told(Event(text="fewshot: training"))
             found = _few_shot(plan, store, compute, asked, evidence, notes)
         else:
             found = []
             for question in asked:
-                told(f"{method.name}: {question.encoder.label}, {question.target}")
+                told(Event(text=f"{method.name}: {question.encoder.label}, {question.target}"))
                 found.append(_by(method, evidence, question))
         for question, scores in zip(asked, found, strict=True):
             ranking += _ranked(question, method.name, scores)

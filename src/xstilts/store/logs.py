@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
+from xstilts.common.progress import Event
 from xstilts.store.store import Store
 
 #: Seconds between two writes to a store that cannot append.
@@ -55,6 +56,9 @@ class StageLog:
         self._records.append(record)
         if time.monotonic() - self._written >= EVERY:
             self._upload()
+
+    def hear(self, event: Event) -> None:
+        self.write(**event.record())
 
     def close(self) -> None:
         if self._stream:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.data.sentences import Sentence, join, split
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
@@ -22,9 +23,6 @@ CHUNK = 1000
 #: Why an example is left out.
 EMPTY = "the engine gave nothing for a text"
 NOT_FOUND = "its answer was not found in the translation"
-
-#: Called with the number of texts that are translated, and of all of them.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,8 @@ class Translated:
         return cls(examples, dict(dropped))
 
 
-def translate(
-    examples: Sequence[Example], engine: Engine, language: str, progress: Progress | None = None
-) -> Translated:
-    """``examples``, which are English, in ``language``.
+def translate(examples: Sequence[Example], engine: Engine, language: str, progress: Sink = silent) -> Translated:
+    """``examples``, which are English, in ``language``. ``progress`` hears of texts.
 
     Passages are translated sentence by sentence. A span's answers are found again in the translation of the sentence
     that they stand in (``xstilts.data.translation.spans``): every answer of the result is its context's text at its
@@ -61,7 +57,7 @@ def translate(
 
 
 def translate_each(
-    examples: Sequence[Example], engine: Engine, language: str, progress: Progress | None = None
+    examples: Sequence[Example], engine: Engine, language: str, progress: Sink = silent
 ) -> list[Example | str]:
     """As `translate`: for each example its translation, or why there is none."""
     engine.id(language)
@@ -81,7 +77,7 @@ def _texts(example: Example) -> tuple[str, ...]:
 class _Memory:
     """What the engine makes of each sentence of some texts, each translated once. What has no letter stays as it is."""
 
-    def __init__(self, texts: Iterable[str], engine: Engine, language: str, progress: Progress | None):
+    def __init__(self, texts: Iterable[str], engine: Engine, language: str, progress: Sink):
         self._language = language
         self._known: dict[str, str] = {}
         self._passages: dict[str, _Passage] = {}
@@ -90,8 +86,7 @@ class _Memory:
         for start in range(0, len(wanted), CHUNK):
             chunk = wanted[start : start + CHUNK]
             self._known.update(zip(chunk, engine.translate(chunk, language), strict=True))
-            if progress is not None:
-                progress(len(self._known), len(wanted))
+            progress(Event(done=len(self._known), steps=len(wanted)))
 
     def passage(self, text: str) -> _Passage:
         if text not in self._passages:

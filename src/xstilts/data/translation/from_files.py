@@ -12,12 +12,13 @@ from typing import Any
 
 from xstilts.common import digests
 from xstilts.common.errors import UserError
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.squad import NOT_AT_OFFSET
 from xstilts.data.readers.text import lines
-from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
+from xstilts.data.translation.by_engine import VERSION, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
@@ -219,13 +220,13 @@ def write_translated(
     engine: Engine,
     language: str,
     out: Path,
-    progress: Progress | None = None,
+    progress: Sink = silent,
 ) -> Counter[str]:
     """Translate ``examples`` into a new file ``out``; how many there were left out, by reason.
 
     A line is the fields of an example, or its id and why it was left out as ``dropped``, with a hash of the English one
     as ``source``. Until all are written the file's name ends in .part; a call with the same arguments goes on with it.
-    ``progress`` is told examples. Raises UserError where ``out`` exists.
+    ``progress`` hears of examples. Raises UserError where ``out`` exists.
     """
     if out.exists():
         raise UserError(f"{out}: exists already; name a new file, or remove it to translate again")
@@ -253,8 +254,7 @@ def write_translated(
                 rows = zip(chunk, translate_each(chunk, engine, language), strict=True)
                 file.writelines(_line(own, translated) for own, translated in rows)
                 file.flush()
-                if progress is not None:
-                    progress(start + len(chunk), len(examples))
+                progress(Event(done=start + len(chunk), steps=len(examples)))
         reasons = [json.loads(line).get("dropped") for line in part.read_text(encoding="utf-8").splitlines()[1:]]
         part.rename(out)
     except OSError as error:

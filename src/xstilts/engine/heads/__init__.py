@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, cast
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xstilts.common.progress import Event, Sink
+from xstilts.common.progress import Sink
 from xstilts.engine import inference
 from xstilts.engine.inference import Decoder, Reader
 from xstilts.engine.rows import Row
@@ -70,14 +71,11 @@ class Head(ABC, Generic[E]):
 
     def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
         """One prediction an example of each of the sets, and what dev data said by language, where they have a say."""
-
-        def progress(done: int, batches: int) -> None:
-            sink(Event(f"{len(reader.sets)} languages", done, batches))
-
+        text = f"{len(reader.sets)} languages"
         sets = [(one.examples, one.rows) for one in reader.sets]
         return inference.predict(
             reader.model, sets, self, reader.task,
-            pad_id=reader.pad_id, precision=reader.precision, progress=progress,
+            pad_id=reader.pad_id, precision=reader.precision, progress=lambda event: sink(replace(event, text=text)),
         ), {}  # fmt: skip
 
     def best(self, n: int) -> Decoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts.common.progress import Event, Sink
+from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.heads.sentences import Compared, rows_of
 from xstilts.engine.inference import Reader
 from xstilts.engine.machine.device import accelerator
@@ -65,12 +65,10 @@ class Found:
         return self.dev.index(max(self.dev))
 
 
-def find(
-    test: Corpora, dev: Corpora, device: torch.device, progress: Callable[[int, int], None] | None = None
-) -> Found:
+def find(test: Corpora, dev: Corpora, device: torch.device, progress: Sink = silent) -> Found:
     """Mine ``test`` by the vectors of each block, with the threshold that gives that block the best F1 on ``dev``.
 
-    Both may be the same corpora. One block's vectors at a time are in memory, and on ``device``. ``progress`` is told
+    Both may be the same corpora. One block's vectors at a time are in memory, and on ``device``. ``progress`` hears
     how many blocks of all are done. Raises ValueError where ``dev`` has no gold pairs; ``test`` needs none.
     """
     gold = dev.gold()
@@ -83,8 +81,7 @@ def find(
         scores.append(100.0 * correct / all_pairs)
         candidates = on_dev if test is dev else test.candidates(block, device)
         partners.append(_ids(test.examples, mined(candidates, threshold)))
-        if progress:
-            progress(block + 1, test.vectors.blocks)
+        progress(Event(done=block + 1, steps=test.vectors.blocks))
     best = Found([], thresholds, scores).best
     by_example = zip(partners[test.vectors.chosen], partners[best], *partners, strict=True)
     predictions = [
@@ -119,8 +116,9 @@ class Mining(Compared[MiningExample]):
         predictions, facts = [], {}
         for number, (test, dev) in enumerate(zip(reader.sets, reader.dev, strict=True)):
 
-            def progress(done: int, of: int, begun: int = 2 * number, text: str = f"reading {test.language}") -> None:
-                sink(Event(text, begun * of + done, 2 * len(reader.sets) * of))  # half of the work is to read
+            def progress(event: Event, begun: int = 2 * number, text: str = f"reading {test.language}") -> None:
+                done, steps = begun * event.steps + event.done, 2 * len(reader.sets) * event.steps  # half is to read
+                sink(Event(text=text, done=done, steps=steps))
 
             both = [test] if dev is test else [test, dev]
             corpora = [

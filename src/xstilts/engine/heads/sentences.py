@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from xstilts.common.progress import Event, Sink
+from xstilts.common.progress import Sink
 from xstilts.engine import inference
 from xstilts.engine.heads import Head
 from xstilts.engine.inference import Reader, Set
@@ -49,7 +50,7 @@ class Compared(Head[E]):
             pooled = [(hidden.float() * weights).sum(1) / weights.sum(1) for hidden in blocks]
         return list(torch.nn.functional.normalize(torch.stack(pooled, 1), dim=-1).half().cpu().numpy())
 
-    def embed(self, reader: Reader, sets: Sequence[Set], progress: inference.Progress) -> list[Embedded]:
+    def embed(self, reader: Reader, sets: Sequence[Set], progress: Sink) -> list[Embedded]:
         """The sentence vectors of each of ``sets``."""
         assert reader.hidden_layer is not None, "a plan says which block is compared"
         return inference.embed(
@@ -58,10 +59,8 @@ class Compared(Head[E]):
         )  # fmt: skip
 
     def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
-        def progress(done: int, batches: int) -> None:
-            sink(Event(f"{len(reader.sets)} languages", done, batches))
-
-        embedded = self.embed(reader, reader.sets, progress)
+        text = f"{len(reader.sets)} languages"
+        embedded = self.embed(reader, reader.sets, lambda event: sink(replace(event, text=text)))
         return [
             self.assemble(one.examples, one.rows, vectors, reader.task)
             for one, vectors in zip(reader.sets, embedded, strict=True)

@@ -75,7 +75,7 @@ class Checkpoints:
 
     ``agree`` is what must be the same for a training to go on as it began, beside versions, code and machine;
     ``attempts`` are those of the stage that are over and collapsed. What is damaged or does not agree is as if it were
-    not there. ``began`` is when the stage did, by ``clock``, in seconds.
+    not there, and ``passed_over`` says why. ``began`` is when the stage did, by ``clock``, in seconds.
     """
 
     def __init__(
@@ -93,9 +93,12 @@ class Checkpoints:
         self.earlier = 0.0  # seconds that the attempt before this process had taken, up to its checkpoint
         self.attempts: list[Attempt] = []
         self.error: str | None = None  # why the last one could not be written
+        self.passed_over: str | None = None  # why there was one, and it is not gone on from
         self._ended, self._took, self._step = self.began, 0.0, 0
         self._found = self._read()
         if parallel.sums(self._found is not None)[0] < accelerator().num_processes:  # all have it, or none
+            if self._found:
+                self.passed_over = "its checkpoint is passed over: not all of its processes can go on from it"
             self._found = None
         if self._found:
             self.attempts, self.earlier = attempts(self._found["attempts"]), self._found["seconds"]
@@ -106,9 +109,13 @@ class Checkpoints:
         try:
             with self.store.files(self.key) as folder:
                 state: dict[str, Any] = json.loads((folder / STATE).read_text())
-        except StageError:  # it was damaged, and is set aside
+        except StageError:
+            self.passed_over = "its checkpoint is passed over: it is damaged, and set aside"
             return None
-        return state if state["agree"] == self.agree else None
+        if changes := list(_changes(state["agree"], self.agree)):
+            self.passed_over = f"its checkpoint at step {state['log']['steps']} is passed over: {', '.join(changes)}"
+            return None
+        return state
 
     def due(self, step: int) -> bool:
         """Whether it is time for one, after ``step`` steps."""
@@ -227,18 +234,34 @@ def _set_random_state(states: dict[str, torch.Tensor]) -> None:
         torch.cuda.set_rng_state(states["cuda"][own].clone())
 
 
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """What a checkpoint was written with, and is otherwise now."""
+    for name in {**before, **now}:
+        old, new = before.get(name), now.get(name)
+        if name == "code" and old != new:
+            rooms = [room for room in ROOMS if isinstance(old, dict) and old.get(room) != now[name][room]]
+            yield f"other code ({', '.join(rooms)})" if rooms else "other code"
+        elif old != new:
+            yield f"{name} {old} → {new}"
+
+
 @cache
 def _surroundings() -> dict[str, Any]:
     """What may change a bit of a training that goes on elsewhere or later, beside the stage."""
-    source = hashlib.sha256()
-    root = Path(__file__).parents[2]
-    for file in sorted(file for room in ROOMS for file in (root / room).rglob("*.py")):
-        source.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
     engine = accelerator()
     return {
-        "code": source.hexdigest(),
+        "code": _code(Path(__file__).parents[2]),
         "torch": torch.__version__,
         "transformers": version("transformers"),
         "device": engine.device.type,
         "processes": engine.num_processes,
     }
+
+
+def _code(source: Path) -> dict[str, str]:
+    """A hash of each of the `ROOMS` in the package's folder."""
+    digests = {room: hashlib.sha256() for room in ROOMS}
+    for room, digest in digests.items():
+        for file in sorted((source / room).rglob("*.py")):
+            digest.update(file.relative_to(source).as_posix().encode() + file.read_bytes())
+    return {room: digest.hexdigest() for room, digest in digests.items()}

@@ -120,7 +120,7 @@ def _diverged(what: str, value: float, log: Log, step: Step) -> StageError:
 
 
 def _event(log: Log, course: Course, values: dict[str, float]) -> Event:
-    return Event(in_words(values), log.steps, len(course.order), values)
+    return Event(text=in_words(values), done=log.steps, steps=len(course.order), values=values)
 
 
 def _evaluate(
