@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from xstilts.data.examples import Answer, Example, MiningExample, SpanExample, TaggingExample
 from xstilts.data.problems import CAP, Problems
-from xstilts.data.readers import READERS, Source, read
+from xstilts.data.readers import READERS, Source, read, text
 from xstilts.errors import UserError
 from xstilts.tasks import TABLES, Files, builtin_catalog
 
@@ -227,10 +228,6 @@ def test_conllu_round_trip(folder: Path, sentences: list[list[tuple[str, str]]])
         for n, rows in enumerate(sentences, start=1)
     ]
     assert read_text("conllu", text, folder, labels=("NOUN", "VERB"))[0] == expected
-    packed = folder / "packed.conllu.gz"
-    packed.write_bytes(gzip.compress(text.encode()))
-    source = Source((packed,), Files(reader="conllu"), "de", ("NOUN", "VERB"))
-    assert read(source, Problems()) == expected
 
 
 def conllu(*forms: str) -> str:
@@ -623,6 +620,44 @@ def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
     names = several.get(reader, "no.xx").split()
     with pytest.raises(UserError, match=r"\.xx: no such file; check the data folder"):
         read(Source(tuple(tmp_path / name for name in names), Files(reader=reader, columns=columns), "de"), Problems())
+
+
+@pytest.mark.parametrize(
+    ("reader", "files", "columns"),
+    [
+        ("tsv", {"x.tsv": "a\tb\tneutral\n"}, ("premise", "hypothesis", "label")),
+        ("jsonl", {"x.jsonl": '{"s": "a"}\n'}, {"premise": "s"}),
+        ("csv", {"x.csv": 's\n"a, b"\n'}, {"premise": "s"}),
+        ("aligned", {"labels.dev": "neutral\n", "s1.dev": "a\n", "s2.dev": "b\n"}, ()),
+        ("pairs_json", {"x.json": '{"0": {"text_a": "a", "text_b": "b", "label": "neutral"}}'}, ()),
+        ("conllu", {"x.conllu": "1\tJa\tja\tneutral" + "\t_" * 6 + "\n"}, ()),
+        ("tatoeba", {"t.deu-eng.deu": "Ja.\n", "t.deu-eng.eng": "Yes.\n"}, ()),
+        ("bucc", {"de-en.x.de": "d1\tJa.\n", "de-en.x.en": "e1\tYes.\n", "de-en.x.gold": "d1\te1\n"}, ()),
+        ("lines", {"x.txt": "Ja.\n"}, ()),
+    ],
+)  # fmt: skip
+def test_files_may_be_packed(reader: str, files: dict[str, str], columns: Any, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    layout = Files(reader=reader, columns=columns)
+    plain, packed = (
+        read(Source(tuple(tmp_path / f"{name}{ending}" for name in files), layout, "de", NLI), Problems())
+        for ending in ("", ".gz")
+    )
+    assert [replace(e, id="") for e in packed] == [replace(e, id="") for e in plain] != []
+
+
+def test_a_small_file_does_not_unpack_to_more_than_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.txt.gz"
+    path.write_bytes(gzip.compress(b"a" * 5000))
+    monkeypatch.setattr(text, "MOST_BYTES", 5000)
+    assert len(text.read_bytes(path, Problems())) == 5000
+    monkeypatch.setattr(text, "MOST_BYTES", 4999)
+    with pytest.raises(UserError, match=r"x\.txt\.gz: unpacks to more than 4,999 bytes; unpack it yourself"):
+        text.read_bytes(path, Problems())
 
 
 def test_a_broken_gz_is_told(tmp_path: Path) -> None:

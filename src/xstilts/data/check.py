@@ -19,7 +19,7 @@ from xstilts.data.examples import (
 )
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
-from xstilts.data.readers.text import json_document, lines
+from xstilts.data.readers.text import json_document, lines, suffix
 from xstilts.errors import UserError
 from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
 
@@ -224,8 +224,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 def _by_layout(path: Path, problems: Problems) -> Source | None:
     """How to read a file that the catalog does not know, from its name's ending and its first rows; None if unclear."""
-    tail = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    match tail:
+    match suffix(path):
         case ".json":
             document = json_document(path, Problems(collect=True))
             pairs = isinstance(document, dict) and "data" not in document and "0" in document
@@ -233,7 +232,7 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
                 sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)}) if pairs else []
             )
             return Source((path,), Files(reader="pairs_json" if pairs else "squad"), "", tuple(labels))
-        case ".conllu" | ".conllu.gz":
+        case ".conllu":
             return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
         case ".csv":
             if ",statement," in next((line for _, line in lines(path, Problems(collect=True))), ""):

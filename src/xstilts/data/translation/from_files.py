@@ -22,7 +22,7 @@ from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.squad import NOT_AT_OFFSET
-from xstilts.data.readers.text import lines
+from xstilts.data.readers.text import lines, suffix
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.encoders.sources import file_digest
@@ -177,7 +177,7 @@ def _in_place(example: SpanExample) -> bool:
 
 
 def _is_xtreme_pairs(path: Path, task: Task) -> bool:
-    if task.format != "classification" or path.suffix != ".tsv":
+    if task.format != "classification" or suffix(path) != ".tsv":
         return False
     first = next((line for _, line in lines(path, Problems(collect=True))), "").split("\t")
     return len(first) == 5 and _label(first[4], task) in task.labels
