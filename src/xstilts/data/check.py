@@ -203,7 +203,7 @@ def _of_pattern(
         by_name = {name: file for file, name in names}
         gold = by_name.get(str(gold), gold) if gold else None
         gold = gold if gold and gold.is_file() else None  # XTREME's own download has none
-        source = Source(tuple(paths), layout, language, task.labels, gold, open_labels=task.labels_from_data)
+        source = Source(tuple(paths), layout, language, task.labels, gold, task.labels_from_data, task.format)
         yield task, split, language, source
 
 

@@ -367,7 +367,7 @@ def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Ex
 
         return tuple(mini.generate(located.pattern, located.split, located.language))
     source = Source(
-        located.paths, layout, located.language, task.labels, located.gold, open_labels=task.labels_from_data
+        located.paths, layout, located.language, task.labels, located.gold, task.labels_from_data, task.format
     )
     return tuple(read(source, Problems()))
 

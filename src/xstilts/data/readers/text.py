@@ -12,7 +12,6 @@ from typing import Any
 
 from xstilts.data.problems import Problems, count
 
-
 #: How much a packed file may unpack to: a small one can hold more zeros than there is memory.
 MOST_BYTES = 1 << 31
 

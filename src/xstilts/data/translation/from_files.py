@@ -154,7 +154,7 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
         # TyDiQA's ids begin with the language of the original
         of = "en" if layout.reader == "tydiqa" else language
         problems = Problems(collect=True)
-        examples: list[Example] = read(Source(paths, layout, of, task.labels), problems)
+        examples: list[Example] = read(Source(paths, layout, of, task.labels, format=task.format), problems)
         faults.append([line for line in problems.lines() if NOT_AT_OFFSET not in line])
         if not faults[-1]:
             return examples
