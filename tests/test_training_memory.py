@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.errors import StageError
@@ -34,7 +34,7 @@ GRADIENTS = HYPER.model_copy(update={"adam_epsilon": 1.0, "learning_rate": 0.01,
 def built(task_name: str, hyper: Hyperparameters = HYPER, count: int = 24) -> tuple[Trimmed, list[Row], formats.Format]:
     task = builtin_catalog()[task_name]
     fmt = formats.get(task.format)
-    examples = mini.generate(task_name.removeprefix("mini-"), "train", "en")[:count]
+    examples = load(task, "train", "en", None)[:count]
     rows = fmt.make_rows(examples, task, load_tokenizer(ENCODER), Lengths(128, 32, 32), training=True)
     trimmed = build_model(ENCODER, task, 1, hyper, None, rows, head=False)
     return trimmed, trimmed.rows(rows), fmt

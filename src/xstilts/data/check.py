@@ -174,8 +174,6 @@ def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Spl
     names = [(file, file.resolve().as_posix()) for file in files]
     for task in catalog:
         for layout in task.layouts:
-            if layout.reader == "mini":
-                continue
             for split in SPLITS:
                 pattern = {"train": layout.train, "dev": layout.dev, "test": layout.test}[split]
                 if pattern is not None:

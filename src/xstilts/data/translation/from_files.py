@@ -149,8 +149,6 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     """The examples, as the first of the task's layouts reads them that finds no fault; misplaced answers are none."""
     faults: list[list[str]] = []
     for layout in task.layouts:
-        if layout.reader == "mini":
-            continue
         # TyDiQA's ids begin with the language of the original
         of = "en" if layout.reader == "tydiqa" else language
         problems = Problems(collect=True)
