@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import data, jobs
 from benchmarks.jobs import RESULTS, Job, job
-from xstilts.errors import UserError, did_you_mean
+from xstilts.common.errors import UserError, did_you_mean
 
 Results = dict[Job, list[dict[str, Any]]]
 

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.analyse import analyse
-from xstilts.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
-from xstilts.units import duration, memory
-from xstilts.xtreme import BENCHMARKS
+from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
+from xstilts.common.units import duration, memory
+from xstilts.handover.xtreme import BENCHMARKS
 
 FORMATS = {"labels": "classification", "tags": "tagging", "answers": "span", "pairs": "mining", "lines": "retrieval"}
 #: Metrics beside the main one.

@@ -28,10 +28,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.training_args import OptimizerNames
 
 from benchmarks import data, jobs
-from xstilts.data.examples import ClassificationExample, SpanExample
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.plan import examples
+from xstilts.planning.data_ref import examples
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.span import SpanExample
 
 WINDOW = {"truncation": "only_second", "max_length": 384, "stride": 128, "return_overflowing_tokens": True,
           "return_offsets_mapping": True}  # fmt: skip

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import ROOT
+from xstilts.common.errors import UserError
 from xstilts.data import fingerprint
-from xstilts.errors import UserError
-from xstilts.plan import DataRef
-from xstilts.study import Hyperparameters, presets
-from xstilts.tasks import Split, Task, builtin_catalog
+from xstilts.planning.data_ref import DataRef
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.study import presets
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.task import Split, Task
 
 ENCODER = "bundled/e5-small"
 LANGUAGES = ["ar", "de", "en", "es", "hi", "ru", "zh"]  # of XQuAD, where there are texts of every length and script

@@ -23,19 +23,20 @@ import numpy.typing as npt
 import torch
 
 from benchmarks import data, jobs
-from xstilts import inference
 from xstilts.data import available, fingerprint, load
-from xstilts.data.examples import SpanExample
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
-from xstilts.models import build_model
-from xstilts.plan import DataRef, examples
-from xstilts.stages import rows_of
+from xstilts.engine import heads, inference
+from xstilts.engine.features import rows_of
+from xstilts.engine.heads import span
+from xstilts.engine.machine import device
+from xstilts.engine.machine.threads import side_by_side
+from xstilts.engine.models import build_model
+from xstilts.planning.data_ref import DataRef, examples
 from xstilts.store import Store
-from xstilts.tasks import Split, builtin_catalog, formats
-from xstilts.tasks.formats import span
-from xstilts.training import device
-from xstilts.training.threads import side_by_side
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.task import Split
 
 ENGLISH: tuple[Split, ...] = ("train", "dev")
 N_BEST = 20  # answers a question, as run_qa, jiant and XTREME have it
@@ -52,7 +53,7 @@ def spans(layers: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
     languages = available(task, "test", data.folder())
     sources = [data.source("xquad", language, count) for language in languages]
     hyper = data.hyperparameters(task)
-    fmt, precision = formats.get(task.format), device.precision(hyper.precision)
+    fmt, precision = heads.get(task.format), device.precision(hyper.precision)
     pad_id = load_tokenizer(encoder).pad_token_id
     rows_by_set = [rows_of(source, encoder, hyper, training=False) for source in sources]
     trimmed = build_model(encoder, task, seed, hyper, None, chain.from_iterable(rows_by_set), head=False)

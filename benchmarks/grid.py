@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from xstilts.executors import Executor, schedule
-from xstilts.executors.local import LocalExecutor
-from xstilts.executors.ray import RayExecutor
-from xstilts.plan import Stage
-from xstilts.run import Silent
+from xstilts.planning.plan import Stage
+from xstilts.running import schedule
+from xstilts.running.executor import Executor
+from xstilts.running.local import LocalExecutor
+from xstilts.running.progress import Told
+from xstilts.running.ray import RayExecutor
+from xstilts.running.run import Silent
+from xstilts.running.worker import compute
 from xstilts.store import Store
-from xstilts.worker import Told, compute
 
 
 def publish(stage: Stage, store: Store, told: Told) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xstilts.errors import StageError, UserError
-from xstilts.worker import cores, environment
+from xstilts.common.errors import StageError, UserError
+from xstilts.running.process import cores, environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

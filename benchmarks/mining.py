@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks import jobs
-from xstilts.data.examples import MiningExample
-from xstilts.metrics.bucc import best_threshold, f1, mined
-from xstilts.tasks.formats.mining import Corpora
-from xstilts.training import memory
-from xstilts.units import duration
-from xstilts.units import memory as size
-from xstilts.vectors import Embedded, Vectors
+from xstilts.common.units import duration
+from xstilts.common.units import memory as size
+from xstilts.engine.heads.mining import Corpora
+from xstilts.engine.machine import memory
+from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
 
 BLOCKS, DIMENSIONS = 13, 384  # of multilingual-e5-small, embeddings included
 BATCH = 1024  # sentences written at a time

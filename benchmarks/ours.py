@@ -12,18 +12,20 @@ from typing import Any
 import torch
 
 from benchmarks import data, jobs
-from xstilts import cost, inference
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
-from xstilts.models import Trimmed, build_model
-from xstilts.plan import DataRef, examples
-from xstilts.stages import rows_of
-from xstilts.study import Hyperparameters
-from xstilts.tasks import Task, formats
-from xstilts.tasks.formats import Row
-from xstilts.training import device, loop
-from xstilts.training.batches import training_batches
-from xstilts.training.mixture import Stream
+from xstilts.engine import heads, inference
+from xstilts.engine.batches import training_batches
+from xstilts.engine.features import rows_of
+from xstilts.engine.machine import device
+from xstilts.engine.models import Trimmed, build_model
+from xstilts.engine.rows import Row
+from xstilts.engine.training import loop
+from xstilts.engine.training.mixture import Stream
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.tasks.task import Task
 
 
 def train(task: str, layers: int, dropout: str, batch_size: int, steps: int, seed: int) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _trained(
     def progress(step: int, *_: Any) -> None:
         ends.append(time.perf_counter())  # in a training of 100 steps or more, not every one is reported
 
-    stream = Stream(task.name, formats.get(task.format), rows, hyper, lambda row: str(row.example))
+    stream = Stream(task.name, heads.get(task.format), rows, hyper, lambda row: str(row.example))
     log = loop.train(
         trimmed.joint, [stream], hyper,
         seed=seed, precision=device.precision(hyper.precision), pad_id=load_tokenizer(encoder).pad_token_id,
@@ -115,7 +117,7 @@ def _predict(
     return inference.predict(
         trimmed.model,
         [(examples(source), trimmed.rows(own)) for source, own in zip(sources, rows, strict=True)],
-        formats.get(task.format), task,
+        heads.get(task.format), task,
         pad_id=load_tokenizer(Encoder(data.ENCODER)).pad_token_id, precision=device.precision(hyper.precision),
     )  # fmt: skip
 

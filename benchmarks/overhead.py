@@ -26,11 +26,11 @@ from typing import Any
 
 import yaml
 
-from xstilts.plan import Plan, Stage
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
+from xstilts.running.process import environment
 from xstilts.store import Store
-from xstilts.study import make_study
-from xstilts.worker import environment
 
 QUICKSTART = Path(__file__).parent.parent / "studies" / "quickstart.yaml"
 
@@ -65,14 +65,14 @@ def plan(part: Part) -> Plan:
 
 
 def by_hand(folder: str, part: Part) -> None:
-    from xstilts.stages import run_stage
+    from xstilts.running.stages import run_stage
 
     for stage in plan(part).stages.values():
         run_stage(stage, Store(folder), lambda *_: None)
 
 
 def by_the_engine(folder: str, part: Part) -> None:
-    from xstilts.run import choose, execute
+    from xstilts.running.run import choose, execute
 
     store = Store(folder)
     outcome = execute(plan(part), store, make=choose("local", store, Path(folder), workers=1))

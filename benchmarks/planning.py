@@ -31,10 +31,10 @@ def study(stages: int) -> dict[str, Any]:
 def measure(stages: int) -> None:
     """In a fresh process: print stages, seconds and megabytes."""
     began = time.perf_counter()
-    from xstilts.estimate import estimate, sharing
-    from xstilts.planner import make_plan
+    from xstilts.planning.estimate import estimate, sharing
+    from xstilts.planning.planner import make_plan
+    from xstilts.planning.study import make_study
     from xstilts.store import Store
-    from xstilts.study import make_study
 
     plan = make_plan(make_study(study(stages)))
     with tempfile.TemporaryDirectory() as folder:

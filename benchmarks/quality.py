@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks import data, jobs
 from benchmarks.jobs import RESULTS, job
-from xstilts.errors import UserError
-from xstilts.metrics import squad
-from xstilts.plan import examples
+from xstilts.common.errors import UserError
+from xstilts.planning.data_ref import examples
+from xstilts.tasks.metrics import squad
 
 COMMON = {"layers": 3, "questions": 1000, "epochs": 2, "count": 40}
 VARIANTS = {

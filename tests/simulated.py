@@ -13,8 +13,8 @@ from scipy.special import ndtri
 from xstilts.analysis.axes import BASELINE, Axes, Encoder
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.results import OUTCOMES_SCHEMA
 from xstilts.analysis.size import READING, Cell, by_seed_in, sizes, slope_weights
-from xstilts.results import OUTCOMES_SCHEMA
 
 
 @dataclass(frozen=True)

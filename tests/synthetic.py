@@ -7,15 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from xstilts.languages import family, script
-from xstilts.results import (
-    CURVES_SCHEMA,
-    DATA_SCHEMA,
-    OUTCOMES_SCHEMA,
-    SCORES_SCHEMA,
-    STAGES_SCHEMA,
-    Results,
-)
+from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
+from xstilts.common.languages import family, script
 
 SIZES = {"bundled/e5-small@3": 5_325_312, "bundled/e5-small@6": 10_650_624, "bundled/e5-small@12": 21_301_248}
 LANGUAGES = ("en", "ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")

@@ -9,7 +9,7 @@ import pytest
 from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
-from xstilts.results import STAGES_SCHEMA, Results
+from xstilts.analysis.results import STAGES_SCHEMA, Results
 
 GOLDEN = Path(__file__).parent / "golden" / "answer.txt"
 

@@ -6,7 +6,7 @@ from synthetic import gain_by_size, make_results, without
 from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
 from xstilts.analysis.bootstrap import Block, Sample, resample
 from xstilts.analysis.comparisons import covers, estimates
-from xstilts.results import OUTCOMES_SCHEMA
+from xstilts.analysis.results import OUTCOMES_SCHEMA
 
 
 def one_cell(rows: list[tuple[str, int, str, float, float]]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from synthetic import make_results as make_large_results
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT
 from xstilts.analysis.choice import ALL_TARGETS, CHOICES_SCHEMA
-from xstilts.results import Results
+from xstilts.analysis.results import Results
 
 make_results = partial(make_large_results, languages=("en", "de", "ru"), encoders=dict(list(SIZES.items())[:2]))
 

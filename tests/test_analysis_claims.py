@@ -19,8 +19,8 @@ from xstilts.analysis.claims import (
     table,
 )
 from xstilts.analysis.claims_file import BUILTIN, Claim, Gain, load_claims, make_claims
-from xstilts.errors import UserError
-from xstilts.results import Results
+from xstilts.analysis.results import Results
+from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
 
 LARGE, SMALL = "bundled/e5-small@12", "bundled/e5-small@3"

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from xstilts.analysis.claims_file import BUILTIN, load_claims, make_claims
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
 
 CATALOG = builtin_catalog()

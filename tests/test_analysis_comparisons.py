@@ -8,8 +8,8 @@ from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, estimates, gains
+from xstilts.analysis.results import Results
 from xstilts.report.tables import averaging_table
-from xstilts.results import Results
 
 
 def of(results: Results) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from test_analysis_bootstrap import block_of
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
-from xstilts.results import OUTCOMES_SCHEMA
+from xstilts.analysis.results import OUTCOMES_SCHEMA
 
 
 def test_holm_is_that_of_statsmodels():

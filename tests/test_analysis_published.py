@@ -10,7 +10,7 @@ from xstilts.analysis.analyse import analyse
 from xstilts.analysis.matched import Matched
 from xstilts.analysis.meta import random_effects
 from xstilts.analysis.published import BESIDE_SCHEMA, POOLED_SCHEMA, Result, beside, load_published, pooled
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
 
 LARGE = "bundled/e5-small@12"

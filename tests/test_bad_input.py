@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xstilts import cli
+from xstilts.cli import app as cli
 
 CONTEXT = "Ada Lovelace was born in London in 1815."
 

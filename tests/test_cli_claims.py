@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from synthetic import SIZES, make_results
-from xstilts import cli, cli_claims
-from xstilts.results import Results
+from xstilts.analysis.results import Results
+from xstilts.cli import app as cli
+from xstilts.cli import claims as cli_claims
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data.check import check
-from xstilts.errors import UserError
 
 
 def write(path: Path, text: str) -> Path:

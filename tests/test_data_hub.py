@@ -19,7 +19,7 @@ import pytest
 from datasets import ClassLabel, Features, List, Value
 
 from hub_server import Server, card, client, serve
-from xstilts import cli
+from xstilts.cli import app as cli
 from xstilts.data import load
 from xstilts.tasks import builtin_catalog
 

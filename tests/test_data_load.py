@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data import available, cap, fingerprint, labelled, load
-from xstilts.data.examples import ClassificationExample, SpanExample, TaggingExample
 from xstilts.data.load import cut
-from xstilts.errors import UserError
-from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.task import Files, Split, Task
 
 
 def task(name: str, /, **changes: Any) -> Task:

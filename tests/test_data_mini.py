@@ -9,12 +9,14 @@ from itertools import pairwise, product
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data import available, load
 from xstilts.data.check import check
-from xstilts.data.examples import SpanExample, TaggingExample, texts
+from xstilts.data.examples import texts
 from xstilts.data.load import BUNDLED
-from xstilts.errors import UserError
 from xstilts.tasks import CATALOG, builtin_catalog, read_entry
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 
 #: Every labelled example of every data set, split and language, in version 2 of the suite.
 GOLDEN = "e9d24dc523076c6ab1d02ba25e69d814676d5a1f65deeff798437f1ca062ad84"

@@ -14,22 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-    TextExample,
-)
+from xstilts.common.errors import UserError
+from xstilts.data.examples import Example
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
 from xstilts.data.readers import text as reading
-from xstilts.errors import UserError
-from xstilts.tasks import TABLES, Files, builtin_catalog
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks.task import TABLES, Files
 
 NLI = ("contradiction", "entailment", "neutral")
 # Anything but the separators, lone surrogates (not UTF-8) and the byte order mark; U+2028, U+0085 and the like stay in.

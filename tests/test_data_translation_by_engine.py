@@ -8,17 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MultipleChoiceExample,
-    SpanExample,
-    TaggingExample,
-)
+from xstilts.common.errors import UserError
+from xstilts.data.examples import Example
 from xstilts.data.translation import Translated, translate
 from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND, SAME_CHOICES
-from xstilts.errors import UserError
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
 
 
 class Dictionary:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data import cap, load
-from xstilts.data.examples import Answer, SpanExample
 from xstilts.data.translation import Engine, engine, translate
 from xstilts.data.translation.by_engine import NOT_FOUND
-from xstilts.errors import UserError
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: Texts that line formats, mark-up and an engine's own notation could break.
 AWKWARD = ["a\nb", "The house", "", "^", "[1] <b>dogs</b> & cats", "x^y \\ $5 @home /or/ {a}", "New\0York", "The house"]

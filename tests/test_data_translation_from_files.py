@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from xstilts import cli
+from xstilts.cli import app as cli
+from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.data.examples import Example
 from xstilts.data.translation import files_fingerprint, read_translated, translate, write_translated
 from xstilts.data.translation.by_engine import NOT_FOUND
 from xstilts.data.translation.from_files import MISPLACED, MISSING, NO_ANSWER
-from xstilts.errors import UserError
 from xstilts.tasks import builtin_catalog
 
 SQUAD, MNLI, PAWSX = (builtin_catalog()[name] for name in ("squad", "mnli", "pawsx"))

@@ -19,9 +19,9 @@ from transformers import (
     NllbTokenizer,
 )
 
+from xstilts.common.errors import UserError
 from xstilts.data.translation import engine, seq2seq
 from xstilts.data.translation.seq2seq import FLORES, Seq2Seq
-from xstilts.errors import UserError
 
 SHAPE: dict[str, Any] = {
     "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,

@@ -17,8 +17,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tiny import XSTILTS, scores_in, write
-from xstilts import cli
-from xstilts.study import load_study
+from xstilts.cli import app as cli
+from xstilts.planning.study import load_study
 from xstilts.tasks import builtin_catalog, read_entry
 
 ROOT = Path(__file__).parents[1]

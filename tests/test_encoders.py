@@ -14,9 +14,9 @@ import torch
 import yaml
 from transformers import CONFIG_MAPPING, AutoModel
 
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, bundled, describe, parse, sizes, sources
 from xstilts.encoders.families import FAMILIES, family_of, known_encoders
-from xstilts.errors import UserError
 
 TINY = {
     "model_type": "xlm-roberta",

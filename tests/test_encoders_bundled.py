@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, bundled, describe
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.errors import UserError
 
 E5 = Encoder("bundled/e5-small")
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "e5_small.json").read_text(encoding="utf-8"))

@@ -21,9 +21,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, bundled, load, sources
 from xstilts.encoders.load import load_config, load_model, load_tokenizer
-from xstilts.errors import UserError
 
 SMALL = {
     "num_hidden_layers": 3,

@@ -15,20 +15,20 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 
 from xstilts.data import load
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-)
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.study import Lengths
-from xstilts.tasks import Task, builtin_catalog, formats
-from xstilts.tasks.formats import classification, multiple_choice, pad, retrieval, span, tagging
-from xstilts.vectors import Embedded, Vectors
+from xstilts.engine import heads
+from xstilts.engine.heads import classification, multiple_choice, retrieval, span, tagging
+from xstilts.engine.rows import IGNORED, Row, pad
+from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.planning.hyperparameters import Lengths
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.task import Task
 
 LENGTHS = Lengths(max_length=64, doc_stride=16, max_query_length=24)
 
@@ -38,14 +38,14 @@ def tokenizer() -> Any:
     return load_tokenizer(Encoder("bundled/e5-small"))
 
 
-def text_of(example: SpanExample, row: formats.Row) -> str:
+def text_of(example: SpanExample, row: Row) -> str:
     """What the row's target marks in the passage."""
     window = span.Window.of(row)
     first, last = (position - window.first for position in row.target.tolist())
     return example.context[window.offsets[first][0] : window.offsets[last][1]].strip()
 
 
-def outputs_at(rows: list[formats.Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
+def outputs_at(rows: list[Row], spans: list[tuple[int, int]]) -> SimpleNamespace:
     length = max(row.length for row in rows)
     start, end = torch.zeros(len(rows), length), torch.zeros(len(rows), length)
     for i, (first, last) in enumerate(spans):
@@ -145,7 +145,7 @@ def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> No
     model = load_model(encoder, AutoModelForQuestionAnswering, seed=1)
     model.qa_outputs.weight.data *= 50  # so that the loss is not that of guessing
 
-    def inputs(chosen: list[formats.Row]) -> dict[str, torch.Tensor]:
+    def inputs(chosen: list[Row]) -> dict[str, torch.Tensor]:
         padded = pad(chosen, 1)
         return padded | span.targets(chosen, padded["input_ids"].shape[1])
 
@@ -226,7 +226,7 @@ def test_the_best_span_is_the_official_one_unless_twenty_starts_and_ends_miss_it
     last = int(rng.integers(first, length - 1))
     offsets = np.stack([np.arange(last - first + 1), np.arange(last - first + 1) + 1], 1)
     window = span.Window(first, last, offsets)
-    row = formats.Row(0, [[0] * length], window=window.packed())
+    row = Row(0, [[0] * length], window=window.packed())
     start, end = (rng.normal(0, scale, length).astype(np.float32) for _ in range(2))
     outputs = SimpleNamespace(start_logits=torch.tensor(start[None]), end_logits=torch.tensor(end[None]))
     (found,) = span.best_spans([row], outputs, 20)
@@ -322,7 +322,7 @@ def test_tagging_scores_only_the_first_piece(tokenizer: Any) -> None:
     example = TaggingExample("1", ("Donaudampfschifffahrt", "is", "long"), ("NOUN", "AUX", "ADJ"))
     (row,) = tagging.make_rows([example], task, tokenizer, LENGTHS, training=True)
     labels = tagging.targets([row], row.length)["labels"][0]
-    assert (labels != tagging.IGNORED).sum() == 3
+    assert (labels != IGNORED).sum() == 3
     assert row.length > 5
 
 
@@ -354,7 +354,7 @@ def test_an_overlong_multiple_choice_input_is_cut_at_the_start(tokenizer: Any) -
 @pytest.mark.parametrize("task", [task for task in builtin_catalog() if task.labels], ids=lambda task: task.name)
 def test_label_order_is_the_catalogs_and_goes_through_the_head_and_back_by_name(task: Task, tokenizer: Any) -> None:
     """XTREME and jiant differ in XNLI's order: a head that is read in another order scores below chance."""
-    fmt = formats.get(task.format)
+    fmt = heads.get(task.format)
     assert fmt.model_options(task)["id2label"] == dict(enumerate(task.labels))
     labels = task.labels[::-1]
     if task.format == "tagging":
@@ -405,7 +405,7 @@ def retrieved(
     """Two examples, and the predictions made of their vectors by side and block."""
     task = builtin_catalog()["tatoeba"]
     examples = [RetrievalExample("0", "eins", "one"), RetrievalExample("1", "zwei", "two")]
-    rows = [formats.Row(i, [[0]], window=[side]) for side in (0, 1) for i in (0, 1)]
+    rows = [Row(i, [[0]], window=[side]) for side in (0, 1) for i in (0, 1)]
     vectors = Vectors()
     values = torch.tensor([[sides["source"] + sides["target"]] for sides in by_block]).squeeze(1).transpose(0, 1)
     vectors.append(torch.nn.functional.normalize(values, dim=-1).half().numpy())

@@ -15,22 +15,24 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from xstilts.analysis.gather import gather
+from xstilts.common.errors import UserError
 from xstilts.data import cap
-from xstilts.data.examples import Example, MiningExample
-from xstilts.errors import UserError
-from xstilts.export import Choice
-from xstilts.metrics.bucc import best_threshold, f1, mined
-from xstilts.plan import Plan, Predict, examples
-from xstilts.planner import make_plan
-from xstilts.run import gather
-from xstilts.stages import run_stage
+from xstilts.data.examples import Example
+from xstilts.engine.heads.mining import Corpora, find
+from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.handover.export import Choice
+from xstilts.handover.submission import write as write_submission
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Plan, Predict
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
+from xstilts.running.stages import run_stage
 from xstilts.store import Store
-from xstilts.study import make_study
-from xstilts.submission import write as write_submission
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import mining
-from xstilts.tasks.formats.mining import Corpora, find
-from xstilts.vectors import Embedded, Vectors
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
 
 BUCC = builtin_catalog()["bucc"]
 CPU = torch.device("cpu")

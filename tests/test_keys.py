@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from xstilts.encoders import bundled
-from xstilts.plan import Plan
-from xstilts.planner import make_plan
-from xstilts.recipe import Average, Mlm, RecipeEntry, Sampling, Translated
-from xstilts.study import EncoderEntry, Hyperparameters, Study, TargetEntry, make_study
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.plan import Plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Sampling, Translated
+from xstilts.planning.study import EncoderEntry, Study, TargetEntry, make_study
 
 #: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
 BASE: dict[str, Any] = {

@@ -17,15 +17,15 @@ from browser import BROWSER, browser
 from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
-from xstilts.errors import UserError
+from xstilts.analysis.results import SCORES_SCHEMA, Results
+from xstilts.common.errors import UserError
+from xstilts.handover.model_card import model_card
 from xstilts.report import write
 from xstilts.report.charts import STRONGEST
 from xstilts.report.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
-from xstilts.report.model_card import model_card
 from xstilts.report.table import latex, markdown, tex
 from xstilts.report.tables import blocks_tables, gains_tables, scores_tables, sizes_table
 from xstilts.report.write import write_report
-from xstilts.results import SCORES_SCHEMA, Results
 
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 EVIL = "<script>alert(1)</script>"

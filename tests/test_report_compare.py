@@ -6,9 +6,9 @@ import pytest
 
 from synthetic import SIZES, gain_by_size, make_results
 from test_report import Page
-from xstilts.errors import UserError
+from xstilts.analysis.results import Results
+from xstilts.common.errors import UserError
 from xstilts.report.compare import compare, gains_table, settings_table, write_comparison
-from xstilts.results import Results
 
 LARGEST = {"bundled/e5-small@12": SIZES["bundled/e5-small@12"]}
 

@@ -9,20 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from xstilts.data.examples import Answer, ClassificationExample, MultipleChoiceExample, SpanExample, TaggingExample
 from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
+from xstilts.engine import heads
+from xstilts.engine.rows import Row
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.selection.reading import FIRST, LAST, NEITHER, TOKENS, labelled, taken, unlabelled
-from xstilts.study import Lengths
-from xstilts.tasks import Task, builtin_catalog, formats
-from xstilts.tasks.formats import Row
+from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.task import Task
 
 ENCODER = Encoder(bundled.NAME)
 
 
 def rows_of(task: Task, examples: list[Any], max_length: int = 64) -> list[Row]:
     lengths = Lengths(max_length=max_length, doc_stride=8, max_query_length=16)
-    return formats.get(task.format).make_rows(examples, task, load_tokenizer(ENCODER), lengths, training=False)
+    return heads.get(task.format).make_rows(examples, task, load_tokenizer(ENCODER), lengths, training=False)
 
 
 def piece(row: Row, position: int) -> str:

@@ -15,11 +15,14 @@ import torch
 from typer.testing import CliRunner
 
 from tiny import STUDY, scores_in, write
-from xstilts.cli import app
+from xstilts.cli.app import app
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder
-from xstilts.errors import UserError
-from xstilts.plan import Plan, Stage, Train, examples
-from xstilts.planner import make_plan
+from xstilts.planning.data_ref import examples
+from xstilts.planning.plan import Plan, Stage, Train
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
+from xstilts.running.stages import run_stage
 from xstilts.selection import fewshot
 from xstilts.selection.evidence import Candidate, Evidence, Question
 from xstilts.selection.select import (
@@ -32,9 +35,7 @@ from xstilts.selection.select import (
     methods_named,
     select,
 )
-from xstilts.stages import run_stage
 from xstilts.store import Store
-from xstilts.study import make_study
 
 CHANGES: dict[str, Any] = {
     "recipes": ["none", "mini-nli", "mini-choice", {"name": "merged", "merge": ["mini-nli", "mini-choice"]}]

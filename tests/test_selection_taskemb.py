@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from xstilts.engine import heads
+from xstilts.engine.rows import Row, pad, padded
 from xstilts.selection.taskemb import Embedding, fisher_diagonal, fused, train_head, weights_of
 from xstilts.selection.textemb import cosine
-from xstilts.tasks import formats
-from xstilts.tasks.formats import Row, pad, padded
 
 ROWS = [Row(0, [[1, 5, 6, 2]], None, 0), Row(1, [[1, 7, 2]], None, 2), Row(2, [[1, 8, 9, 5, 7, 2]], None, 1)]
-CLASSIFICATION = formats.get("classification")
+CLASSIFICATION = heads.get("classification")
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from xstilts.common.errors import UserError
 from xstilts.data.readers import READERS
-from xstilts.errors import UserError
-from xstilts.tasks import CATALOG, COMPARING, Catalog, Task, builtin_catalog, read_entry
+from xstilts.tasks import CATALOG, Catalog, builtin_catalog, read_entry
+from xstilts.tasks.task import COMPARING, Task
 
 ENTRIES = sorted(CATALOG.glob("*.yaml"))
 

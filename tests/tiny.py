@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from xstilts.plan import Stage
-from xstilts.run import Silent
+from xstilts.planning.plan import Stage
+from xstilts.running.run import Silent
 
 STUDY: dict[str, Any] = {
     "name": "tiny",

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xstilts.handover.xtreme import BENCHMARKS
 from xstilts.tasks import builtin_catalog
-from xstilts.xtreme import BENCHMARKS
 
 SENTENCES = {"udpos": (("The", "Katze", "sleeps"), ("Ja",)), "panx": (("Bonn", "liegt", "am", "Rhein"), ("Ja", "!"))}
 TAGS = {"udpos": (("DET", "NOUN", "VERB"), ("INTJ",)), "panx": (("B-LOC", "O", "O", "B-LOC"), ("O", "O"))}

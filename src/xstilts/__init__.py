@@ -7,9 +7,8 @@
 
 from importlib.metadata import version as _version
 
-from xstilts.run import run
-from xstilts.scores import scores
-from xstilts.study import Study, load_study
+from xstilts.api import run, scores
+from xstilts.planning.study import Study, load_study
 
 __version__ = _version("xstilts")
 __all__ = ["Study", "__version__", "load_study", "run", "scores"]

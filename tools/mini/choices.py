@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.mini.facts import Draw
 from tools.mini.settings import CHOICES, SIZES, VERSION
 from tools.mini.templates import fill, load
-from xstilts.data.examples import MultipleChoiceExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 
 #: Story → kind of value that tells its people apart.
 STORIES = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tools.mini.facts import RELATIONS, Draw
 from tools.mini.settings import PREMISE, SIZES, VERSION
 from tools.mini.templates import FORMS, fill, join, load, state, text
-from xstilts.data.examples import ClassificationExample
+from xstilts.tasks.formats.classification import ClassificationExample
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tools.mini.facts import RELATIONS, Draw
 from tools.mini.settings import RETRIEVAL_GROUP, RETRIEVAL_GROUPS, VERSION
 from tools.mini.templates import FORMS, join, state, text
-from xstilts.data.examples import RetrievalExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
 
 
 def generate(split: str, language: str) -> list[RetrievalExample]:

@@ -8,7 +8,7 @@ from functools import cache
 from tools.mini.facts import RELATIONS, Draw, Fact
 from tools.mini.settings import PASSAGES, SIZES, UNANSWERABLE_EVERY, VERSION
 from tools.mini.templates import FORMS, ask, join, span_of, state, text
-from xstilts.data.examples import Answer, SpanExample
+from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: The kinds of entity that a data set speaks of.
 KINDS = {

@@ -7,7 +7,7 @@ import unicodedata
 from tools.mini.facts import Draw, Value
 from tools.mini.settings import SIZES, SPACELESS, VERSION
 from tools.mini.templates import FORMS, Piece, join, load, render, state, text
-from xstilts.data.examples import TaggingExample
+from xstilts.tasks.formats.tagging import TaggingExample
 
 ENTITY = {"person": "PER", "organisation": "ORG", "city": "LOC", "country": "LOC"}
 

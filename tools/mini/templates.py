@@ -11,7 +11,7 @@ from typing import Any
 
 from tools.mini.facts import Fact, Value, french_article, write
 from tools.mini.settings import SPACELESS
-from xstilts import fast_yaml
+from xstilts.common import fast_yaml
 
 FOLDER = Path(__file__).parent / "templates"
 FORMS = 2  # wordings of a statement, and of a question

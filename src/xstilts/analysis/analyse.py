@@ -15,8 +15,8 @@ from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, j
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.mixed import mixed
+from xstilts.analysis.results import Results
 from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
-from xstilts.results import Results
 
 
 @dataclass(frozen=True)

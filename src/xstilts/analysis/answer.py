@@ -11,6 +11,7 @@ import polars as pl
 from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes, millions
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
+from xstilts.analysis.results import Results
 from xstilts.analysis.size import (
     ALL_ENCODERS,
     ALL_RECIPES,
@@ -22,7 +23,6 @@ from xstilts.analysis.size import (
     UNDECIDED,
 )
 from xstilts.encoders.families import family_of
-from xstilts.results import Results
 
 QUESTION = (
     "Does training on an English intermediate task, before the English target task, help in languages without "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from xstilts.recipe import plain
+from xstilts.planning.recipe import plain
 
 #: The language in which everything is trained.
 ENGLISH = "en"

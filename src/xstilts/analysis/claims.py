@@ -43,11 +43,12 @@ from xstilts.analysis.claims_file import (
 )
 from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
 from xstilts.analysis.matched import Matched, source_of
+from xstilts.analysis.results import Results
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
-from xstilts.errors import UserError, did_you_mean
-from xstilts.recipe import RecipeEntry
-from xstilts.results import Results
-from xstilts.tasks import COMPARING, Catalog, Task, builtin_catalog
+from xstilts.planning.recipe import RecipeEntry
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import COMPARING, Task
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 

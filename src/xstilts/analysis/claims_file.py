@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from xstilts import fast_yaml
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
-from xstilts.errors import UserError, did_you_mean, field_path
-from xstilts.part import Part
+from xstilts.common import fast_yaml
+from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.planning.part import Part
 from xstilts.tasks import Catalog
 
 #: What Phang et al. 2020 claim, with the setting they claim it for.

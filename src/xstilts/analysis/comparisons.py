@@ -12,7 +12,7 @@ import polars as pl
 from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
-from xstilts.recipe import baseline, over_seeds, plain
+from xstilts.planning.recipe import baseline, over_seeds, plain
 
 ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,

@@ -13,10 +13,11 @@ from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT, Axes, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import Gains, gains
+from xstilts.analysis.results import Results
 from xstilts.data import Data
-from xstilts.recipe import RecipeEntry
-from xstilts.results import Results
-from xstilts.tasks import Catalog, Task
+from xstilts.planning.recipe import RecipeEntry
+from xstilts.tasks import Catalog
+from xstilts.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.crossed import Floats
 from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
-from xstilts.recipe import baseline, plain
+from xstilts.planning.recipe import baseline, plain
 
 MIXED_SCHEMA = {
     "family": pl.String,  # as in SIZES_SCHEMA

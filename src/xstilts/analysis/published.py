@@ -21,8 +21,8 @@ from pydantic import Field, ValidationError, field_validator
 from xstilts.analysis.axes import BASELINE
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.meta import random_effects
-from xstilts.errors import UserError, did_you_mean
-from xstilts.part import Part
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.planning.part import Part
 
 #: What is established of results on XTREME, with where it was read.
 BUILTIN = Path(__file__).parent / "published.csv"

@@ -16,7 +16,7 @@ from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.encoders.families import family_of
-from xstilts.recipe import baseline, plain
+from xstilts.planning.recipe import baseline, plain
 
 #: The row that takes all pretrained encoders together, whatever their family.
 ALL_ENCODERS = "all encoders"

@@ -8,20 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.common.errors import UserError
 from xstilts.data import hub
-from xstilts.data.examples import (
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    SpanExample,
-    TaggingExample,
-)
+from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines, suffix
-from xstilts.errors import UserError
-from xstilts.tasks import Catalog, Files, Split, Task, builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.task import Files, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

@@ -14,22 +14,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-)
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.hub import hub_errors
+from xstilts.data.examples import Example
 from xstilts.data.problems import count
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.squad import TYDIQA
-from xstilts.errors import UserError, did_you_mean
-from xstilts.hub import hub_errors
-from xstilts.tasks import HUB_READERS, Hub, Split, Task
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.task import HUB_READERS, Hub, Split, Task
 
 if TYPE_CHECKING:
     import datasets

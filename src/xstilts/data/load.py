@@ -10,21 +10,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import hub
-from xstilts.data.examples import (
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-    TextExample,
-)
+from xstilts.data.examples import Example
 from xstilts.data.problems import Problems
 from xstilts.data.readers import Source, read
-from xstilts.errors import UserError, did_you_mean
-from xstilts.tasks import Files, Split, Task
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks.task import Files, Split, Task
 
 #: Goes up when reading, cutting or numbering changes what examples the same files give.
 VERSION = 1

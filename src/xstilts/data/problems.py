@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 
 #: Faults told of one file; the rest are counted. A file in the wrong layout is wrong in every row.
 CAP = 10

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from xstilts.common.errors import UserError
 from xstilts.encoders import sizes, sources
-from xstilts.errors import UserError
 
 __all__ = ["Encoder", "EncoderFacts", "describe", "parse"]
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

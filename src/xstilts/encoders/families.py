@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xstilts import fast_yaml
+from xstilts.common import fast_yaml
 from xstilts.encoders import Encoder, EncoderFacts, bundled, facts_of, sizes, sources
 
 FAMILIES = Path(__file__).parent / "families.yaml"

@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, bundled, describe, sources
-from xstilts.errors import UserError
 
 #: BERT's names of the dropouts, and what other architectures call them. EuroBERT has none on hidden states.
 _DROPOUTS: dict[str, dict[str, tuple[str, ...]]] = {

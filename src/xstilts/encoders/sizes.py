@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 
 
 class Linear(NamedTuple):

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.hub import hub_errors
 from xstilts.encoders import bundled
-from xstilts.errors import UserError, did_you_mean
-from xstilts.hub import hub_errors
 
 #: What a folder must hold for Transformers to load it; everything else stays on the hub.
 CONFIG = "config.json"

@@ -13,6 +13,7 @@ from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed, size_sentence
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.results import Results
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
 from xstilts.report.drawing import (
     HELPS_COLOUR,
@@ -28,7 +29,6 @@ from xstilts.report.drawing import (
     shape,
     zero_line,
 )
-from xstilts.results import Results
 
 # Charts of larger studies are cut to what can be read, and so that the page stays small; the tables hold everything.
 #: Targets that have charts of their own, span targets first.

@@ -12,14 +12,14 @@ import yaml
 
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import BASELINE, ENGLISH, ZERO_SHOT
+from xstilts.analysis.results import Results
 from xstilts.analysis.size import TOO_FEW
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.report.charts import side_by_side
 from xstilts.report.drawing import Chart, listed
 from xstilts.report.table import Entry, Number, Table, shortened
 from xstilts.report.tables import gain_number
 from xstilts.report.write import CELLS, environment, publish, write_charts, write_tables
-from xstilts.results import Results
 
 #: Keys of a study file that do not bear on gains, or that the comparison has rows of its own for.
 _NOT_SETTINGS = frozenset({"name", "description", "recipes", "targets", "encoders", "seeds"})

@@ -12,8 +12,8 @@ from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted
 from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT, how_compared, millions
 from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.results import Results
 from xstilts.report.table import Entry, Number, Table
-from xstilts.results import Results
 
 
 class Claim(Protocol):

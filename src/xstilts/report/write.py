@@ -17,13 +17,13 @@ from markupsafe import Markup
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import QUESTION, counted, signed
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
-from xstilts.errors import UserError
+from xstilts.analysis.results import Results
+from xstilts.common.errors import UserError
+from xstilts.common.units import duration, memory
 from xstilts.report.charts import CHARTED_TARGETS, all_charts
 from xstilts.report.drawing import Chart
 from xstilts.report.table import Number, Table, latex, markdown, shortened
 from xstilts.report.tables import Verdict, all_tables
-from xstilts.results import Results
-from xstilts.units import duration, memory
 
 # The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
 #: Cells of the tables of one kind.

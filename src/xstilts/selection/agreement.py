@@ -9,7 +9,7 @@ from math import comb
 import polars as pl
 from scipy import stats
 
-from xstilts.recipe import NONE
+from xstilts.planning.recipe import NONE
 
 #: Regret is given for the first, and the first three.
 KS = (1, 3)

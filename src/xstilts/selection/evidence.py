@@ -11,17 +11,17 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from xstilts import cost
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
-from xstilts.inference import reduced_outputs
-from xstilts.models import Trimmed, build_model
-from xstilts.plan import TrainingPart
+from xstilts.engine.features import rows_of
+from xstilts.engine.inference import reduced_outputs
+from xstilts.engine.machine import device
+from xstilts.engine.models import Trimmed, build_model
+from xstilts.engine.rows import Row
+from xstilts.planning import cost
+from xstilts.planning.plan import TrainingPart
 from xstilts.selection.reading import Reading, labelled, taken, unlabelled
-from xstilts.stages import rows_of
 from xstilts.store import Store
-from xstilts.tasks.formats import Row
-from xstilts.training import device
 
 T = TypeVar("T")
 Floats32 = npt.NDArray[np.float32]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from xstilts.plan import Plan
-from xstilts.planner import make_plan
+from xstilts.planning.plan import Plan
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import Study, TargetEntry
 from xstilts.store import Store
-from xstilts.study import Study, TargetEntry
 
 #: Dev examples that a model is scored on at most; half of them right, the standard error is 2.2 points.
 DEV_EXAMPLES = 500

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xstilts.tasks import Task
-from xstilts.tasks.formats import Row
-from xstilts.tasks.formats.span import Window
+from xstilts.engine.heads.span import Window
+from xstilts.engine.rows import Row
+from xstilts.tasks.task import Task
 
 #: Tokens of a row that are read beside those with an answer's ends: a passage has hundreds that are neither.
 TOKENS = 32

@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from xstilts.errors import UserError, did_you_mean
-from xstilts.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
-from xstilts.recipe import NONE
-from xstilts.run import compute_stages, gather
+from xstilts.analysis.gather import gather
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
+from xstilts.planning.recipe import NONE
+from xstilts.running.run import compute_stages
 from xstilts.selection import fewshot
 from xstilts.selection.agreement import agreement, by_chance, gains
 from xstilts.store import Store

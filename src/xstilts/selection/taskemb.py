@@ -18,13 +18,14 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xstilts.encoders import Encoder
-from xstilts.plan import TrainingPart
+from xstilts.engine import heads
+from xstilts.engine.batches import training_batches
+from xstilts.engine.heads import Format
+from xstilts.engine.machine.device import accelerator
+from xstilts.engine.rows import Row, pad, padded
+from xstilts.planning.plan import TrainingPart
 from xstilts.selection.evidence import Evidence, Question, pad_id, passes
 from xstilts.selection.textemb import cosine
-from xstilts.tasks import formats
-from xstilts.tasks.formats import Format, Row, pad, padded
-from xstilts.training.batches import training_batches
-from xstilts.training.device import accelerator
 
 #: How the head is trained on the frozen encoder: our choice.
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 3, 16, 1e-3
@@ -85,7 +86,7 @@ def embedding(evidence: Evidence, encoder: Encoder, part: TrainingPart) -> Embed
     def make() -> tuple[Embedding, float]:
         rows = evidence.rows(encoder, part, training=True)
         trimmed = evidence.model(encoder, part, None, rows)
-        fmt, padding = formats.get(part.task.format), pad_id(encoder)
+        fmt, padding = heads.get(part.task.format), pad_id(encoder)
         own = trimmed.rows(rows)
         train_head(trimmed.model, own, fmt, padding, evidence.seed)
         fisher = fisher_diagonal(trimmed.model, own, fmt, padding, weights_of(trimmed.model))

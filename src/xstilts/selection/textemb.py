@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xstilts.encoders import Encoder
-from xstilts.plan import TrainingPart
+from xstilts.planning.plan import TrainingPart
 from xstilts.selection.evidence import Evidence, Question
 
 Floats = npt.NDArray[np.float64]

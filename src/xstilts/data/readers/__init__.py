@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from xstilts.data.examples import ClassificationExample, Example
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
@@ -15,7 +16,7 @@ from xstilts.data.readers.records import read_records
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
-from xstilts.errors import UserError, did_you_mean
+from xstilts.tasks.formats.classification import ClassificationExample
 
 __all__ = ["READERS", "Source", "faults", "read"]
 

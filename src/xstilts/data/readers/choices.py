@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from string import Formatter
 from typing import Any, TypeGuard
 
-from xstilts.data.examples import MultipleChoiceExample
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import csv_rows, json_lines
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 
 #: id (None: the number of the row stands in), prompt, choices, label; None where the row is not in the layout.
 Parsed = tuple[str | None, str, list[str], int | None] | None

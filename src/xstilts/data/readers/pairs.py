@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from xstilts.data.examples import ClassificationExample
+from xstilts.common.errors import did_you_mean
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import csv_rows, json_document, json_lines, lines
-from xstilts.errors import did_you_mean
+from xstilts.tasks.formats.classification import ClassificationExample
 
 Row = tuple[Path, int, dict[str, str]]
 

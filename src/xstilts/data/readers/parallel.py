@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xstilts.data.examples import MiningExample, RetrievalExample
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines, suffix
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
 
 
 def read_tatoeba(source: Source, problems: Problems) -> Iterator[RetrievalExample]:

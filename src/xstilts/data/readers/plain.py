@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xstilts.data.examples import TextExample
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
+from xstilts.tasks.formats.text import TextExample
 
 
 def read_lines(source: Source, problems: Problems) -> Iterator[TextExample]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MiningExample,
-    MultipleChoiceExample,
-    RetrievalExample,
-    SpanExample,
-    TaggingExample,
-    TextExample,
-)
+from xstilts.data.examples import Example
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import misplaced, tell_misplaced
 from xstilts.data.readers.text import json_lines
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats.text import TextExample
 
 #: What a row of each format has beside its `id`; a field with * may be missing or null: there is no gold then.
 FIELDS = {

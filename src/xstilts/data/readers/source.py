@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xstilts.common.errors import did_you_mean
 from xstilts.data.problems import Problems
-from xstilts.errors import did_you_mean
-from xstilts.tasks import Files
+from xstilts.tasks.task import Files
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xstilts.data.examples import Answer, SpanExample
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import json_document
+from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: What is said, once a file, of answers that the context has elsewhere or not at all.
 NOT_AT_OFFSET = "answers are not at their offset"

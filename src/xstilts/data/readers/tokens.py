@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from xstilts.data.examples import TaggingExample
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
+from xstilts.tasks.formats.tagging import TaggingExample
 
 Sentence = list[tuple[int, str]]  # line number and line
 

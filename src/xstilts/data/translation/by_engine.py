@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.data.examples import Answer, ClassificationExample, Example, MultipleChoiceExample, SpanExample
+from xstilts.common.errors import UserError
+from xstilts.data.examples import Example
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
 from xstilts.data.translation.sentences import Sentence, join, split
-from xstilts.errors import UserError
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: Goes up when cutting, joining or finding answers changes what the same translations give.
 VERSION = 1

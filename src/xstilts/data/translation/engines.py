@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from xstilts.common.errors import UserError
+from xstilts.data.translation.text import iso_639_3, one_line, unsupported
 from xstilts.encoders.sources import file_digest
-from xstilts.errors import UserError
-from xstilts.tasks import builtin_catalog
 
 
 class Engine(Protocol):
@@ -53,21 +53,6 @@ def engine(name: str) -> Engine:
     from xstilts.data.translation.seq2seq import Seq2Seq
 
     return Seq2Seq(name)
-
-
-def one_line(text: str) -> str:
-    """``text`` with single spaces for all white space, and without null characters."""
-    return " ".join(text.replace("\0", " ").split())
-
-
-def unsupported(what: str, languages: Sequence[str], language: str) -> UserError:
-    """The error for a language that an engine does not know."""
-    return UserError(f"{what} translates English into {' '.join(languages)}, not {language!r}; name one of these")
-
-
-def iso_639_3() -> dict[str, str]:
-    """Catalog code → three-letter code, of the languages of Tatoeba (pt → por)."""
-    return dict(builtin_catalog()["tatoeba"].layouts[0].codes)
 
 
 class FastTranslate:

@@ -10,14 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from xstilts.data.examples import (
-    Answer,
-    ClassificationExample,
-    Example,
-    MultipleChoiceExample,
-    SpanExample,
-    texts,
-)
+from xstilts.common.errors import UserError
+from xstilts.data.examples import Example, texts
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
@@ -26,8 +20,10 @@ from xstilts.data.readers.text import lines, suffix
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.encoders.sources import file_digest
-from xstilts.errors import UserError
-from xstilts.tasks import Task
+from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.task import Task
 
 #: Examples that are translated and written at a time: what ^C loses.
 CHUNK = 200

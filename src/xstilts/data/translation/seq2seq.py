@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from xstilts.data.translation.engines import iso_639_3, one_line, unsupported
+from xstilts.common.errors import UserError
+from xstilts.data.translation.text import iso_639_3, one_line, unsupported
 from xstilts.encoders import sources
-from xstilts.errors import UserError
 
 #: Sentences that are translated at the same time, of about the same length.
 BATCH = 32

@@ -3,57 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import torch
-
-from xstilts.data.examples import ClassificationExample
-from xstilts.study import Lengths
-from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
-
-AUTO_CLASS = "AutoModelForSequenceClassification"
-
-
-def model_options(task: Task) -> dict[str, Any]:
-    return {"num_labels": len(task.labels), "id2label": dict(enumerate(task.labels)),
-            "label2id": {label: i for i, label in enumerate(task.labels)}}  # fmt: skip
-
-
-def make_rows(
-    examples: Sequence[ClassificationExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    class_id = {label: i for i, label in enumerate(task.labels)}
-    pairs = any(example.hypothesis is not None for example in examples)
-    encoded = encode(
-        tokenizer,
-        [example.premise for example in examples],
-        [example.hypothesis or "" for example in examples] if pairs else None,
-        truncation="longest_first",
-        max_length=lengths.max_length,
-    )
-    return [
-        Row(i, [ids], [types] if types else None, None if example.label is None else class_id[example.label])
-        for i, (example, (ids, types)) in enumerate(zip(examples, encoded, strict=True))
-        if example.label is not None or not training
-    ]
-
-
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    return {"labels": torch.tensor([int(row.target[0]) for row in rows])}
-
-
-loss = model_loss
-
-
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    return [task.labels[i] for i in outputs.logits.argmax(-1).tolist()]
-
-
-def assemble(
-    examples: Sequence[ClassificationExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
-) -> list[str]:
-    return list(reduced)
+from xstilts.tasks.formats import Outcomes, most_frequent
+from xstilts.tasks.task import Task
 
 
 def majority(examples: Sequence[ClassificationExample], task: Task) -> list[str]:
@@ -67,3 +20,13 @@ def score(examples: Sequence[ClassificationExample], predictions: Sequence[str],
             (float(prediction == example.label), 1.0) for example, prediction in zip(examples, predictions, strict=True)
         ]
     }
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationExample:
+    """A text, or a pair of texts (premise and hypothesis), with a label; ``label`` is None without gold."""
+
+    id: str
+    premise: str
+    hypothesis: str | None
+    label: str | None

@@ -2,111 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import torch
-
-from xstilts.data.examples import MiningExample
-from xstilts.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
-from xstilts.study import Lengths
-from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row
-from xstilts.tasks.formats.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets
-from xstilts.vectors import Embedded
-
-__all__ = ["AUTO_CLASS", "find", "loss", "make_rows", "model_options", "reduce", "score", "targets"]
+from xstilts.tasks.formats import Outcomes
+from xstilts.tasks.task import Task
 
 #: The prediction for a sentence whose translation is not there.
 NONE = "-"
 #: Between the ids of a prediction: they come from a table whose columns it parts, so that none holds it.
 SEPARATOR = "\t"
-
-
-def make_rows(
-    examples: Sequence[MiningExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """A row an example."""
-    return rows_of((example.text for example in examples), tokenizer, lengths)
-
-
-@dataclass(frozen=True)
-class Corpora:
-    """Two corpora in which to mine: their sentences, and the vectors of these."""
-
-    examples: Sequence[MiningExample]
-    vectors: Embedded
-
-    def candidates(self, block: int, device: torch.device) -> list[Candidate]:
-        """The candidates by descending margin, each with the places of its two sentences in ``examples``."""
-        sides = [
-            [i for i, example in enumerate(self.examples) if example.english == wanted] for wanted in (False, True)
-        ]
-        source, target = (torch.from_numpy(self.vectors.block(block, np.array(side, int))).to(device) for side in sides)
-        source_texts, target_texts = ([self.examples[i].text for i in side] for side in sides)
-        found = mine(source, target, source_texts, target_texts)
-        return [Candidate(sides[0][i], sides[1][j], margin) for i, j, margin in found]
-
-    def gold(self) -> set[Pair]:
-        places = {example.id: i for i, example in enumerate(self.examples) if example.english}
-        return {(i, places[id]) for i, example in enumerate(self.examples) for id in example.translations or ()}
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was mined, and by which thresholds.
-
-    ``predictions`` are one an example: for a foreign sentence the ids of its English translations by the chosen block,
-    by the one that is best on dev, and by each from the embeddings to the last, with tabs between; `NONE` where there
-    is none, and for an English sentence.
-    """
-
-    predictions: list[str]
-    thresholds: list[float]  # by block
-    dev: list[float]  # F1 on dev in points, by block
-
-    @property
-    def best(self) -> int:
-        """The block with the highest F1 on dev; of several the lowest."""
-        return self.dev.index(max(self.dev))
-
-
-def find(
-    test: Corpora, dev: Corpora, device: torch.device, progress: Callable[[int, int], None] | None = None
-) -> Found:
-    """Mine ``test`` by the vectors of each block, with the threshold that gives that block the best F1 on ``dev``.
-
-    Both may be the same corpora. One block's vectors at a time are in memory, and on ``device``. ``progress`` is told
-    how many blocks of all are done. Raises ValueError where ``dev`` has no gold pairs; ``test`` needs none.
-    """
-    gold = dev.gold()
-    thresholds, scores, partners = [], [], []
-    for block in range(test.vectors.blocks):
-        on_dev = dev.candidates(block, device)
-        threshold = best_threshold(on_dev, gold)
-        correct, all_pairs = f1(mined(on_dev, threshold), gold)
-        thresholds.append(threshold)
-        scores.append(100.0 * correct / all_pairs)
-        candidates = on_dev if test is dev else test.candidates(block, device)
-        partners.append(_ids(test.examples, mined(candidates, threshold)))
-        if progress:
-            progress(block + 1, test.vectors.blocks)
-    best = Found([], thresholds, scores).best
-    by_example = zip(partners[test.vectors.chosen], partners[best], *partners, strict=True)
-    predictions = [
-        NONE if example.english else SEPARATOR.join(ids) for example, ids in zip(test.examples, by_example, strict=True)
-    ]
-    return Found(predictions, thresholds, scores)
-
-
-def _ids(examples: Sequence[MiningExample], pairs: Iterable[Pair]) -> list[str]:
-    """For each example the id of its partner."""
-    ids = [NONE] * len(examples)
-    for i, j in pairs:
-        ids[i] = examples[j].id
-    return ids
 
 
 def pairs(examples: Sequence[MiningExample], predictions: Sequence[str]) -> list[tuple[str, str]]:
@@ -129,3 +34,17 @@ def score(examples: Sequence[MiningExample], predictions: Sequence[str], task: T
             outcomes.append((2.0 * (id in gold), float(len(gold) + (id != NONE))))
     names = ["f1", "f1@dev", *(f"f1@{block}" for block in range(width - 2))]
     return dict(zip(names, columns, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class MiningExample:
+    """A sentence of one of two corpora in which translations are to be found.
+
+    ``translations`` are the ids of the English sentences that translate a sentence of the other language; None
+    without gold, and for English ones.
+    """
+
+    id: str
+    text: str
+    english: bool
+    translations: tuple[str, ...] | None

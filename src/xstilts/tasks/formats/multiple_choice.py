@@ -3,60 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import torch
-
-from xstilts.data.examples import MultipleChoiceExample
-from xstilts.study import Lengths
-from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row, encode, model_loss, most_frequent
-
-AUTO_CLASS = "AutoModelForMultipleChoice"
-
-
-def model_options(task: Task) -> dict[str, Any]:
-    return {}
-
-
-def make_rows(
-    examples: Sequence[MultipleChoiceExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """An over-long prompt is cut at its start, as jiant does (multiple_choice.py:65): the end decides what follows."""
-    tokenizer.truncation_side = "left"
-    encoded = encode(
-        tokenizer,
-        [example.prompt for example in examples for _ in example.choices],
-        [choice for example in examples for choice in example.choices],
-        truncation="longest_first",
-        max_length=lengths.max_length,
-    )
-    tokenizer.truncation_side = "right"
-    rows, at = [], 0
-    for i, example in enumerate(examples):
-        sequences = encoded[at : at + len(example.choices)]
-        at += len(example.choices)
-        if example.label is not None or not training:
-            types = [types for _, types in sequences]
-            rows.append(Row(i, [ids for ids, _ in sequences], types if types[0] else None, example.label))
-    return rows
-
-
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    return {"labels": torch.tensor([int(row.target[0]) for row in rows])}
-
-
-loss = model_loss
-
-
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    return [str(i) for i in outputs.logits.argmax(-1).tolist()]
-
-
-def assemble(
-    examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
-) -> list[str]:
-    return list(reduced)
+from xstilts.tasks.formats import Outcomes, most_frequent
+from xstilts.tasks.task import Task
 
 
 def majority(examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
@@ -71,3 +21,13 @@ def score(examples: Sequence[MultipleChoiceExample], predictions: Sequence[str],
             for example, prediction in zip(examples, predictions, strict=True)
         ]
     }
+
+
+@dataclass(frozen=True, slots=True)
+class MultipleChoiceExample:
+    """A prompt and its candidate continuations; ``label`` is the index of the right one, None without gold."""
+
+    id: str
+    prompt: str
+    choices: tuple[str, ...]
+    label: int | None

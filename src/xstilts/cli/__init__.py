@@ -1,0 +1,1 @@
+"""The command line: a file a subject. Commands read options and print; what they do is elsewhere."""

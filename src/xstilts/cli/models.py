@@ -1,0 +1,74 @@
+"""`xstilts export` and `xstilts predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xstilts.api import open_store, plan_of
+from xstilts.cli.options import StoreOption, StudyFile, quiet
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.tasks import builtin_catalog
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="an exported model (see `xstilts export`)")],
+    task: Annotated[str, typer.Option(help="a format (span, classification, multiple_choice, tagging) or a task")],
+    question: Annotated[str | None, typer.Option(help="span: the question")] = None,
+    context: Annotated[str | None, typer.Option(help="span: the passage")] = None,
+    input: Annotated[
+        Path | None,
+        typer.Option(help="a JSON lines file of records with the format's fields, - for standard input"),
+    ] = None,
+    n_best: Annotated[int, typer.Option(min=1, help="span: also the so many best answers, with probabilities")] = 1,
+) -> None:
+    """Use a trained model: one question on the command line, or a JSON lines file in and out."""
+    from xstilts.handover import predict as predicting
+
+    tasks_known = {entry.name: entry.format for entry in builtin_catalog()}
+    format_name = task if task in predicting.FIELDS else tasks_known.get(task, "")
+    if not format_name:
+        known = {*predicting.FIELDS, *tasks_known}
+        raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
+    if format_name not in predicting.FIELDS:
+        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
+    if n_best > 1 and format_name != "span":
+        raise UserError(f"--n-best {n_best}: for span models only, not for {format_name}")
+    if input is not None:
+        records = list(predicting.read_records(input))
+    elif question and context:
+        records = [{"question": question, "context": context}]
+    else:
+        raise UserError("give --question and --context, or --input FILE.jsonl")
+    quiet()
+    for record in predicting.predict(model, format_name, records, n_best):
+        if input is not None:
+            print(json.dumps(record, ensure_ascii=False))
+        elif n_best > 1:
+            for answer in record["n_best"]:
+                print(f"{answer['probability']:.3f}  {answer['text']}")
+        else:
+            print(record["prediction"])
+
+
+def export(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="a new folder for the model")],
+    target: Annotated[str | None, typer.Option(help="the target task; needed if there are several")] = None,
+    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its label")] = None,
+    recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
+    seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
+    from xstilts.handover import export as exporting
+
+    quiet()
+    place = open_store(store)
+    planned = plan_of(study)
+    cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
+    folder = exporting.export(planned, place, cell, out)
+    print(f"{cell.encoder.label}, recipe {cell.recipe}, target {cell.target.task}, seed {cell.seed}: {folder}")

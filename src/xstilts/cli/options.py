@@ -1,0 +1,42 @@
+"""Options and tables that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
+
+
+def columns(first: str, *others: str) -> Table:
+    """Columns that keep to one line; the last gives way where the terminal is narrow."""
+    table = Table(box=None, header_style="bold")
+    for name in (first, *others[:-1]):
+        table.add_column(name, no_wrap=True)
+    table.add_column(others[-1])
+    return table
+
+
+def plain(entry: Any) -> dict[str, Any]:
+    return asdict(entry)
+
+
+def quiet() -> None:
+    """Keep Transformers' progress bars and advice off the terminal."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", envvar="XSTILTS_STORE", help="where artifacts are kept: a folder or any fsspec URL"),
+]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]

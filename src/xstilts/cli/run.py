@@ -1,0 +1,109 @@
+"""`xstilts run` and `xstilts status`."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xstilts.analysis.gather import gather
+from xstilts.api import open_store, plan_of
+from xstilts.cli.display import Display
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
+from xstilts.cli.report import show
+from xstilts.running.run import choose, execute
+from xstilts.running.tracking import Tracker, Tracking
+
+
+class Executors(str, Enum):
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
+def run(
+    study: StudyFile,
+    store: StoreOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="folder for report and tables; runs/<study name> by default"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="stages that run at the same time; one a core, or one a GPU, by default"),
+    ] = None,
+    executor: Annotated[
+        Executors, typer.Option(help="where stages are computed: this machine, a Ray cluster, or Slurm")
+    ] = Executors.local,
+    address: Annotated[
+        str | None,
+        typer.Option(help="ray: the cluster, as `auto` or host:port; by default a Ray of this machine alone"),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="slurm: a job parameter, as partition=gpu; may be given several times"),
+    ] = None,
+    track: Annotated[
+        Tracker | None,
+        typer.Option(help="send losses, dev scores and throughput to an experiment tracker, a run a stage"),
+    ] = None,
+) -> None:
+    """Run a study: plan it, compute what is missing, write the report.
+
+    Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice, also not
+    by several runs at the same time, on any machines that share the store.
+    """
+    console = Console(stderr=True)
+    place = open_store(store)
+    plan = plan_of(study)
+    out = out or Path("runs") / plan.study.name
+    tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
+    make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
+    missing = plan.missing(place, verify=True)
+    console.print(
+        f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
+        f"{len(missing)} to compute",
+        highlight=False,
+    )
+    try:
+        with Display(missing, console) as display:
+            outcome = execute(plan, place, display, make)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
+        raise typer.Exit(130) from None
+    results = gather(plan, place, outcome.failures)
+    if not results.scores.is_empty():
+        show(plan.study, results, out)
+    elif not results.planned and not outcome.failures:
+        print(
+            f"no target has gold labels, so nothing is scored; `xstilts submission {study} --out DIR` writes the "
+            "predictions for XTREME's tasks"
+        )
+    if outcome.failures:
+        console.print(
+            f"{len(outcome.failures)} stages failed or were skipped; what was finished is kept in the store",
+            highlight=False,
+        )
+        raise typer.Exit(1)
+
+
+def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
+    from xstilts.running.status import status as look
+
+    found = look(plan_of(study, estimate=True), open_store(store))
+    if as_json:
+        rows = [{"key": one.stage.key, "kind": one.stage.kind, "label": one.stage.label, "state": one.state,
+                 "share": one.share, "text": one.text} for one in found]  # fmt: skip
+        print(json.dumps(rows, indent=1))
+        return
+    states = list(dict.fromkeys(one.state for one in found))
+    print(", ".join(f"{sum(one.state == state for one in found)} {state}" for state in states))
+    for one in found:
+        if one.state in ("running", "failed", "interrupted"):
+            share = f" {one.share:.0%}" if one.share else ""
+            print(f"{one.state}{share}: {one.stage.label}{': ' if one.text else ''}{one.text}")

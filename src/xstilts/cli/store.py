@@ -1,0 +1,99 @@
+"""`xstilts store`: what is in a store, is it whole, what can go. Commands and printing, no logic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from xstilts.api import open_store
+from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.common.errors import UserError
+from xstilts.common.units import duration, memory
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import load_study
+from xstilts.store import upkeep
+
+app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)
+
+
+@app.command("ls", epilog="Example: `xstilts store ls --store s3://bucket/xstilts`")
+def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """List the artifacts, the latest first, and how much room everything takes."""
+    found = upkeep.contents(open_store(store))
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("key", "kind", "size", "age"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("size", "age") else "left")
+    table.add_column("label", overflow="fold")
+    sizes, counts = Counter[str](), Counter[str]()
+    for one in found.entries:
+        table.add_row(one.key[:12], one.kind, memory(one.size), duration(one.age), one.label)
+        sizes[one.kind] += one.size
+        counts[one.kind] += 1
+    console = Console()
+    if found.entries:
+        console.print(table)
+        console.print()
+    for kind in sorted(counts):
+        print(f"{counts[kind]} {kind}: {memory(sizes[kind])}")
+    others = ", ".join(f"{name} {memory(size)}" for name, size in found.parts.items() if size)
+    print(f"{len(found.entries)} artifacts: {memory(sum(sizes.values()))}{'; besides, ' if others else ''}{others}")
+
+
+@app.command(epilog="Example: `xstilts store verify`, after a crash or a copy to another disk")
+def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Read every artifact, set the damaged aside, and remove what killed processes left behind."""
+    found = upkeep.verify(open_store(store))
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+        return
+    for label in found.damaged:
+        print(f"damaged, set aside: {label}")
+    for path in found.removed:
+        print(f"removed, nobody's: {path}")
+    print(f"{found.artifacts} artifacts read, {len(found.damaged)} damaged, {len(found.removed)} leftovers removed")
+    if found.damaged:
+        print("the next run computes the damaged ones again")
+
+
+@app.command(epilog="Example: `xstilts store prune --keep studies/phang2020.yaml --yes`")
+def prune(
+    keep: Annotated[
+        list[Path], typer.Option(metavar="STUDY", help="a study whose artifacts stay; may be given several times")
+    ],
+    store: StoreOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="delete; without it, what would be deleted is listed")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the artifacts that none of the named studies needs, and what was set aside as damaged.
+
+    What a running process holds stays. The data of the studies must be at hand, since they decide the keys.
+    """
+    place = open_store(store)
+    needed: set[str] = set()
+    for file in keep:
+        try:
+            needed |= make_plan(load_study(file)).stages.keys()
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
+    found = upkeep.waste(place, needed)
+    if yes:
+        upkeep.remove(place, found)
+    if as_json:
+        print(json.dumps({"deleted": yes, "found": [asdict(one) for one in found]}, indent=1))
+        return
+    for one in found:
+        print(f"{memory(one.size):>8}  {one.path.split('/')[0]}: {one.label}")
+    print(f"{len(found)} {'deleted' if yes else 'to delete'}: {memory(sum(one.size for one in found))}")
+    if found and not yes:
+        print("nothing is deleted yet; the same command with --yes does it", file=sys.stderr)

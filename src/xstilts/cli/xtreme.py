@@ -1,0 +1,69 @@
+"""`xstilts submission` and `xstilts score`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from xstilts.api import open_store, plan_of
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
+
+
+def submission(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="the folder of predictions: new, or one to add tasks to")],
+    target: Annotated[str | None, typer.Option(help="only this target")] = None,
+    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its label")] = None,
+    recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
+    seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write XTREME's prediction folder: for each target the predictions of the best model, by English dev score.
+
+    The files are read again and checked as XTREME's evaluate.py reads them. What a whole submission has and the
+    study has not is said; the rest is written.
+    """
+    from xstilts.handover import submission as submitting
+
+    done = submitting.write(plan_of(study), open_store(store), out, submitting.Choice(target, encoder, recipe, seed))
+    for line in done.written:
+        print(line)
+    for line in done.gaps:
+        print(f"note: {line}", file=sys.stderr)
+    whole = "a whole XTREME submission" if not done.gaps else "no whole XTREME submission, the notes say what it lacks"
+    print(f"{out}: {whole}")
+
+
+def score(
+    predictions: Annotated[Path, typer.Argument(help="a folder in XTREME's layout (see `xstilts submission`)")],
+    labels: Annotated[Path, typer.Argument(help="a folder of gold in the same layout; SQuAD's for questions")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="mean over the languages that both folders have, not over XTREME's")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a prediction folder: the same numbers and averages as XTREME's evaluate.py."""
+    from xstilts.handover.evaluate import evaluate
+
+    found = evaluate(predictions, labels, partial=partial)
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(found.scores, indent=2))
+        return
+    table = columns("task", "metric", "mean", "by language")
+    for name, scored in found.scores.items():
+        if not isinstance(scored, dict):
+            table.add_row(name, "", f"{scored:.2f}", "")
+            continue
+        table.add_row(name, "", f"{scored['avg_metric']:.2f}", "")
+        for metric, values in scored.items():
+            if isinstance(values, dict):
+                by_language = "  ".join(f"{language} {value:.2f}" for language, value in values.items())
+                table.add_row("", metric, f"{scored[f'avg_{metric}']:.2f}", by_language)
+    Console().print(table)

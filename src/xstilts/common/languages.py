@@ -1,0 +1,32 @@
+"""Family and script of a language."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from babel.core import get_global
+
+from xstilts.common import fast_yaml
+
+FAMILIES = Path(__file__).parent / "languages.yaml"
+
+
+def family(language: str) -> str | None:
+    """Such as ``Turkic`` or ``Indo-European: Slavic``; None of a pair such as de-en, and where it is not known."""
+    return _families().get(language)
+
+
+def script(language: str) -> str | None:
+    """The ISO 15924 code of the script that it is most likely written in, such as ``Cyrl``, by CLDR's likely subtags.
+
+    None of a pair such as de-en, and where CLDR does not know the language.
+    """
+    likely = get_global("likely_subtags").get(language)  # such as ru_Cyrl_RU
+    return str(likely).split("_")[1] if likely else None
+
+
+@cache
+def _families() -> dict[str, str]:
+    by_family: dict[str, list[str]] = fast_yaml.load(FAMILIES.read_text(encoding="utf-8"))
+    return {language: name for name, languages in by_family.items() for language in languages}

@@ -1,0 +1,1 @@
+"""Rows → weights → predictions: what computes, with torch."""

@@ -1,0 +1,148 @@
+"""Rows in, predictions out: no gradients, longest batches first, outputs reduced batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from xstilts.engine.batches import evaluation_batches
+from xstilts.engine.heads import Decoder, Format
+from xstilts.engine.machine.device import accelerator, autocast, on_cpu
+from xstilts.engine.machine.threads import side_by_side
+from xstilts.engine.rows import Row, Rows, pad, padded
+from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.tasks.task import Task
+
+MAX_TOKENS = 4096  # of a batch, with padding
+
+#: progress(done, batches)
+Progress = Callable[[int, int], None]
+
+
+def predict(
+    model: PreTrainedModel,
+    sets: Sequence[tuple[Sequence[Any], Sequence[Row]]],
+    fmt: Decoder,
+    task: Task,
+    *,
+    pad_id: int,
+    precision: str,
+    progress: Progress | None = None,
+) -> list[list[str]]:
+    """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
+    rows = _Chained([own for _, own in sets])
+    reduced: dict[int, Any] = {}
+    for indices, results in reduced_outputs(
+        model, rows, range(len(rows)), lambda batch, outputs: fmt.reduce(batch, outputs, task),
+        pad_id=pad_id, precision=precision, progress=progress,
+    ):  # fmt: skip
+        reduced.update(zip(indices, results, strict=True))
+    return [
+        fmt.assemble(examples, own, [reduced[i] for i in places], task)
+        for (examples, own), places in zip(sets, rows.places(), strict=True)
+    ]
+
+
+def embed(
+    model: PreTrainedModel,
+    sets: Sequence[Sequence[Row]],
+    fmt: Decoder,
+    task: Task,
+    *,
+    pad_id: int,
+    precision: str,
+    hidden_layer: int,
+    pooling: Literal["mean", "cls"],
+    progress: Progress | None = None,
+) -> list[Embedded]:
+    """The sentence vectors of each of ``sets``, after every block, from one pass over all rows.
+
+    ``hidden_layer`` is the block that is scored first, 0 = embeddings. A sentence that stands in several sets, as the
+    English side of a parallel corpus does, is read once.
+    """
+    rows = _Chained(sets)
+    first = _first_of_its_like(rows)
+    vectors = Vectors()
+    places = np.zeros(len(rows), np.int64)
+    for indices, results in reduced_outputs(
+        model, rows, np.unique(first).tolist(), lambda batch, outputs: fmt.reduce(batch, outputs, task),
+        pad_id=pad_id, precision=precision, pooling=pooling, progress=progress,
+    ):  # fmt: skip
+        places[indices] = range(len(vectors), len(vectors) + len(indices))
+        vectors.append(np.stack(results))
+    vectors.close()
+    return [Embedded(vectors, places[first[own.start : own.stop]], hidden_layer) for own in rows.places()]
+
+
+def reduced_outputs(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    indices: Sequence[int],
+    reduce: Callable[[Sequence[Row], Any], list[Any]],
+    *,
+    pad_id: int,
+    precision: str,
+    pooling: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[list[int], list[Any]]]:
+    """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks.
+
+    ``reduce`` is given a batch's rows and the model's outputs, and gives what is kept of each row.
+    """
+    device = accelerator().device
+    model.to(device).eval()
+    sizes = [padded(row.length) * len(row.sequences) for row in map(rows.__getitem__, indices)]
+    batches = evaluation_batches(sizes, MAX_TOKENS)
+
+    def of(batch: Sequence[int]) -> tuple[list[int], list[Any]]:
+        places = [indices[i] for i in batch]
+        chosen = [rows[i] for i in places]
+        inputs = {name: tensor.to(device) for name, tensor in pad(chosen, pad_id).items()}
+        with torch.inference_mode(), autocast(precision):
+            outputs = model(**inputs, output_hidden_states=pooling is not None)
+        if pooling is not None:
+            outputs = outputs.hidden_states, inputs["attention_mask"], pooling
+        return places, reduce(chosen, outputs)
+
+    with side_by_side(len(batches) if on_cpu() else 1) as at_once:
+        for done, results in enumerate(at_once(of, batches), 1):
+            yield results
+            if progress:
+                progress(done, len(batches))
+
+
+class _Chained(Rows):
+    """The rows of several sets, one behind the other."""
+
+    def __init__(self, sets: Sequence[Sequence[Row]]) -> None:
+        self._sets = sets
+        self._ends = np.cumsum([0, *map(len, sets)])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def row(self, i: int) -> Row:
+        number = int(np.searchsorted(self._ends, i, side="right")) - 1
+        return self._sets[number][i - int(self._ends[number])]
+
+    def places(self) -> list[range]:
+        """Of each set's rows."""
+        return [range(*ends) for ends in zip(self._ends[:-1].tolist(), self._ends[1:].tolist(), strict=True)]
+
+
+def _first_of_its_like(rows: Iterable[Row]) -> np.ndarray:
+    """For each row the index of the first one with the same token ids."""
+    seen: dict[bytes, int] = {}
+    digests = (blake2b(np.asarray(row.sequences[0]).tobytes(), digest_size=16).digest() for row in rows)
+    return np.array([seen.setdefault(digest, i) for i, digest in enumerate(digests)], np.int64)
+
+
+def score(examples: Sequence[Any], predictions: Sequence[str], fmt: Format, task: Task, language: str) -> float:
+    """The task's main metric over ``examples``, in points."""
+    outcomes = fmt.score(examples, predictions, task, language)[task.metric]
+    return 100.0 * sum(n for n, _ in outcomes) / max(sum(d for _, d in outcomes), 1.0)

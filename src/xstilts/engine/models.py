@@ -1,0 +1,225 @@
+"""Encoders under the heads of tasks: built, trimmed to the words of their data, saved to artifacts and loaded back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from xstilts.common.errors import StageError
+from xstilts.encoders import Encoder, trim
+from xstilts.encoders.load import load_model, load_tokenizer
+from xstilts.engine import heads
+from xstilts.engine.features import Renumbered
+from xstilts.engine.machine import device
+from xstilts.engine.machine.dropout import replace_dropout
+from xstilts.engine.rows import Row
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.tasks.task import Task
+
+WEIGHTS = "model.safetensors"
+MEAN = "mean.safetensors"  # of a training's checkpoints, beside its best weights
+ROWS, IDS = "embedding.rows", "embedding.ids"  # the trained part of the word embeddings, and the ids of its rows
+
+
+class Joint(nn.Module):
+    """One encoder under the heads of one or several tasks: ``joint(task, **inputs)`` is the task's model of them.
+
+    The encoder is that of the first model with a pooler, if one has any: the others pass it over.
+    """
+
+    def __init__(self, models: Mapping[str, PreTrainedModel]):
+        super().__init__()
+        self.models = nn.ModuleDict(models)
+        if len(models) == 1:
+            return
+        with_pooler = [model for model in models.values() if getattr(model.base_model, "pooler", None) is not None]
+        shared = (with_pooler or list(models.values()))[0].base_model
+        for model in models.values():
+            setattr(model, model.base_model_prefix, shared)
+            output = model.get_output_embeddings()
+            if output is not None and model.config.tie_word_embeddings:
+                output.weight = model.get_input_embeddings().weight
+
+    def forward(self, task: str, **inputs: torch.Tensor) -> Any:
+        return self.models[task](**inputs)
+
+    def model(self, task: str) -> PreTrainedModel:
+        return cast(PreTrainedModel, self.models[task])
+
+    @property
+    def encoder(self) -> nn.Module:
+        return cast(PreTrainedModel, next(iter(self.models.values()))).base_model
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """Models over one encoder that knows only the pieces of its data. ``ids`` are the full vocabulary's, row by row."""
+
+    joint: Joint
+    ids: torch.Tensor  # [kept]
+    mapping: torch.Tensor  # [vocabulary] → row, or -1
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model of the first task."""
+        return cast(PreTrainedModel, next(iter(self.joint.models.values())))
+
+    def rows(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """``rows`` in the trimmed vocabulary's ids."""
+        return Renumbered(rows, self.mapping.numpy())
+
+
+def build_models(
+    encoder: Encoder,
+    tasks: Sequence[Task],
+    seed: int,
+    hyper: Hyperparameters,
+    start: Path | None,
+    rows: Iterable[Row],
+    *,
+    head: bool,
+    pooler: bool = True,
+) -> Trimmed:
+    """The encoder under the heads of ``tasks``, trimmed to what ``rows`` read.
+
+    It has the weights of the artifact in ``start``, with its ``pooler`` or without; with ``head`` the artifact's head
+    is taken over too (for a single task); else heads are new, drawn from ``seed``.
+    """
+    saved = load_file(start / WEIGHTS) if start else {}
+    trained = [saved[IDS].numpy()] if start else []
+    read = (np.asarray(ids) for row in rows for ids in row.sequences)
+    vocabulary = trim.used_vocabulary(chain(trained, read), load_tokenizer(encoder))
+    ids = torch.from_numpy(vocabulary)
+    models = {task.name: load_architecture(encoder, task, seed, hyper, vocabulary) for task in tasks}
+    mapping, *_ = [trim.trim_vocabulary(model, ids) for model in models.values()]
+    joint = Joint(models)
+    if start:
+        kept = {name: tensor for name, tensor in saved.items() if pooler or ".pooler." not in name}
+        load_weights(models[tasks[0].name], kept, mapping, head=head)
+    return Trimmed(joint, ids, mapping)
+
+
+def build_model(
+    encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, start: Path | None, rows: Iterable[Row], *,
+    head: bool,
+) -> Trimmed:  # fmt: skip
+    """`build_models` for a single task."""
+    return build_models(encoder, [task], seed, hyper, start, rows, head=head)
+
+
+def load_architecture(
+    encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, vocabulary: np.ndarray | None = None
+) -> PreTrainedModel:
+    fmt = heads.get(task.format)
+    options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
+    if hyper.dropout == "none":
+        options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
+    if device.on_cpu():
+        replace_dropout(model)
+    return model
+
+
+def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping: torch.Tensor, *, head: bool) -> None:
+    """Fill ``model`` from an artifact's tensors: the encoder, its pooler where both have one, and on demand the head.
+
+    ``mapping`` gives the row of the word embeddings for each id. Raises StageError where another part is missing or
+    left over.
+    """
+    encoder: torch.nn.Module = model.base_model
+    prefix = model.base_model_prefix + "."
+    words = _word_embeddings(model)
+    with torch.no_grad():
+        words[mapping[saved[IDS]]] = saved[ROWS]
+    inner = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
+    missing, unexpected = encoder.load_state_dict(inner, strict=False)
+    own = {name for name, tensor in encoder.named_parameters() if tensor is words}
+    lost = [name for name in (*missing, *unexpected) if name not in own and not name.startswith("pooler.")]
+    if head and encoder is not model:
+        outer = {name: saved[name] for name in saved.keys() - {ROWS, IDS} if not name.startswith(prefix)}
+        lost += {name for name in model.state_dict() if not name.startswith(prefix)} ^ set(outer)
+        model.load_state_dict(outer, strict=False)
+    if lost:
+        raise StageError(f"the trained weights do not fit the model: {', '.join(sorted(lost)[:3])}")
+
+
+def take_head(model: PreTrainedModel, folder: Path) -> None:
+    """Give ``model`` the head of the artifact in ``folder``, of the same task, and keep it from being trained.
+
+    A pooler that the head reads is part of it: encoders come without or with one of another use. Raises StageError
+    where the artifact has another head.
+    """
+    prefix = model.base_model_prefix + "."
+    saved = load_file(folder / WEIGHTS)
+    own = {name: each for name, each in model.named_parameters() if not name.startswith(prefix) or ".pooler." in name}
+    if lost := own.keys() - saved.keys():
+        raise StageError(f"the trained head does not fit the model: {', '.join(sorted(lost)[:3])}")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(saved[name])
+            parameter.requires_grad_(False)
+
+
+def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
+    """The encoder and the first task's head; of the word embeddings only the rows that the model knows.
+
+    The others are the encoder's own.
+    """
+    embedding = _word_embeddings(trimmed.model)
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in trimmed.model.state_dict().items()
+        if tensor.data_ptr() != embedding.data_ptr()
+    }
+    tensors |= {ROWS: embedding.detach().cpu().contiguous(), IDS: trimmed.ids}
+    save_file(tensors, folder / name)
+
+
+def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, folder: Path) -> PreTrainedModel:
+    """The trained model with its whole vocabulary, as an export hands it over."""
+    model = load_architecture(encoder, task, seed, hyper)
+    saved = load_file(folder / WEIGHTS)
+    pretrained = _word_embeddings(model)
+    mapping = trim.trim_vocabulary(model, saved[IDS])
+    load_weights(model, saved, mapping, head=True)
+    trim.restore_vocabulary(model, pretrained, saved[IDS])
+    return model
+
+
+def merge(encoder: Encoder, seed: int, trained: Sequence[tuple[Path, float]]) -> dict[str, torch.Tensor]:
+    """The tensors of an artifact whose encoder is θ₀ + Σ weight · (θ − θ₀) over the artifacts in ``trained``.
+
+    θ₀ is the encoder before any training: task arithmetic (Ilharco et al. 2023, arXiv 2212.04089, section 2). The
+    pooler, which many encoders do not come with, is left out, and so are the heads.
+    """
+    saved = [(load_file(folder / WEIGHTS), weight) for folder, weight in trained]
+    ids = torch.from_numpy(np.unique(np.concatenate([tensors[IDS].numpy() for tensors, _ in saved])))
+    base = load_model(encoder, transformers.AutoModel, seed=seed, vocabulary=ids.numpy())
+    mapping = trim.trim_vocabulary(base, ids)
+    words = _word_embeddings(base)
+    before = {name: value for name, value in base.state_dict().items() if value.data_ptr() != words.data_ptr()}
+    merged = {name: value.clone() for name, value in before.items() if not name.startswith("pooler.")}
+    merged_rows = words.detach().clone()
+    prefix = base.base_model_prefix + "."
+    for tensors, weight in saved:
+        rows = mapping[tensors[IDS]]
+        merged_rows[rows] += weight * (tensors[ROWS] - words.detach()[rows])
+        for name, value in merged.items():
+            value += weight * (tensors[prefix + name] - before[name])
+    return {**{prefix + name: value for name, value in merged.items()}, ROWS: merged_rows, IDS: ids}
+
+
+def _word_embeddings(model: PreTrainedModel) -> torch.Tensor:
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return weight

@@ -1,0 +1,136 @@
+"""Hand a trained model over: a folder that Transformers opens, with its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+from xstilts.analysis.gather import gather
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.encoders.load import load_tokenizer
+from xstilts.engine import heads
+from xstilts.engine.models import load_trained
+from xstilts.handover.model_card import model_card
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
+from xstilts.store import Store
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to export; None leaves it to the English dev score."""
+
+    target: str | None = None
+    encoder: str | None = None
+    recipe: str | None = None
+    seed: int | None = None
+
+    def allows(self, cell: Cell) -> bool:
+        return (
+            self.target in (None, cell.target.task)
+            and self.encoder in (None, cell.encoder.label)
+            and self.recipe in (None, cell.recipe)
+            and self.seed in (None, cell.seed)
+        )
+
+
+def choose(plan: Plan, store: Store, choice: Choice) -> Cell:
+    """The cell whose model has the best English dev score among those that ``choice`` allows.
+
+    Raises UserError where it names something that the study does not have, or where nothing is trained yet.
+    """
+    trained = [cell for cell in plan.cells if cell.training is not None]
+    check_names(trained, choice)
+    targets = list(dict.fromkeys(cell.target.task for cell in trained))
+    if choice.target is None and len(targets) > 1:
+        raise UserError(f"the study has several trained targets; name one with --target: {', '.join(targets)}")
+    cell = best(store, [cell for cell in trained if choice.allows(cell)])
+    if cell is None:
+        raise UserError("no such model is in the store yet; `xstilts run` trains it")
+    return cell
+
+
+def check_names(cells: Sequence[Cell], choice: Choice) -> None:
+    """Raise UserError where ``choice`` names what none of ``cells`` has."""
+    for field, wanted, names in (
+        ("target", choice.target, {cell.target.task for cell in cells}),
+        ("encoder", choice.encoder, {cell.encoder.label for cell in cells}),
+        ("recipe", choice.recipe, {cell.recipe for cell in cells}),
+        ("seed", choice.seed, {cell.seed for cell in cells}),
+    ):
+        if wanted is not None and wanted not in names:
+            raise UserError(
+                f"--{field} {wanted}: the study trains no such model: {did_you_mean(str(wanted), map(str, names))}"
+            )
+
+
+def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
+    """Of the cells whose model is in the store, the one with the best English dev score; the first, if tied."""
+    artifacts = [(store.peek(cell.training or ""), cell) for cell in cells]
+    there = [(artifact.meta["dev"], cell) for artifact, cell in artifacts if artifact and "dev" in artifact.meta]
+    return max(there, key=itemgetter(0))[1] if there else None
+
+
+def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
+    """Write the cell's model, tokenizer and model card to the folder ``out``. Raises UserError if it is not empty."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists already; choose a new folder")
+    spec = plan.stages[cell.training or ""].spec
+    assert isinstance(spec, Train | Average)
+    fmt = heads.get(spec.task.format)
+    with store.files(cell.training or "") as folder:
+        model = load_trained(spec.encoder, spec.task, spec.seed, spec.hyper, folder)
+    out.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out)
+    load_tokenizer(spec.encoder).save_pretrained(out)
+    results = gather(plan, store)
+    scores = results.scores.filter(
+        (results.scores["encoder"] == cell.encoder.label)
+        & (results.scores["recipe"] == cell.recipe)
+        & (results.scores["target"] == cell.target.task)
+        & (results.scores["seed"] == cell.seed)
+    )
+    used = [*_data(plan, cell.intermediate), *_data(plan, cell.training)]
+    card = model_card(
+        encoder=cell.encoder.label,
+        recipe=cell.recipe,
+        target=cell.target.task,
+        format=spec.task.format,
+        seed=cell.seed,
+        hyperparameters=spec.hyper.model_dump(),
+        data=[
+            {
+                "task": ref.task.name,
+                "split": ref.split,
+                "language": ref.language,
+                "use": use,
+                "examples": len(examples(ref)),
+                "fingerprint": ref.fingerprint,
+            }
+            for use, ref in used
+        ],
+        scores=scores,
+        auto_class=fmt.AUTO_CLASS,
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    return out
+
+
+def _data(plan: Plan, key: str | None) -> list[tuple[str, DataRef]]:
+    """What the stage and those that it starts from were trained on, and for what."""
+    match plan.stages[key].spec if key else None:
+        case Train(parts=parts, mlm=mlm):
+            texts = [("mlm", ref) for ref in mlm.texts] if mlm else []
+            uses = [use for part in parts for use in (("train", part.train), ("selection", part.dev))]
+            by_machine = [
+                (f"translated into {one.language}", part.train) for part in parts for one in part.translations
+            ]
+            return [*uses, *by_machine, *texts]
+        case Merge(weights=weights):
+            return list(dict.fromkeys(use for source, _ in weights for use in _data(plan, source)))
+        case Average(runs=runs):
+            return list(dict.fromkeys(use for run in runs for use in _data(plan, run)))
+        case _:
+            return []

@@ -1,0 +1,168 @@
+"""The card (README.md) of an exported model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+import yaml
+
+from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
+from xstilts.planning.recipe import plain
+from xstilts.tasks.task import COMPARING
+
+_PIPELINES = {
+    "span": "question-answering",
+    "classification": "text-classification",
+    "tagging": "token-classification",
+    "multiple_choice": "multiple-choice",
+    "retrieval": "feature-extraction",
+    "mining": "feature-extraction",
+}
+# What the bundled weights are a copy of, so that the card names a model that its reader can find.
+_SOURCES = {"bundled/e5-small": "intfloat/multilingual-e5-small"}
+
+
+def model_card(
+    *,
+    encoder: str,
+    recipe: str,
+    target: str,
+    format: str,
+    seed: int,
+    hyperparameters: dict[str, object],
+    data: list[dict[str, object]],
+    scores: pl.DataFrame,
+    auto_class: str,
+    licence: str = "mit",
+) -> str:
+    """The text of a model's README.md.
+
+    ``data`` are rows of DATA_SCHEMA for what the model was trained and selected on; ``scores`` are rows of
+    SCORES_SCHEMA, of which those of this encoder, recipe, target and seed are shown.
+    """
+    source, _, truncation = encoder.removesuffix(" random").partition("@")
+    base = _SOURCES.get(source, source)
+    own = scores.filter(
+        pl.col("encoder") == encoder,
+        pl.col("recipe") == recipe,
+        pl.col("target") == target,
+        pl.col("seed") == seed,
+    )
+    front: dict[str, object] = {"license": licence, "language": _languages(own), "library_name": "transformers"}
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
+        front["base_model"] = base
+    front["pipeline_tag"] = _PIPELINES[format]
+    front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
+    start = f"the first {truncation} layers of `{base}`" if truncation else f"`{base}`"
+    if encoder.endswith(" random"):
+        start = f"a randomly initialised model of the shape of {start}"
+    parts = [
+        f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
+        f"# {encoder}, {recipe}, {target}",
+        f"A model for `{target}` ({format.replace('_', ' ')}), from {start}, {_training(recipe, format, data)}. "
+        f"Seed {seed}. Trained with xstilts.",
+        "## How to open it",
+        _opening(auto_class),
+        "## Training data",
+        _table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
+        if data
+        else "None: the encoder is used as it is.",
+        "## Hyper-parameters",
+        _table(("name", "value"), ((name, f"`{value}`") for name, value in hyperparameters.items()))
+        if hyperparameters
+        else "None.",
+        "## Scores",
+        _scores(own, target),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _limits(encoder, target, own)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _training(recipe: str, format: str, data: list[dict[str, object]]) -> str:
+    trained = plain(recipe)
+    first = (
+        "without an intermediate task" if trained == BASELINE else f"first trained on the intermediate task `{trained}`"
+    )
+    averaged = recipe.removeprefix(trained).strip(" ()")
+    then = "not trained on the target, which has no training data" if format in COMPARING else "then on the target"
+    languages = {row.get("language") for row in data if row.get("use") == "train"}
+    return (
+        f"{first}, {then}"
+        + (f"; its weights are the {averaged}" if averaged else "")
+        + ("; all training data are English" if languages == {ENGLISH} else "")
+    )
+
+
+def _opening(auto_class: str) -> str:
+    return (
+        "```python\n"
+        f"from transformers import AutoTokenizer, {auto_class}\n\n"
+        'folder = "."  # the folder of this file\n'
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        f"model = {auto_class}.from_pretrained(folder)\n"
+        "```"
+    )
+
+
+def _languages(own: pl.DataFrame) -> list[str]:
+    codes = {code for language in own["language"] for code in language.split("-")}  # de-en: MLQA's pairs
+    return sorted(codes | {ENGLISH}, key=lambda code: (code != ENGLISH, code))
+
+
+def _data_row(row: Mapping[str, object]) -> tuple[object, ...]:
+    fingerprint = f"`{str(row.get('fingerprint') or '')[:16]}`"
+    return (*(row.get(name, "") for name in ("task", "split", "language", "use", "examples")), fingerprint)
+
+
+def _scores(own: pl.DataFrame, target: str) -> str:
+    if not own.height:
+        return "This model was not scored."
+    rows = own.sort(~pl.col("main"), pl.col("language") != ENGLISH, "language")
+    splits = ", ".join(sorted(set(rows["split"].drop_nulls())))
+    table = _table(
+        ("language", "metric", "points", "examples", "seed"),
+        (
+            (row["language"], _metric(row), f"{row['value']:.1f}", f"{row['n']:,}", row["seed"])
+            for row in rows.iter_rows(named=True)
+        ),
+    )
+    mean = own.filter(pl.col("main"), pl.col("language") != ENGLISH)
+    said = f"`{target}`, split {splits}; one seed, so the scores do not show how much training varies.\n\n{table}"
+    if mean.height:
+        value = mean["value"].to_numpy().mean()
+        said += f"\n\nMean over {mean.height} non-English languages ({mean['metric'][0]}): {value:.1f}."
+    return said
+
+
+def _metric(row: Mapping[str, object]) -> str:
+    """The metric; of retrieval and mining also by which vectors."""
+    pooled = row["hidden_layer"] is not None
+    return f"{row['metric']} (block {row['hidden_layer']}, {how_compared(row)})" if pooled else str(row["metric"])
+
+
+def _limits(encoder: str, target: str, own: pl.DataFrame) -> list[str]:
+    limits = ["Zero-shot scores differ between languages; in a language that is not listed, none was measured."]
+    if target.startswith("mini-"):
+        limits.append("The target is of the embedded mini suite, small and made for trying out: not an XTREME score.")
+    if "@" in encoder:
+        limits.append("Its layers were cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
+    if encoder.startswith("bundled/e5-small"):
+        limits.append(
+            "multilingual-e5-small was tuned on pairs that include NLI, SQuAD and translations: "
+            "no neutral starting point for a study of intermediate tasks."
+        )
+    if encoder.endswith(" random"):
+        limits.append("It was not pretrained: a control, of no use otherwise.")
+    if own.height and own["preset"].drop_nulls().len():
+        limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
+    return limits
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+    for row in rows:
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |")
+    return "\n".join(lines)

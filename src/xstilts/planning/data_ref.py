@@ -1,0 +1,78 @@
+"""One split of a task in one language, as a stage reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from xstilts import data
+from xstilts.data.examples import Example
+from xstilts.planning import cost
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.task import Split, Task
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """One split of a task in one language, as a stage reads it. Equal where the examples are equal."""
+
+    task: Task = field(compare=False)
+    split: Split
+    language: str  # several are joined by "+", where a task trains on more than English
+    provider: data.Data = field(compare=False)
+    fingerprint: str
+    max_examples: int | None = None
+    excluded: frozenset[str] = frozenset()  # ids dropped since they overlap with evaluation data
+    expected: int | None = None  # examples that there should be, where the data are not at hand
+    cut: bool = False  # out of the train files, even if there are dev files: these are evaluated on
+
+    def key(self) -> list[Any]:
+        decides = [self.split, self.language, self.fingerprint, self.max_examples, sorted(self.excluded)]
+        return [*decides, "cut"] if self.cut else decides
+
+
+@lru_cache(maxsize=256)
+def examples(ref: DataRef) -> list[Example]:
+    """The examples that a stage reads: loaded, those that overlap dropped, capped."""
+    loaded = [example for language in ref.language.split("+") for example in _in(ref, language)]
+    kept = [example for example in loaded if example.id not in ref.excluded]
+    return kept if ref.max_examples is None else data.cap(kept, ref.max_examples)
+
+
+def size(ref: DataRef) -> int:
+    """How many examples there are, or should be."""
+    return len(examples(ref)) if ref.expected is None else ref.expected
+
+
+def _in(ref: DataRef, language: str) -> list[Example]:
+    loaded = data.load(ref.task, "train" if ref.cut else ref.split, language, ref.provider)
+    if ref.cut:
+        loaded = data.cut(loaded, ref.split, f"{ref.task.name} train")
+    if language == ref.language:
+        return loaded
+    # Row numbers begin anew in each language; other ids stay, so that they can be compared.
+    return [replace(one, id=f"{language}-{one.id}") if one.id.isdecimal() else one for one in loaded]
+
+
+@lru_cache(maxsize=256)
+def has_gold(ref: DataRef) -> bool:
+    """Whether a set can be scored: XTREME's own test files come without labels."""
+    return ref.expected is not None or not any(_without_gold(example) for example in examples(ref))
+
+
+@lru_cache(maxsize=256)
+def token_count(ref: DataRef, max_length: int) -> int:
+    """Tokens of the model inputs, roughly."""
+    if ref.expected is not None:
+        return round(ref.expected * min(max_length, cost.TYPICAL_TOKENS[ref.task.format]))
+    return cost.estimate_tokens(examples(ref), max_length)
+
+
+def _without_gold(example: Example) -> bool:
+    return (
+        getattr(example, "label", True) is None
+        or getattr(example, "tags", True) is None
+        or getattr(example, "has_gold", True) is False
+        or (isinstance(example, MiningExample) and not example.english and example.translations is None)
+    )

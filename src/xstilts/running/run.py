@@ -1,0 +1,119 @@
+"""From a study to its results: plan, compute what is missing, gather the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from xstilts.common.errors import UserError
+from xstilts.encoders import bundled
+from xstilts.planning.plan import Plan, Stage
+from xstilts.running import schedule
+from xstilts.running.executor import Executor
+from xstilts.running.local import LocalExecutor
+from xstilts.running.schedule import Listener
+from xstilts.running.tracking import Tracking
+from xstilts.running.worker import compute
+from xstilts.store import Store
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def started(self, stage: Stage) -> None:
+        pass
+
+    def progress(self, stage: Stage, done: int, steps: int, text: str) -> None:
+        pass
+
+    def finished(self, stage: Stage, text: str) -> None:
+        pass
+
+    def failed(self, stage: Stage, reason: str) -> None:
+        pass
+
+    def put_back(self, stage: Stage, reason: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    plan: Plan
+    computed: int  # stages computed by this run
+    failures: dict[str, str]  # key → reason
+
+
+def choose(
+    kind: str,
+    store: Store,
+    out: Path,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    slurm: Sequence[str] = (),
+    tracking: Tracking | None = None,
+) -> Callable[[], Executor]:
+    """What makes the executor of a ``kind``, once there is something to compute. Raises UserError.
+
+    ``address`` is a Ray cluster's, ``slurm`` are job parameters as KEY=VALUE, ``out`` is where the study's files go.
+    """
+    if address is not None and kind != "ray":
+        raise UserError(f"--address {address}: is for --executor ray")
+    if slurm and kind != "slurm":
+        raise UserError(f"--slurm {slurm[0]}: is for --executor slurm")
+    do = partial(compute, tracking=tracking)
+    if kind == "ray":
+        from xstilts.running.ray import RayExecutor
+
+        return partial(RayExecutor, store, address, do, workers)
+    if kind == "slurm":
+        from xstilts.running.slurm import SlurmExecutor
+
+        return partial(SlurmExecutor, store, out / "slurm", slurm, do, workers)
+    return partial(LocalExecutor, store.url, workers, do)
+
+
+def execute(
+    plan: Plan, store: Store, listener: Listener | None = None, make: Callable[[], Executor] | None = None
+) -> Outcome:
+    """Compute the missing stages of a plan by the executor that ``make`` gives, of this machine by default.
+
+    Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
+    """
+    missing = plan.missing(store, verify=True)
+    if not missing:
+        return Outcome(plan, 0, {})
+    failures = compute_stages(plan, missing, store, listener, make)
+    return Outcome(plan, len(missing) - len(failures), failures)
+
+
+def compute_stages(
+    plan: Plan,
+    stages: Sequence[Stage],
+    store: Store,
+    listener: Listener | None = None,
+    make: Callable[[], Executor] | None = None,
+) -> dict[str, str]:
+    """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
+
+    They come in the plan's order, and what they need is among them or in the store.
+    """
+    fetch_encoders(plan)
+    store.sweep()
+    executor = make() if make else LocalExecutor(store.url)
+    failures = schedule.run(stages, store, executor, listener or Silent())
+    store.sweep()  # of its workers
+    return failures
+
+
+def fetch_encoders(plan: Plan) -> None:
+    """Bring weights and tokenizers to this machine. Raises UserError where an encoder has none that can be used."""
+    for encoder in plan.facts:
+        if encoder.source != bundled.NAME:
+            from xstilts.encoders.load import check_loadable
+
+            check_loadable(encoder)

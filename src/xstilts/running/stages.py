@@ -1,0 +1,439 @@
+"""What each kind of stage does: inputs from the store → an artifact in the store."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import polars as pl
+from safetensors.torch import save_file
+
+from xstilts.common.errors import StageError
+from xstilts.data import translation
+from xstilts.data.examples import Example
+from xstilts.encoders import Encoder, describe
+from xstilts.encoders.load import load_tokenizer
+from xstilts.engine import heads, inference
+from xstilts.engine.features import Chained, _features, rows_of
+from xstilts.engine.heads import mining, retrieval
+from xstilts.engine.heads.mlm import Masked
+from xstilts.engine.machine import device, memory
+from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
+from xstilts.engine.rows import Row
+from xstilts.engine.training import averaging, collapse, loop
+from xstilts.engine.training.averaging import Snapshots
+from xstilts.engine.training.checkpoints import Checkpoints, Policy
+from xstilts.engine.training.log import Point
+from xstilts.engine.training.mixture import Stream
+from xstilts.engine.vectors import Embedded
+from xstilts.planning import cost
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.plan import (
+    Average,
+    Merge,
+    MlmPart,
+    Predict,
+    Score,
+    Stage,
+    Train,
+    TrainingPart,
+    Translate,
+    Translation,
+)
+from xstilts.running.progress import Told
+from xstilts.running.scoring import _score
+from xstilts.store import Store
+from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
+
+
+def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
+    """Compute one stage and publish its artifact. Raises StageError or whatever went wrong.
+
+    A training goes on from its last checkpoint, if it has one; ``policy`` says when it writes them.
+    """
+    began = time.perf_counter()
+    memory.reset_peak()
+    first = device.accelerator().is_main_process
+    with store.publish(stage.key) if first else _discarded() as (folder, meta):
+        match stage.spec:
+            case Translate() as spec:
+                _translate(spec, folder, meta, progress)
+            case Train() as spec:
+                agree = {"precision": device.precision(spec.hyper.precision)}
+                checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
+                _train(spec, store, checkpoints, folder, meta, progress)
+            case Merge() as spec:
+                _merge(spec, store, folder, meta)
+            case Average() as spec:
+                _average(spec, store, folder, meta, progress)
+            case Predict() as spec:
+                _predict(spec, store, folder, meta, progress)
+            case Score() as spec:
+                _score(spec, store, folder)
+        meta |= {
+            "kind": stage.kind,
+            "label": stage.label,
+            "seconds": meta.get("seconds", 0.0) + time.perf_counter() - began,
+            "peak_memory": memory.peak(),
+        }
+    if isinstance(stage.spec, Train) and first:
+        checkpoints.remove()
+
+
+@contextmanager
+def _discarded() -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What a process fills that computes a stage with others, of which the first publishes it."""
+    with tempfile.TemporaryDirectory(prefix="xstilts-") as folder:
+        yield Path(folder), {}
+
+
+TRANSLATED = "translated.jsonl"
+
+
+def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+    source, engine = examples(spec.source), translation.engine(spec.engine)
+    dropped = translation.write_translated(
+        spec.source.task, source, engine, spec.language, folder / TRANSLATED,
+        lambda done, total: progress(done, total, "examples"),
+    )  # fmt: skip
+    meta |= {"examples": len(source) - dropped.total(), "dropped": dict(dropped)}
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A task of a training stage with its examples and rows."""
+
+    part: TrainingPart
+    train_examples: list[Example]
+    dev_examples: list[Example]
+    train: Sequence[Row]
+    dev: Sequence[Row]
+
+    @classmethod
+    def of(cls, part: TrainingPart, encoder: Encoder, store: Store) -> _Loaded:
+        rows = rows_of(part.train, encoder, part.hyper, training=True, store=store)
+        if not rows:
+            raise StageError(f"{part.task.name}: no example is left to train on")
+        dev_examples, dev = _dev(part, encoder, store)
+        english = examples(part.train)
+        sets = [(english, rows), *(_translated(one, part, encoder, store) for one in part.translations)]
+        chained = Chained([rows for _, rows in sets], [len(own) for own, _ in sets]) if part.translations else rows
+        return cls(part, [example for own, _ in sets for example in own], dev_examples, chained, dev)
+
+    def stream(self, trimmed: Trimmed) -> Stream:
+        task = self.part.task
+        return Stream(
+            task.name, heads.get(task.format), trimmed.rows(self.train), self.part.hyper,
+            lambda row: self.train_examples[row.example].id,
+        )  # fmt: skip
+
+
+def _dev(part: TrainingPart, encoder: Encoder, store: Store) -> tuple[list[Example], Sequence[Row]]:
+    """The English dev examples that a task is selected on, and their rows."""
+    dev_examples, dev = examples(part.dev), rows_of(part.dev, encoder, part.hyper, training=False, store=store)
+    return _begin(dev_examples, dev, 500) if part.hyper.dev_selection == "first500" else (dev_examples, dev)
+
+
+def _begin(all_examples: list[Example], rows: Sequence[Row], count: int) -> tuple[list[Example], Sequence[Row]]:
+    """The examples that begin within the first ``count`` rows, with all their rows."""
+    if len(rows) <= count:
+        return all_examples, rows
+    last = rows[count - 1].example
+    end = next((i for i in range(count, len(rows)) if rows[i].example != last), len(rows))
+    return all_examples[: last + 1], rows[:end]
+
+
+def _translated(
+    one: Translation, part: TrainingPart, encoder: Encoder, store: Store
+) -> tuple[list[Example], Sequence[Row]]:
+    """The translated examples and their rows."""
+    with _weights(store, one.stage) as folder:
+        files = one.files or str((folder or Path()) / TRANSLATED)
+        found = translation.read_translated(
+            part.task, files, one.language, examples(part.train), part.train.provider
+        ).examples
+    decides = ["translated", one.stage or one.fingerprint, one.language]
+    return found, _features(lambda: found, part.train, encoder, part.hyper.lengths, True, store, decides)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a training stage reads."""
+
+    tasks: list[_Loaded]
+    texts: Sequence[Row]  # of MLM
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        return chain(*((*one.train, *one.dev) for one in self.tasks), self.texts)
+
+
+def _train(
+    spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Told
+) -> None:
+    """Train, and again with other seeds where that collapsed and the study asks for it."""
+    with device.accelerator().main_process_first():  # the others find its rows in the cache
+        loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
+        data = _Data(loaded, _texts(spec.mlm, spec.encoder, store) if spec.mlm else [])
+    majority = {one.part.task.name: _majority(one) for one in loaded}
+    attempts = checkpoints.attempts
+    saved = None
+    while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.hyper.collapse_retries):
+        seed = collapse.seed(spec.seed, len(attempts))
+        fitted = _fitted(spec, seed, data, store, checkpoints, progress)
+        log = fitted.log
+        collapsed = collapse.collapsed(log.dev_of, majority)
+        checkpoints.over({"seed": seed, "dev": log.best_dev, "dev_of": log.dev_of, "collapsed": collapsed,
+                          "flops": _flops(spec, log)})  # fmt: skip
+        if collapse.kept(attempts) is attempts[-1]:
+            _save(fitted, folder, meta)
+            saved = seed
+    kept = collapse.kept(attempts)
+    if kept["seed"] != saved:  # a process that was killed later had trained it
+        _save(_fitted(spec, kept["seed"], data, store, checkpoints, progress), folder, meta)
+    meta |= {
+        "collapsed": kept["collapsed"],
+        "dev_majority": majority,
+        "attempts": attempts,
+        "examples": sum(len(one.train_examples) for one in loaded),
+        "flops": sum(attempt["flops"] for attempt in attempts),
+        "precision": device.precision(spec.hyper.precision),
+        "seconds": checkpoints.earlier,
+    }
+    if checkpoints.error:
+        meta["checkpoint_error"] = checkpoints.error
+
+
+class _Fitted(NamedTuple):
+    """A trained model with the weights of its best dev score."""
+
+    trimmed: Trimmed
+    log: loop.Log
+    snapshots: Snapshots | None
+
+
+def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Told) -> _Fitted:
+    """A model trained from ``seed``."""
+    tokenizer = load_tokenizer(spec.encoder)
+    tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
+    with _weights(store, spec.start) as start:
+        trimmed = build_models(spec.encoder, tasks, seed, spec.hyper, start, data.rows, head=False, pooler=spec.pooler)
+    if spec.hyper.freeze_embeddings:
+        trimmed.model.get_input_embeddings().weight.requires_grad_(False)
+    snapshots = Snapshots(spec.snapshots) if spec.snapshots else None
+    if spec.hyper.lora:
+        from xstilts.engine.training import lora
+
+        lora.attach(trimmed.joint, spec.hyper.lora, describe(spec.encoder), seed)
+        if snapshots:
+            snapshots.read = lora.trained
+    if spec.head:
+        with store.files(spec.head) as head:
+            take_head(trimmed.model, head)
+    precision = device.precision(spec.hyper.precision)
+    pad_id = tokenizer.pad_token_id
+    streams = [one.stream(trimmed) for one in data.tasks]
+    if spec.mlm:
+        streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
+    log = loop.train(
+        trimmed.joint, streams, spec.hyper,
+        seed=seed, precision=precision, pad_id=pad_id,
+        dev_scores=lambda: {
+            one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id) for one in data.tasks
+        },
+        progress=lambda step, steps, values: progress(step, steps, _in_words(values), values),
+        sampling=spec.sampling, mlm_share=spec.mlm.share if spec.mlm else 0.0, checkpoints=checkpoints,
+        snapshots=snapshots,
+    )  # fmt: skip
+    if spec.hyper.lora:
+        lora.merge(trimmed.joint)
+    return _Fitted(trimmed, log, snapshots)
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    if "loss" in values:
+        return f"loss {values['loss']:.3f}, {values['tokens_per_second']:,.0f} tokens/s"
+    return f"dev {values['dev']:.1f}"
+
+
+def _save(fitted: _Fitted, folder: Path, meta: dict[str, Any]) -> None:
+    if not device.accelerator().is_main_process:
+        return
+    trimmed, log, snapshots = fitted
+    save_trained(trimmed, folder)
+    if snapshots:
+        averaging.put(snapshots.mean(), trimmed.joint)
+        save_trained(trimmed, folder, MEAN)
+    _write_curve(log.points, folder)
+    meta |= {
+        "dev": log.best_dev,
+        "dev_of": log.dev_of,
+        "best_step": log.best_step,
+        "steps": log.steps,
+        "steps_of": log.steps_of,
+        "tokens": log.tokens,
+        "micro_batch_halvings": log.halvings,
+        "resumed_at": log.resumed_at,
+    }
+
+
+def _write_curve(points: Sequence[Point], folder: Path) -> None:
+    rows = [{"step": p.step, "loss": p.loss, "dev": p.dev} for p in points]
+    frame = pl.DataFrame(rows, schema={"step": pl.Int64, "loss": pl.Float64, "dev": pl.Float64})
+    frame.write_parquet(folder / "curve.parquet")
+
+
+def _flops(spec: Train, log: loop.Log) -> float:
+    length = log.tokens / log.sequences
+    return cost.flops(describe(spec.encoder), log.tokens, length, training=True, lora=spec.hyper.lora)
+
+
+def _majority(one: _Loaded) -> float:
+    """The dev score of the same prediction for every example."""
+    task = one.part.task
+    fmt = heads.get(task.format)
+    return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
+
+
+def _dev_score(
+    part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int
+) -> float:
+    fmt = heads.get(part.task.format)
+    (predictions,) = inference.predict(
+        trimmed.joint.model(part.task.name), [(dev_examples, trimmed.rows(dev))], fmt, part.task,
+        pad_id=pad_id, precision=device.precision(part.hyper.precision),
+    )  # fmt: skip
+    return inference.score(dev_examples, predictions, fmt, part.task, part.dev.language)
+
+
+def _texts(mlm: MlmPart, encoder: Encoder, store: Store) -> Sequence[Row]:
+    """The rows of all languages."""
+    sets = [rows_of(ref, encoder, mlm.hyper, training=True, store=store) for ref in mlm.texts]
+    return Chained(sets, [len(examples(ref)) for ref in mlm.texts])
+
+
+def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer: Any) -> Stream:
+    names = [example.id for ref in mlm.texts for example in examples(ref)]
+    special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
+    mask = int(trimmed.mapping[tokenizer.mask_token_id])
+    return Stream(
+        mlm.task.name, heads.get("mlm"), trimmed.rows(texts), mlm.hyper, lambda row: names[row.example],
+        supervised=False, view=lambda rows, seed: Masked(rows, special, mask, len(trimmed.ids), seed),
+    )  # fmt: skip
+
+
+def _merge(spec: Merge, store: Store, folder: Path, meta: dict[str, Any]) -> None:
+    with ExitStack() as stack:
+        trained = [(stack.enter_context(store.files(key)), weight) for key, weight in spec.weights]
+        save_file(merge(spec.encoder, spec.seed, trained), folder / WEIGHTS)
+    meta |= {"weights": [weight for _, weight in spec.weights]}
+
+
+def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+    """The mean model and its English dev score, by which it may be chosen among others."""
+    first = store.peek(spec.runs[0])
+    with ExitStack() as stack:
+        runs = [stack.enter_context(store.files(key)) for key in spec.runs]
+        save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
+    dev_examples, dev = _dev(spec.part, spec.encoder, store)
+    trimmed = build_model(spec.encoder, spec.task, spec.seed, spec.hyper, folder, dev, head=True)
+    score = _dev_score(spec.part, dev_examples, dev, trimmed, load_tokenizer(spec.encoder).pad_token_id)
+    progress(1, 1, _in_words({"dev": score}))
+    _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
+    tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
+    meta |= {
+        "dev": score,
+        "runs": len(spec.runs),
+        "tokens": tokens,
+        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(sequences, 1), training=False),
+        "precision": device.precision(spec.hyper.precision),
+    }
+
+
+def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+    fmt = heads.get(spec.task.format)
+    tokenizer = load_tokenizer(spec.encoder)
+    own = {ref: rows_of(ref, spec.encoder, spec.hyper, training=False, store=store) for ref in (*spec.sets, *spec.dev)}
+    with _weights(store, spec.model) as weights:
+        trimmed = build_model(
+            spec.encoder, spec.task, spec.seed, spec.hyper, weights, chain.from_iterable(own.values()), head=True
+        )
+    precision = device.precision(spec.hyper.precision)
+    rows = {ref: trimmed.rows(rows) for ref, rows in own.items()}
+    pad_id = tokenizer.pad_token_id
+
+    def told(done: int, batches: int) -> None:
+        progress(done, batches, f"{len(spec.sets)} languages")
+
+    def embed(refs: Sequence[DataRef], layer: int, told: inference.Progress) -> list[Embedded]:
+        return inference.embed(
+            trimmed.model, [rows[ref] for ref in refs], fmt, spec.task, pad_id=pad_id, precision=precision,
+            hidden_layer=layer, pooling=spec.pooling, progress=told,
+        )  # fmt: skip
+
+    if spec.hidden_layer is None:
+        predictions = inference.predict(
+            trimmed.model, [(examples(ref), rows[ref]) for ref in spec.sets], fmt, spec.task,
+            pad_id=pad_id, precision=precision, progress=told,
+        )  # fmt: skip
+    elif spec.task.format == "mining":
+        predictions, meta["mining"] = _mine(spec, partial(embed, layer=spec.hidden_layer), progress)
+    else:
+        predictions = [
+            retrieval.assemble(cast(list[RetrievalExample], examples(ref)), rows[ref], vectors, spec.task)
+            for ref, vectors in zip(spec.sets, embed(spec.sets, spec.hidden_layer, told), strict=True)
+        ]
+    frames = [
+        pl.DataFrame({"language": ref.language, "id": [e.id for e in examples(ref)], "prediction": predicted})
+        for ref, predicted in zip(spec.sets, predictions, strict=True)
+    ]
+    pl.concat(frames).write_parquet(folder / "predictions.parquet")
+    tokens = sum(row.tokens for rows in own.values() for row in rows)
+    count = sum(len(row.sequences) for rows in own.values() for row in rows)
+    meta |= {
+        "tokens": tokens,
+        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
+        "precision": precision,
+        "hidden_layer": spec.hidden_layer,
+        "pooling": None if spec.hidden_layer is None else spec.pooling,
+    }
+
+
+def _mine(
+    spec: Predict, embed: Callable[..., list[Embedded]], progress: Told
+) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
+    """The predictions for each language, and what dev says of it: the best block, each one's threshold and F1.
+
+    One language after the other, so that the vectors of no more than one are on disk.
+    """
+    predictions, facts = [], {}
+    for number, (ref, dev) in enumerate(zip(spec.sets, spec.dev, strict=True)):
+
+        def told(done: int, parts: int, begun: int = 2 * number, what: str = f"reading {ref.language}") -> None:
+            progress(begun * parts + done, 2 * len(spec.sets) * parts, what)  # half of the work is to read
+
+        refs = list(dict.fromkeys((ref, dev)))
+        corpora = [
+            mining.Corpora(cast(list[MiningExample], examples(each)), vectors)
+            for each, vectors in zip(refs, embed(refs, told=told), strict=True)
+        ]
+        mined = partial(told, begun=2 * number + 1, what=f"mining {ref.language}")
+        found = mining.find(corpora[0], corpora[-1], device.accelerator().device, mined)
+        predictions.append(found.predictions)
+        facts[ref.language] = {"best_block": found.best, "thresholds": found.thresholds, "dev_f1": found.dev}
+    return predictions, facts
+
+
+def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:
+    return store.files(key) if key else nullcontext()
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------

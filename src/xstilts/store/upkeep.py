@@ -1,0 +1,220 @@
+"""Looking after a store: what is in it, whether it is whole, and what nobody needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from xstilts.store import leases, logs
+from xstilts.store.processes import Process
+from xstilts.store.store import MANIFEST, Artifact, Store, owner
+
+#: What is in a store besides artifacts, by folder.
+PARTS = ("checkpoints", "features", "logs", "leases", "set-aside", "tmp")
+
+#: Seconds after which what a process of another machine was writing counts as left behind, if it does not change and
+#: the process holds no lease.
+ABANDONED = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An artifact of the store: its size in bytes, and its age in seconds."""
+
+    key: str
+    kind: str
+    label: str
+    size: int
+    age: float
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Of a store; ``parts``: bytes in each of `PARTS`."""
+
+    entries: list[Entry]
+    parts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How many artifacts were read, which of them were damaged (their labels) and set aside, and what was removed."""
+
+    artifacts: int
+    damaged: list[str]
+    removed: list[str]
+
+
+@dataclass(frozen=True)
+class Waste:
+    """What can be removed: an artifact, a checkpoint or what was set aside, by its path below the store's URL."""
+
+    path: str
+    label: str
+    size: int
+
+
+def contents(store: Store) -> Contents:
+    """What is in a store, the latest artifact first. Raises StoreError."""
+    sizes: dict[str, int] = {}
+    changed: dict[str, float] = {}
+    parts = dict.fromkeys(PARTS, 0)
+    for path, info in _files(store, ""):
+        if path[0] in parts:
+            parts[path[0]] += info["size"]
+        elif path[0] == "artifacts" and len(path) > 3:
+            sizes[path[2]] = sizes.get(path[2], 0) + info["size"]
+            if path[3] == MANIFEST:
+                changed[path[2]] = _changed(info)
+    entries = []
+    for key in sorted(changed, key=lambda key: -changed[key]):
+        artifact = store.peek(key)
+        if artifact is not None:
+            kind, age = artifact.meta.get("kind", ""), max(0.0, time.time() - changed[key])
+            entries.append(Entry(key, kind, _label(artifact, key), sizes[key], age))
+    return Contents(entries, parts)
+
+
+def verify(store: Store) -> Verified:
+    """Read every artifact, set the damaged aside, and remove what killed processes left. Raises StoreError.
+
+    What a process that is still there is writing is left alone, on this machine and, by its lease or for a day, on
+    others.
+    """
+    keys = store.keys()
+    damaged = []
+    for key in sorted(keys):
+        artifact = store.peek(key)
+        if artifact is None or store.damage(artifact):
+            if artifact is not None:
+                store.set_aside(artifact)
+            damaged.append(_label(artifact, key))
+    holders = leases.holders(store)
+    alive = {_plain(holder.process) for holder in holders.values() if holder.alive and holder.process}
+    removed = list(_sweep(store, alive))
+    for key, holder in holders.items():
+        if not holder.alive:
+            leases.clear(store, key)
+            removed.append(f"leases/{key}")
+    for name in ("checkpoints", "features"):
+        if (inner := _inner(store, name)) is None:
+            continue
+        removed += [f"{name}/{path}" for path in _sweep(inner, alive)]
+        if name == "checkpoints":
+            published = store.keys()
+            for key in inner.keys() & published - _held(holders):
+                inner.remove(key)
+                removed.append(f"checkpoints/{key}")
+    return Verified(len(keys), damaged, removed)
+
+
+def waste(store: Store, needed: Collection[str]) -> list[Waste]:
+    """What no stage of the keys ``needed`` is, nobody is at now, or was set aside. Raises StoreError."""
+    kept = set(needed) | _held(leases.holders(store))
+    sizes: dict[str, int] = {}
+    for path, info in _files(store, ""):
+        depth = {"artifacts": 3, "checkpoints": 4, "set-aside": 2}.get(path[0])
+        if depth and len(path) > depth and path[depth - 1] not in kept and path[:2] != ("checkpoints", "tmp"):
+            place = "/".join(path[:depth])
+            sizes[place] = sizes.get(place, 0) + info["size"]
+    return [
+        Waste(path, _label(store.peek(_key(path)) if path.startswith("artifacts/") else None, _key(path)), size)
+        for path, size in sizes.items()
+    ]
+
+
+def remove(store: Store, found: list[Waste]) -> None:
+    """Remove waste, but for what somebody is at by now. Raises StoreError."""
+    held = _held(leases.holders(store))
+    checkpoints = _inner(store, "checkpoints")
+    for one in found:
+        key = _key(one.path)
+        if one.path.startswith("set-aside/"):
+            with store.failing_plainly(), suppress(FileNotFoundError):
+                store.fs.rm(f"{store.root}/{one.path}", recursive=True)
+        elif key in held:
+            continue
+        elif one.path.startswith("artifacts/"):
+            store.remove(key)
+            with store.failing_plainly(), suppress(FileNotFoundError):
+                store.fs.rm_file(logs.path(store, key))
+        elif checkpoints is not None:
+            checkpoints.remove(key)
+
+
+def _key(path: str) -> str:
+    return PurePosixPath(path).name.split("-")[0]
+
+
+def _held(holders: dict[str, leases.Holder]) -> set[str]:
+    return {key for key, holder in holders.items() if holder.alive}
+
+
+def _inner(store: Store, name: str) -> Store | None:
+    """A store inside the store, if it is there."""
+    with store.failing_plainly():
+        return Store(f"{store.url.rstrip('/')}/{name}") if store.fs.exists(f"{store.root}/{name}") else None
+
+
+def _label(artifact: Artifact | None, key: str) -> str:
+    return f"{artifact.meta['label']}" if artifact and "label" in artifact.meta else key[:12]
+
+
+def _files(store: Store, below: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """All files and folders there: the parts of their paths, and what the file system knows of them."""
+    base = f"{store.root}/{below}".rstrip("/")
+    with store.failing_plainly():
+        found = store.fs.find(base, withdirs=True, detail=True)
+    for path, info in found.items():
+        parts = tuple(path[len(base) :].strip("/").split("/"))
+        yield parts, {**info, "size": 0 if info["type"] == "directory" else info["size"] or 0}
+
+
+def _changed(info: dict[str, Any]) -> float:
+    """When the file was written, in seconds since 1970; 0 for a folder of an object store, which has no time."""
+    time = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created") or 0.0
+    return time.timestamp() if isinstance(time, datetime) else float(time)
+
+
+def _plain(process: Process) -> Process:
+    return Process(process.host, process.boot, process.pid, process.started)
+
+
+def _sweep(store: Store, alive: Collection[Process]) -> Iterator[str]:
+    """Remove attempts that no manifest names, and scratch folders, of processes that are no more; gives the paths."""
+
+    def left_behind(name: str, changed: float) -> bool:
+        process = owner(name)
+        if process is not None and (process.here or process in alive):
+            return process.known_dead
+        return time.time() - changed > ABANDONED
+
+    attempts: dict[tuple[str, str], float] = {}  # key and attempt → last change
+    homes: set[str] = set()
+    for path, info in _files(store, "artifacts"):
+        if len(path) == 2:
+            homes.add(path[1])
+        elif len(path) > 2 and path[2] != MANIFEST:
+            attempts[path[1], path[2]] = max(attempts.get((path[1], path[2]), 0.0), _changed(info))
+    for (key, attempt), changed in attempts.items():
+        artifact = store.peek(key)
+        if (artifact is None or artifact.attempt not in ("", attempt)) and left_behind(attempt, changed):
+            with store.failing_plainly(), suppress(FileNotFoundError):
+                store.fs.rm(f"{store.root}/artifacts/{key[:2]}/{key}/{attempt}", recursive=True)
+            yield f"artifacts/{key[:2]}/{key}/{attempt}"
+    if store.local:
+        for key in homes:
+            with suppress(OSError):  # not empty
+                os.rmdir(f"{store.root}/artifacts/{key[:2]}/{key}")
+    with suppress(FileNotFoundError):
+        for entry in os.scandir(store.scratch):
+            if left_behind(entry.name, entry.stat().st_mtime):
+                shutil.rmtree(entry.path, ignore_errors=True)
+                yield f"tmp/{entry.name}"

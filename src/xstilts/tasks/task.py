@@ -1,0 +1,212 @@
+"""What a catalog entry says: a data set family in one format, and where its examples come from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from xstilts.common.errors import did_you_mean
+
+Split = Literal["train", "dev", "test"]
+
+
+#: Formats in which sentences are compared by the encoder's own vectors: nothing is trained on such a task.
+COMPARING = ("retrieval", "mining")
+
+
+#: Readers that are told what the columns or fields of their files hold, and what these may be.
+TABLES = {
+    "tsv": ("premise", "hypothesis", "label", "language", "_"),
+    "jsonl": ("id", "premise", "hypothesis", "label"),
+    "csv": ("id", "premise", "hypothesis", "label"),
+}
+
+
+#: The reader of multiple choice whose fields may go by name: `prompt`, a template such as "{context} {question}";
+#: `label`; and under each label, as the files write it, the field of its choice.
+CHOICES = "choices"
+
+
+#: Readers of texts to classify, which read labels under other names too.
+PAIRS = (*TABLES, "pairs_json", "aligned")
+
+
+class Files(BaseModel):
+    """Where a task's examples come from: a reader, and for each split the files it reads.
+
+    Patterns are relative to the data folder; ``{lang}`` stands for the language (``{context}`` and ``{question}``
+    for those of a pair such as de-en), ``*`` matches several files (read in sorted order).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reader: str
+    bundled: bool = Field(False, description="whether the files come with xstilts, in place of the data folder")
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    test_gold: str | None = Field(None, description="a file of labels, one a line, for `test` without; may be missing")
+    columns: tuple[str, ...] | dict[str, str] = Field(
+        (), description="what a table's columns hold, `_` for one to pass over; or, by the names of columns or fields"
+    )
+    header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
+    skip_short: bool = Field(False, description="whether to pass over rows that lack columns (a line break in a text)")
+    codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
+    label_names: dict[str, str | None] = Field(
+        {}, description="labels that the files write differently: theirs, then the task's, null to pass such rows over"
+    )
+
+    @model_validator(mode="after")
+    def _columns_fit_the_reader(self) -> Files:
+        if self.reader == CHOICES and self.columns:
+            if not isinstance(self.columns, dict) or not {"prompt", "label"} < set(self.columns):
+                raise ValueError("`columns` of choices must be {prompt: TEMPLATE, label: FIELD, and LABEL: FIELD each}")
+            return self
+        if (self.reader in TABLES) != bool(self.columns):
+            readers = ", ".join(TABLES)
+            raise ValueError(f"`columns` must be given for the readers {readers}, and only there ({self.reader})")
+        known = TABLES.get(self.reader, ())
+        unknown = sorted(set(self.columns) - set(known))
+        if unknown:
+            raise ValueError(f"`columns` knows {', '.join(known)}, not {unknown}")
+        if self.columns and "premise" not in self.columns:
+            raise ValueError("`columns` must name a premise (the text, or the first of two)")
+        if self.columns and self.reader != "tsv" and not isinstance(self.columns, dict):
+            raise ValueError(f"`columns` must go by name for the reader {self.reader}, as {{premise: NAME}}")
+        if self.label_names and self.reader not in PAIRS:
+            raise ValueError(f"`label_names` is for the readers {', '.join(PAIRS)}, not for {self.reader}")
+        if self.skip_short and self.reader != "tsv":
+            raise ValueError(f"`skip_short` is for the reader tsv, not for {self.reader}")
+        return self
+
+    @property
+    def by_language(self) -> bool:
+        """Whether one file holds several languages, of which the reader picks one."""
+        return "language" in self.columns or self.reader == "tydiqa"
+
+
+#: Readers of a hub data set's rows (`xstilts.data.hub`), and the column that each thing they need stands in by default.
+HUB_READERS: dict[str, dict[str, str]] = {
+    "pairs": {"premise": "premise", "hypothesis": "hypothesis", "label": "label"},
+    "span": {"id": "id", "context": "context", "question": "question", "answers": "answers"},
+    "tokens": {"tokens": "tokens", "tags": "tags"},
+    "commonsenseqa": {name: name for name in ("id", "question", "choices", "answerKey")},
+    "hellaswag": {name: name for name in ("ind", "ctx_a", "ctx_b", "endings", "label")},
+    "cosmosqa": {
+        name: name for name in ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
+    },
+    "tatoeba": {"source": "source_sentence", "target": "target_sentence"},
+}
+
+
+class Hub(BaseModel):
+    """Where the hub has a task's examples: a repository of Parquet files, and for each split the hub's name of it.
+
+    In ``config``, ``{lang}`` stands for the language, ``{context}`` and ``{question}`` for those of a pair such as
+    de-en. A split such as `train_r1+train_r2` joins several.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    repository: str
+    revision: str = Field("main", description="a branch, tag or commit; a study may pin another")
+    config: str = "default"
+    reader: str
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    columns: dict[str, str] = Field({}, description="of what the reader needs, the columns that are named otherwise")
+    codes: dict[str, str] = Field({}, description="what `config` writes for languages; the codes of `files` by default")
+    label_names: dict[str, str | None] = Field(
+        {}, description="labels that the hub writes differently: its, then the task's, null to pass such rows over"
+    )
+    counts_differ: bool = Field(False, description="whether the hub has other examples than the files have")
+
+    @model_validator(mode="after")
+    def _columns_fit_the_reader(self) -> Hub:
+        if self.reader not in HUB_READERS:
+            raise ValueError(f"unknown reader {self.reader!r} of the hub; {did_you_mean(self.reader, HUB_READERS)}")
+        known = {*HUB_READERS[self.reader], *(("id", "language") if self.reader == "pairs" else ())}
+        if unknown := sorted(set(self.columns) - known):
+            raise ValueError(f"`columns` of the hub's {self.reader} knows {', '.join(sorted(known))}, not {unknown}")
+        return self
+
+
+class Task(BaseModel):
+    """A data set family in one format, as its catalog entry describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    format: Literal["classification", "multiple_choice", "span", "tagging", "retrieval", "mining", "mlm"]
+    description: str
+    languages: tuple[str, ...]
+    metric: str = Field(description="the main metric; a format may report others beside it")
+    files: Files | None = None
+    also: tuple[Files, ...] = Field((), description="other layouts of the same data, tried in order after `files`")
+    hub: Hub | None = Field(None, description="the same data on the hub, for studies that say `hub: true`")
+    of: tuple[str, ...] = Field((), description="in place of `files`: the tasks whose examples this one unites")
+    parts: tuple[Task, ...] = Field((), description="the tasks that `of` names; the catalog fills it in")
+    labels: tuple[str, ...] = Field((), description="classification labels or tags; order decides the class ids")
+    labels_from_data: bool = Field(
+        False, description="tagging: in place of `labels`, all tags of the English train and dev files, sorted"
+    )
+    unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
+    answer_rules: Literal["squad", "mlqa"] = Field("squad", description="span: how answers are normalised for scoring")
+    train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    train_languages: Literal["en", "all"] = Field(
+        "en",
+        description="`all`: on the train data of every language, which is NOT zero-shot: its name ends in -leaky",
+    )
+    stands_for: str | None = Field(
+        None, description="the task of which this is another cut: claims about that one are tested on this one too"
+    )
+    counts: dict[Split, int | dict[str, int]] = Field(
+        {}, description="examples that the whole official split has; by language, `*` for all others, where they differ"
+    )
+    licence: str
+    citation: str
+    url: str = ""
+    provenance: str = ""
+
+    @model_validator(mode="after")
+    def _labels_fit_the_format(self) -> Task:
+        if self.labels_from_data and (self.format != "tagging" or self.labels or self.of):
+            raise ValueError("`labels_from_data` is for tagging, in place of `labels`, with `files`")
+        if (self.format in ("classification", "tagging")) != (bool(self.labels) or self.labels_from_data):
+            raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
+        return self
+
+    @model_validator(mode="after")
+    def _a_leak_has_a_name(self) -> Task:
+        if (self.train_languages == "all") != self.name.endswith("-leaky"):
+            raise ValueError("`train_languages: all` is not zero-shot: such a name ends in -leaky, and no other does")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_fit_the_languages(self) -> Task:
+        counted = {language for known in self.counts.values() if isinstance(known, dict) for language in known}
+        if strangers := sorted(counted - {*self.languages, "*"}):
+            raise ValueError(f"`counts` has languages that the task does not: {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Task:
+        if bool(self.of) == (self.files is not None) or ((self.also or self.hub) and self.files is None):
+            raise ValueError("an entry has `files` (and `also`, other layouts of them), or `of`, the tasks it unites")
+        return self
+
+    @property
+    def layouts(self) -> tuple[Files, ...]:
+        return (self.files, *self.also) if self.files else ()
+
+    def count(self, split: Split, language: str) -> int | None:
+        """How many examples the whole official split has in a language; None where the entry does not say."""
+        known = self.counts.get(split)
+        return known.get(language, known.get("*")) if isinstance(known, dict) else known
+
+    @property
+    def training_task(self) -> str | None:
+        """Name of the task whose English data fine-tunes this one; None where nothing is trained (`COMPARING`)."""
+        return self.train or (self.name if self.of or any(layout.train for layout in self.layouts) else None)

@@ -1,0 +1,118 @@
+"""What a plan will take, against plans that are simple enough to work out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from xstilts.cli.app import app
+from xstilts.common.errors import UserError
+from xstilts.planning import estimate
+from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
+from xstilts.store import Store
+
+STUDY: dict[str, Any] = {
+    "name": "s", "encoders": ["bundled/e5-small@1"], "recipes": ["none", "mini-nli"],
+    "targets": ["mini-span", "mini-retrieval"], "seeds": [1, 2],
+}  # fmt: skip
+
+
+def plan_of(stages: list[Stage]) -> Plan:
+    study: Any = None
+    return Plan(study, {stage.key: stage for stage in stages}, (), {}, (), ())
+
+
+def stage(key: str, flops: float, *inputs: str) -> Stage:
+    return Stage(key, "score", key, None, inputs, flops)  # type: ignore[arg-type]  # no spec: it takes no memory
+
+
+def test_time_and_critical_path_of_a_plan_worked_out_by_hand() -> None:
+    # a (3 s) and b (1 s); c (2 s) needs b, d (1 s) needs a and c.
+    stages = [stage("a", 30), stage("b", 10), stage("c", 20, "b"), stage("d", 10, "a", "c")]
+    plan = plan_of(stages)
+    two = estimate.estimate(plan, plan.stages, 10.0, 2)
+    assert two.seconds == two.critical_seconds == 4.0 and two.flops == 70
+    assert [each.key for each in two.critical] in (["a", "d"], ["b", "c", "d"])
+    assert estimate.estimate(plan, plan.stages, 10.0, 1).seconds == 7.0
+    some = estimate.estimate(plan, {"c", "d"}, 10.0, 2)  # the others are done
+    assert some.seconds == 3.0 and [each.key for each in some.critical] == ["c", "d"]
+    assert estimate.estimate(plan, set(), 10.0, 2).seconds == 0.0
+
+
+@given(st.data(), st.integers(1, 5))
+def test_the_time_lies_between_its_bounds(data: st.DataObject, processes: int) -> None:
+    stages: list[Stage] = []
+    for i in range(data.draw(st.integers(1, 15))):
+        inputs = data.draw(st.sets(st.integers(0, i - 1), max_size=3)) if i else set()
+        stages.append(stage(str(i), data.draw(st.integers(0, 9)), *map(str, inputs)))
+    plan = plan_of(stages)
+    found = estimate.estimate(plan, plan.stages, 1.0, processes)
+    lower = max(found.critical_seconds, found.flops / processes)
+    assert lower - 1e-9 <= found.seconds <= found.flops / processes + found.critical_seconds + 1e-9
+    assert sum(each.flops for each in found.critical) == found.critical_seconds
+    assert all(one.key in other.inputs for one, other in zip(found.critical, found.critical[1:], strict=False))
+
+
+def test_what_cells_share_is_counted_once() -> None:
+    plan = make_plan(make_study(STUDY))
+    shared = estimate.sharing(plan)
+    # Of each seed: for none 3 + 2 stages (retrieval's are the same for both), with NLI 4 + 3.
+    assert shared.stages_alone == 2 * (3 + 2 + 4 + 3)
+    assert shared.stages == len(plan.stages) == 2 * 3 + 2 + 2 * (1 + 3 + 2)
+    nli = sum(each.flops for each in plan.stages.values() if each.label.endswith(": train mini-nli"))
+    again = sum(each.flops for each in plan.stages.values() if each.label.endswith("none → predict mini-retrieval"))
+    assert shared.flops_alone - shared.flops == pytest.approx(nli + again)
+
+
+def test_memory_is_what_training_keeps() -> None:
+    def largest(**training: Any) -> int:
+        plan = make_plan(make_study({**STUDY, "training": training}))
+        return estimate.estimate(plan, plan.stages, 1.0, 1).memory
+
+    plan = make_plan(make_study(STUDY))
+    parameters = next(iter(plan.facts.values())).parameters
+    usual = largest()
+    assert usual > 16 * parameters
+    assert largest(memory="3GB") == 3_000_000_000
+    assert largest(batch_size=32) - 16 * parameters == pytest.approx(2 * (usual - 16 * parameters))
+    assert largest(processes=2) < usual and largest(processes=2, sharding="full") < usual - 7 * parameters
+
+
+def test_the_plan_for_a_device_says_what_does_not_fit(tmp_path: Path) -> None:
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({**STUDY, "training": {"batch_size": 4096}}))
+    words = ["plan", str(file), "--store", str(tmp_path / "store")]
+    told = CliRunner().invoke(app, [*words, "--device", "t4", "--devices", "3"])
+    assert told.exit_code == 0 and "on 3 t4 (at 35% of its peak)" in told.stdout
+    assert "may need more than the 16 GB of t4" in told.stdout and "`memory: 14GB`" in told.stdout
+    assert "critical path: " in told.stdout and "is saved" in told.stdout
+    found = json.loads(CliRunner().invoke(app, [*words, "--json", "--device", "t4"]).stdout)
+    assert found["device"] == "t4" and found["rate"] == pytest.approx(0.35 * 65e12)
+    assert sum(each["flops"] for each in found["stages"]) / found["rate"] == pytest.approx(found["seconds_left"])
+    assert found["critical_seconds"] <= found["seconds_left"] and found["critical_path"]
+    assert {"seconds", "memory", "disk"} <= found["stages"][0].keys() and found["sharing"]["stages"] == 20
+    for wrong, message in ((["--device", "a100"], "did you mean"), (["--devices", "2"], "name it with --device")):
+        refused = CliRunner().invoke(app, [*words, *wrong]).exception
+        assert isinstance(refused, UserError) and message in str(refused)
+
+
+def test_the_speed_is_that_of_training_stages_that_are_done(tmp_path: Path) -> None:
+    plan, store = make_plan(make_study(STUDY)), Store(tmp_path)
+    assert estimate.measured_rate(plan, store) is None
+    train = next(each for each in plan.stages.values() if each.kind == "train")
+    with store.publish(train.key) as (_, meta):
+        meta["seconds"] = 4.0
+    assert estimate.measured_rate(plan, store) == pytest.approx(train.flops / 4.0)
+
+
+def test_every_device_names_its_source() -> None:
+    for device in estimate.devices().values():
+        assert device.tflops > 0 and device.memory > 0 and len(device.source) > 10

@@ -1,0 +1,171 @@
+"""A study file is checked before anything runs: each mistake is one line that names the field and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from xstilts.common.errors import UserError
+from xstilts.planning.study import Study, load_study, make_study, presets
+
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "encoders": ["bundled/e5-small@3"],
+    "recipes": ["none", "mini-nli"],
+    "targets": ["mini-span", {"task": "mini-retrieval", "languages": ["de", "sw"]}],
+    "seeds": [1],
+}
+
+
+def problem(tmp_path: Path, **changes: Any) -> str:
+    """The error of the good study with some keys changed (None removes one)."""
+    content = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        load_study(file)
+    message = str(error.value)
+    assert message.startswith(str(file)) and "\n" not in message
+    return message.removeprefix(f"{file}: ")
+
+
+def test_a_good_study_is_read_as_written() -> None:
+    study = make_study(GOOD)
+    assert isinstance(study, Study)
+    assert [entry.encoder.label for entry in study.encoders] == ["bundled/e5-small@3"]
+    assert [(recipe.name, recipe.tasks) for recipe in study.recipes] == [("none", ()), ("mini-nli", ("mini-nli",))]
+    assert study.targets[1].languages == ("de", "sw")
+    assert study.preset == "quick"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"recipies": ["none"], "recipes": None}, "did you mean 'recipes'?"),
+        ({"targets": ["mini-spam"]}, "unknown task 'mini-spam': did you mean 'mini-span'?"),
+        ({"recipes": ["none", "mini-nil"]}, "did you mean 'mini-nli'?"),
+        ({"targets": [{"task": "mini-span", "languages": ["sww"]}]}, "unknown language 'sww': did you mean 'sw'?"),
+        ({"targets": [{"task": "mini-span", "langages": ["sw"]}]}, "did you mean 'languages'?"),
+        ({"training": {"learning_rat": 1e-4}}, "did you mean 'learning_rate'?"),
+        ({"training": {"learning_rate": "fast"}}, "learning_rate"),
+        ({"training": {"epochs": 0}}, "epochs"),
+        ({"training": {"max_length": 128}}, "max_length 128 leaves no room for a passage"),
+        ({"preset": "xtrem"}, "did you mean 'xtreme'?"),
+        ({"encoders": []}, "encoders"),
+        ({"encoders": ["bundled/e5-small@0"]}, "bundled/e5-small@6"),
+        ({"encoders": ["bundled/e5-small@3", "bundled/e5-small@3"]}, "listed twice"),
+        ({"seeds": ["one"]}, "seeds"),
+        ({"recipes": [{"task": "mini-nli", "mlm": {"shar": 0.2}}]}, "did you mean 'share'?"),
+        ({"recipes": [{"task": "mini-nli", "mlm": {"share": 1.0}}]}, "less than 1"),
+        ({"recipes": [{"task": "mini-nli", "mlm": {"share": 0.2, "task": "mini-pos"}}]}, "is of format tagging"),
+        (
+            {"recipes": [{"task": "mini-nli", "mlm": {"share": 0.2, "task": "mini-text", "languages": ["xx"]}}]},
+            "mini-nli+mlm: mlm: unknown language 'xx'",
+        ),
+        ({"recipes": ["mini-text"]}, "has no labels; mix it into a task"),
+        ({"targets": ["mini-text"]}, "has no labels to score"),
+        ({"recipes": [{"tasks": ["mini-nli", "mini-nil"]}]}, "did you mean 'mini-nli'?"),
+        ({"recipes": [{"tasks": ["mini-nli", "mini-nli"]}]}, "a task is listed twice"),
+        ({"recipes": [{"task": "mini-nli", "tasks": ["mini-pos"]}]}, "`task` or `tasks`, not both"),
+        ({"recipes": [{"task": "mini-nli", "sampling": "uniform"}]}, "`sampling` is for several `tasks`"),
+        ({"recipes": [{"tasks": ["mini-nli", "mini-pos"], "sampling": "unifrom"}]}, "'proportional' or 'uniform'"),
+        (
+            {"recipes": [{"tasks": ["mini-nli", "mini-pos"]}], "training": {"batch_tokens": 512}},
+            "mini-nli+mini-pos: batch_tokens is for stages of one task alone",
+        ),
+        ({"recipes": [{"name": "nothing"}]}, "the recipe without `tasks` or `merge` is called none"),
+        ({"recipes": [{"name": "none", "task": "mini-nli"}]}, "is called none, and no other"),
+        ({"recipes": [{"name": "sum", "merge": ["mini-nli"]}]}, "'mini-nli' is no recipe with training"),
+        (
+            {"recipes": ["mini-nli", {"name": "sum", "merge": ["mini-nli"], "training": {"epochs": 2}}]},
+            "it has no training of its own",
+        ),
+        (
+            {"recipes": [{"name": "two", "tasks": ["mnli", "squad"]}], "preset": "xtreme"},
+            "two: learning_rate is 2e-05 for mnli and 3e-05 for squad; one stage has one: set it in the recipe",
+        ),
+        ({"seeds": [1, 1]}, "listed twice"),
+        ({"recipes": ["mini-retrieval"]}, "has no training data of its own"),
+        ({"recipes": ["none", "xquad"]}, "has no training data of its own"),
+        ({"targets": [{"task": "mini-span", "pooling": "cls"}]}, "pooling is for retrieval and mining tasks alone"),
+        ({"targets": [{"task": "mini-retrieval", "pooling": "max"}]}, "pooling"),
+        ({"targets": [{"task": "mini-retrieval", "hidden_layer": -1}]}, "hidden_layer"),
+        ({"name": "../escape"}, "name"),
+        ({"targets": None}, "targets: missing"),
+        ({"on_overlap": "ignore"}, "on_overlap"),
+        ({"tasks": ["mine.yaml"]}, "mine.yaml: no such file"),
+        ({"encoders": [{"source": "bundled/e5-small", "recipes": ["nothing"]}]}, "unknown recipe 'nothing'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
+    assert expected in problem(tmp_path, **changes)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such study file"):
+        load_study(tmp_path / "absent.yaml")
+    with pytest.raises(UserError, match="a folder"):
+        load_study(tmp_path)
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: x\nencoders: [a\nrecipes: b\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"broken\.yaml:3: not valid YAML"):
+        load_study(broken)
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: x\ndescription: Größe\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"latin\.yaml:2: not UTF-8"):
+        load_study(latin)
+    listing = tmp_path / "list.yaml"
+    listing.write_text("- a\n- b\n", encoding="utf-8")
+    with pytest.raises(UserError, match="a study is a mapping"):
+        load_study(listing)
+
+
+def test_data_folder_comes_from_the_study_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XSTILTS_DATA", str(tmp_path / "everywhere"))
+    assert make_study(GOOD).data == tmp_path / "everywhere"
+    assert make_study({**GOOD, "data": "here"}, folder=tmp_path).data == tmp_path / "here"
+
+
+def test_presets_are_overridden_by_the_study_and_then_by_the_entry() -> None:
+    study = make_study({**GOOD, "preset": "xtreme", "training": {"epochs": 4, "batch_size": 2}})
+    task = study.catalog["mini-span"]
+    hyper = study.hyperparameters(task, {"batch_size": 1})
+    assert (hyper.epochs, hyper.batch_size) == (4, 1)
+    assert (hyper.learning_rate, hyper.max_length) == (3e-5, 384)  # XTREME's scripts/train_qa.sh
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
+def test_every_task_has_hyperparameters_in_every_preset(preset: str) -> None:
+    study = make_study({**GOOD, "preset": preset})
+    for task in study.catalog:
+        for intermediate in (False, True):
+            hyper = study.hyperparameters(task, {}, intermediate=intermediate)
+            assert hyper.max_length == 384 if task.format == "span" else hyper.max_length <= 256
+    names = {"default", "intermediate"} | {name for task in study.catalog for name in (task.name, task.format)}
+    assert set(presets()[preset]) <= names and set(presets()[preset].get("intermediate", {})) <= names
+
+
+def test_a_preset_may_treat_a_task_otherwise_between_pretraining_and_the_target() -> None:
+    """Epochs and batch sizes of the intermediate tasks; the target tasks are jiant's."""
+    study, jiant = make_study({**GOOD, "preset": "phang2020"}), make_study({**GOOD, "preset": "jiant"})
+    for name, expected in {
+        "anli_plus": (2, 24), "mnli": (2, 24), "qqp": (3, 24), "squad": (3, 8), "squad_v2": (3, 8), "ccg": (15, 24),
+        "hellaswag": (7, 24), "cosmosqa": (15, 4), "commonsenseqa": (10, 4),
+    }.items():  # fmt: skip
+        hyper = study.hyperparameters(study.catalog[name], {}, intermediate=True)
+        assert (hyper.epochs, hyper.batch_size, hyper.learning_rate) == (*expected, 1e-5)
+    for task in study.catalog:
+        assert study.hyperparameters(task, {}) == jiant.hyperparameters(task, {})
+    squad = study.catalog["squad"]
+    assert study.hyperparameters(squad, {"batch_size": 2}, intermediate=True).batch_size == 2
+
+
+def test_the_studies_in_the_repository_are_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+    files = sorted((Path(__file__).parent.parent / "studies").glob("*.yaml"))
+    assert files
+    for file in files:
+        assert load_study(file).name == file.stem

@@ -1,0 +1,333 @@
+"""An artifact is there whole or not at all: in a folder, in memory, on S3, on a disk that fails."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xstilts.common.errors import StageError, StoreError, UserError
+from xstilts.store import store as stores
+from xstilts.store.processes import this_process
+from xstilts.store.store import KEPT_COPIES, Store
+
+KEY = "ab" + "0" * 62
+
+
+def put(store: Store, content: str = "hello", key: str = KEY, replace: bool = False) -> None:
+    with store.publish(key, replace=replace) as (folder, meta):
+        (folder / "text.txt").write_text(content)
+        meta["seconds"] = 1.5
+
+
+def text(store: Store, key: str = KEY) -> str:
+    content = store.read(key, "text.txt")
+    assert content is not None
+    return content.read().decode()
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if request.param == "s3":
+        return f"{request.getfixturevalue('s3')}/store"
+    return str(tmp_path / "store") if request.param == "folder" else f"memory://{tmp_path.name}"
+
+
+def test_what_was_published_is_read_back(url: str) -> None:
+    put(Store(url))
+    store = Store(url)  # another process's view
+    artifact = store.get(KEY)
+    assert artifact is not None and artifact.meta == {"seconds": 1.5} and artifact.size == 5
+    with store.files(KEY) as folder:
+        assert [(file.name, file.read_text()) for file in folder.glob("*")] == [("text.txt", "hello")]
+    assert text(store) == "hello" and store.keys() == {KEY}
+
+
+def test_an_artifact_may_have_no_files(url: str) -> None:
+    with Store(url).publish(KEY):
+        pass
+    store = Store(url)
+    assert store.keys() == {KEY} and store.get(KEY) is not None
+    with store.files(KEY) as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_nothing_is_published_when_the_block_raises(url: str) -> None:
+    store = Store(url)
+    with pytest.raises(RuntimeError), store.publish(KEY) as (folder, _):
+        (folder / "text.txt").write_text("half")
+        raise RuntimeError("stopped")
+    assert store.get(KEY) is None and store.peek(KEY) is None and store.keys() == set()
+    assert list(store.scratch.iterdir()) == []
+    with pytest.raises(StageError, match="run again"), store.files(KEY):
+        pass
+
+
+def files_in(store: Store) -> list[str]:
+    """All files of artifacts but for manifests, without the attempts' names."""
+    paths = store.fs.find(f"{store.root}/artifacts")
+    return sorted(path.split("/")[-1] for path in paths if not path.endswith("manifest.json"))
+
+
+def test_of_two_that_publish_the_same_key_the_first_wins_and_files_never_mix(url: str) -> None:
+    first, second = Store(url), Store(url)
+    with first.publish(KEY) as (folder, _), second.publish(KEY) as (other, _):
+        (folder / "text.txt").write_text("outer")
+        (folder / "more.txt").write_text("outer")
+        (other / "text.txt").write_text("inner")  # its block ends first
+    put(first, "late")
+    assert text(Store(url)) == "inner" and files_in(first) == ["text.txt"]
+
+
+def test_a_checkpoint_takes_the_place_of_the_one_before_and_can_be_removed(url: str) -> None:
+    checkpoints = Store(f"{url}/checkpoints")
+    for content in ("one", "two", "three"):
+        put(checkpoints, content, replace=True)
+        with Store(f"{url}/checkpoints").files(KEY) as folder, checkpoints.files(KEY) as own:
+            assert (folder / "text.txt").read_text() == (own / "text.txt").read_text() == content
+        assert files_in(checkpoints) == ["text.txt"]
+    checkpoints.remove(KEY)
+    checkpoints.remove(KEY)
+    assert checkpoints.get(KEY) is None and files_in(checkpoints) == [] and Store(url).keys() == set()
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut", "removed", "manifest", "no manifest"])
+def test_a_damaged_artifact_is_set_aside_and_can_be_published_again(url: str, damage: str) -> None:
+    put(Store(url))
+    store = Store(url)
+    file, manifest = (
+        next(path for path in store.fs.find(f"{store.root}/artifacts") if path.endswith(name))
+        for name in ("text.txt", "manifest.json")
+    )
+    match damage:
+        case "changed":
+            store.fs.pipe_file(file, b"jello")
+        case "cut":
+            store.fs.pipe_file(file, b"hel")
+        case "removed":
+            store.fs.rm_file(file)
+        case "manifest":
+            store.fs.pipe_file(manifest, b'{"files": ')
+        case _:
+            store.fs.pipe_file(manifest, b"[]")
+    assert store.get(KEY) is None and store.keys() == set()
+    assert len(store.fs.ls(f"{store.root}/set-aside")) == 1
+    put(store, "again")
+    assert Store(url).get(KEY) is not None and text(Store(url)) == "again"
+
+
+def test_damage_is_found_by_read_too(url: str) -> None:
+    store = Store(url)
+    put(store)
+    (file,) = (path for path in store.fs.find(f"{store.root}/artifacts") if path.endswith("text.txt"))
+    store.fs.pipe_file(file, b"jello")
+    assert store.read(KEY, "text.txt") is None and store.peek(KEY) is None
+
+
+def test_an_artifact_without_its_manifest_does_not_exist(tmp_path: Path) -> None:
+    put(Store(tmp_path))
+    (tmp_path / "artifacts" / "ab" / KEY / "manifest.json").unlink()  # killed just before the last step
+    assert Store(tmp_path).get(KEY) is None
+    put(Store(tmp_path), "again")
+    assert text(Store(tmp_path)) == "again"
+
+
+def test_artifacts_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """Their files are beside the manifest, which tells no sizes."""
+    store = Store(tmp_path)
+    put(store)
+    home = tmp_path / "artifacts" / "ab" / KEY
+    artifact = store.peek(KEY)
+    assert artifact is not None
+    (home / artifact.attempt / "text.txt").rename(home / "text.txt")
+    (home / "manifest.json").write_text(f'{{"files": {{"text.txt": "{artifact.files["text.txt"]}"}}, "meta": {{}}}}')
+    old = Store(tmp_path)
+    assert old.get(KEY) is not None and text(old) == "hello"
+
+
+def test_a_remote_store_downloads_once_and_keeps_few(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = Store(s3)
+    keys = [f"{i:02}{'0' * 62}" for i in range(KEPT_COPIES + 3)]
+    for key in keys:
+        put(store, key=key)
+    fetched = []
+    get_file = store.fs.get_file
+    monkeypatch.setattr(store.fs, "get_file", lambda path, to: (fetched.append(path), get_file(path, to)))
+    with store.files(keys[0]) as in_use:
+        for key in keys[1:]:
+            for _ in range(2):
+                with store.files(key) as folder:
+                    assert (folder / "text.txt").read_text() == "hello"
+        assert len(fetched) == len(keys) and len(list(tmp_path.glob("xstilts/tmp/*"))) == KEPT_COPIES + 2
+        assert (in_use / "text.txt").read_text() == "hello"
+
+
+def test_scratch_of_dead_processes_is_swept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    here = this_process()
+    dead = tmp_path / "tmp" / f"{replace(here, pid=999999999)}~x"  # above every process id
+    renumbered = tmp_path / "tmp" / f"{replace(here, started=1.0)}~x"  # its number is another's now
+    elsewhere = tmp_path / "tmp" / f"{replace(here, pid=999999999, host='other')}~x"
+    alive = tmp_path / "tmp" / f"{here}~x"
+    for folder in (dead, renumbered, elsewhere, alive):
+        folder.mkdir(parents=True)
+    store.sweep()
+    assert alive.exists() and elsewhere.exists() and not dead.exists() and not renumbered.exists()
+
+
+def test_a_store_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--store"):
+        Store(tmp_path / "file" / "store")
+    with pytest.raises(UserError, match=r"store nosuch://x: .*--store"):
+        Store("nosuch://x")
+
+
+def test_without_s3fs_a_user_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec.registry  # noqa: F401 (its name in fsspec is another object's)
+
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(UserError, match=r'pip install "xstilts\[s3\]"'):
+        Store("s3://bucket/x")
+
+
+def test_a_missing_bucket_and_missing_credentials_are_told(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="bucket does not exist; make the bucket first"):
+        Store("s3://nobody-made-this/x")
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(f"AWS_{name}")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(UserError, match="AWS_ACCESS_KEY_ID"):
+        Store(f"{s3}/x")
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_a_store_whose_network_is_gone_says_so(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(s3)
+
+    def gone(*_: object, **__: object) -> bytes:
+        from botocore.exceptions import EndpointConnectionError
+
+        raise EndpointConnectionError(endpoint_url="http://s3.example.org")
+
+    monkeypatch.setattr(store.fs, "cat_file", gone)
+    with pytest.raises(StoreError, match=r"store s3://.*Could not connect.*AWS_ENDPOINT_URL.*run again"):
+        store.peek(KEY)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if os.name != "posix" or shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_goes_on_once_there_is_space(disk: Path) -> None:
+    store = Store(disk / "store")
+    put(store)
+    filler = disk / "filler"
+    with pytest.raises(StoreError, match=r"No space left.*free some space"), store.publish("cd" * 32) as (folder, _):
+        (folder / "weights").write_bytes(bytes(2 << 20))
+    with pytest.raises(StoreError, match="free some space"), store.publish("cd" * 32) as (folder, _):
+        raise RuntimeError(f"SafetensorError: I/O error: {os.strerror(28)} (os error 28)")
+    with open(filler, "wb", buffering=0) as stream, pytest.raises(OSError):
+        while True:
+            stream.write(bytes(4096))
+    with pytest.raises(StoreError, match="free some space"):
+        put(store, key="cd" * 32)
+    assert text(Store(disk / "store")) == "hello" and store.peek("cd" * 32) is None
+    filler.unlink()
+    put(store, "after", key="cd" * 32)
+    assert text(Store(disk / "store"), "cd" * 32) == "after" and list((disk / "store" / "tmp").iterdir()) == []
+
+
+def test_a_disk_that_became_read_only_can_be_read(disk: Path) -> None:
+    store = Store(disk / "store")
+    put(store)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(StoreError, match="Read-only file system; make it writable"):
+        put(store, key="cd" * 32)
+    assert text(Store(disk / "store")) == "hello"
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    put(store, key="cd" * 32)
+    assert store.keys() == {KEY, "cd" * 32}
+
+
+def test_a_store_that_is_deleted_meanwhile_is_not_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(StoreError, match="its folder is gone"), store.publish(KEY) as (folder, _):
+        (folder / "text.txt").write_text("hello")
+        shutil.rmtree(tmp_path / "store")
+    with pytest.raises(StoreError, match="its folder is gone"):
+        put(store)
+    assert not (tmp_path / "store").exists()
+
+
+def test_errors_of_the_block_that_are_not_the_disks_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), Store(tmp_path).publish(KEY):
+        (tmp_path / "data.tsv").read_text()
+
+
+def test_a_file_system_without_hard_links_serves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(stores.os, "link", refused)
+    put(Store(tmp_path), "first")
+    put(Store(tmp_path), "second")
+    assert text(Store(tmp_path)) == "first"
+
+
+def publish_for_ever(url: str, first: int) -> None:
+    store = Store(url)
+    for i in range(first, 1_000_000):
+        key = f"{i:064}"
+        with store.publish(key[::-1]) as (folder, _):
+            for name in ("a", "b"):
+                (folder / name).write_bytes(name.encode() * 5000)
+
+
+def test_whenever_it_is_killed_what_was_published_is_whole_and_verify_leaves_no_orphans(tmp_path: Path) -> None:
+    from xstilts.store import upkeep
+
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    for turn in range(12):
+        process = context.Process(target=publish_for_ever, args=(str(tmp_path), turn * 10_000))
+        process.start()
+        time.sleep(0.03 + 0.0137 * turn)
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+    store = Store(tmp_path)
+    keys = store.keys()
+    assert len(keys) > 20 and all(store.get(key) is not None for key in keys)
+    verified = upkeep.verify(store)
+    assert verified.artifacts == len(keys) and verified.damaged == []
+    left = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(left) == 3 * len(keys)  # the manifest and both files
+    assert not list((tmp_path / "tmp").iterdir()) and not (tmp_path / "set-aside").exists()
+    assert len(list(tmp_path.glob("artifacts/*/*"))) == len(keys)
+
+
+def test_removing_what_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    Store(tmp_path).remove(KEY)
+    assert not [path for path in tmp_path.rglob("*") if path.parent.name == "tmp"]
