@@ -209,13 +209,18 @@ def test_a_users_entry_joins_and_replaces(tmp_path: Path) -> None:
         ("name: mine", "name: mine-leaky", "such a name ends in -leaky, and no other does"),
         (TABLE, "reader: choices, train: a, columns: [a, b]", "`columns` of choices must be {prompt: TEMPLATE"),
         (TABLE, 'reader: choices, train: a, columns: {prompt: "{a}", "0": b}', "`columns` of choices must be"),
-        ("name: mine", "name: [", "not valid YAML"),
+        ("name: mine", "name: [", ":3: not valid YAML"),
+        (
+            TABLE,
+            "reader: tsv, train: mine.tsv, colums: [premise]",
+            "files.colums: unknown key: did you mean 'columns'?",
+        ),
     ],
 )
 def test_a_faulty_entry_is_told(old: str, new: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         entry(tmp_path, old, new)
-    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}: ") and message in str(raised.value)
+    assert str(raised.value).startswith(f"{tmp_path / 'mine.yaml'}:") and message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -251,7 +256,7 @@ def test_an_unknown_task_gets_a_hint() -> None:
 
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys, xstilts.tasks, xstilts.data.check, xstilts.data.overlap; xstilts.tasks.builtin_catalog();"
+        "import sys, xstilts.tasks, xstilts.data.check, xstilts.planning.overlap; xstilts.tasks.builtin_catalog();"
         "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.common import fast_yaml
-from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.validation import first_problem
 from xstilts.planning.part import Part
 from xstilts.tasks import Catalog
 
@@ -173,10 +173,6 @@ AnyPredicate = Annotated[
     Gain | Share | Difference | Best | EncoderIs | Roles | Languages | Provenance | Examples | Phases,
     Field(discriminator="kind"),
 ]
-_PREDICATES: dict[str, type[Predicate]] = {
-    "gain": Gain, "share": Share, "difference": Difference, "best": Best, "encoder": EncoderIs, "tasks": Roles,
-    "languages": Languages, "provenance": Provenance, "examples": Examples, "stages": Phases,
-}  # fmt: skip
 
 
 class Claim(Part):
@@ -198,14 +194,7 @@ class Claim(Part):
 
 def load_claims(path: Path, catalog: Catalog) -> list[Claim]:
     """Read and check a claims file. Raises UserError: one line with the file, the claim, the field and what to do."""
-    try:
-        content = fast_yaml.load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such claims file (docs/claims.md shows one)") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    content = fast_yaml.read(path, "no such claims file (docs/claims.md shows one)")
     return make_claims(content, catalog, str(path))
 
 
@@ -219,7 +208,7 @@ def make_claims(content: Any, catalog: Catalog, name: str = "claims") -> list[Cl
         try:
             claim = Claim.model_validate(entry)
         except ValidationError as error:
-            raise UserError(f"{where}: {_first_problem(error)}") from None
+            raise UserError(f"{where}: {first_problem(error, Claim, 'claim')}") from None
         if claim.id in found:
             raise UserError(f"{where}: id: another claim has it already; give this one its own")
         for task in claim.predicate.named:
@@ -233,27 +222,3 @@ def make_claims(content: Any, catalog: Catalog, name: str = "claims") -> list[Cl
 def _called(entry: Any, number: int) -> str:
     name = entry.get("id") if isinstance(entry, dict) else None
     return str(name) if isinstance(name, str | int) and name != "" and str(name).isprintable() else f"claim {number}"
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Pydantic's first complaint as one line: field, what is wrong, what to do."""
-    problems = error.errors()
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    kinds = set(_PREDICATES)  # pydantic puts the kind of predicate into the path
-    location = [part for i, part in enumerate(problem["loc"]) if not (i == 1 and part in kinds)]
-    field = field_path(location) or "claim"
-    match problem["type"]:
-        case "extra_forbidden":
-            owner = _PREDICATES.get(str(problem["loc"][1]), Claim) if len(problem["loc"]) > 1 else Claim
-            return f"{field}: unknown key: {did_you_mean(str(location[-1]), owner.model_fields)}"
-        case "missing":
-            return f"{field}: missing; add it"
-        case "union_tag_not_found":
-            return f"{field}.kind: missing; add one of {', '.join(_PREDICATES)}"
-        case "union_tag_invalid":
-            return f"{field}.kind: unknown kind {problem['ctx']['tag']!r}: {did_you_mean(problem['ctx']['tag'], kinds)}"
-        case "value_error":
-            return f"{field}: {problem['ctx']['error']}"
-        case "model_type" | "model_attributes_type":
-            return f"{field}: must be a mapping of keys to values"
-    return f"{field}: {problem['msg']} (given: {problem['input']!r})"

@@ -22,6 +22,7 @@ from xstilts.analysis.axes import BASELINE
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.meta import random_effects
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.validation import first_problem
 from xstilts.planning.part import Part
 
 #: What is established of results on XTREME, with where it was read.
@@ -110,11 +111,7 @@ def load_published(path: Path = BUILTIN) -> list[Result]:
                 try:
                     found.append(Result.model_validate(row))
                 except ValidationError as error:
-                    problem = error.errors()[0]
-                    where = problem["loc"][0] if problem["loc"] else "row"
-                    raise UserError(
-                        f"{path}:{reader.line_num}: {where}: {problem['msg']} (given: {problem['input']!r})"
-                    ) from None
+                    raise UserError(f"{path}:{reader.line_num}: {first_problem(error, Result, 'row')}") from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of published results (docs/claims.md shows one)") from None
     except UnicodeDecodeError:

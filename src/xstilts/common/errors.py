@@ -13,14 +13,6 @@ class UserError(Exception):
     """
 
 
-class UserErrors(UserError):
-    """Several user errors found at once; ``problems`` holds one line each."""
-
-    def __init__(self, problems: list[str]):
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 class StageError(Exception):
     """A stage could not be completed for a reason that training or the machine gave, not the input."""
 
@@ -38,8 +30,3 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if len(options) <= 12:
         return "known: " + ", ".join(options)
     return f"{len(options)} are known"
-
-
-def field_path(location: Iterable[object]) -> str:
-    """Keys and indices as one name, ``targets.0.task``; a key that would break the line is quoted."""
-    return ".".join(part if part.isprintable() else repr(part) for part in map(str, location))

@@ -26,7 +26,7 @@ def script(language: str) -> str | None:
 
 @cache
 def _families() -> dict[str, str]:
-    by_family: dict[str, list[str]] = fast_yaml.load(FAMILIES.read_text(encoding="utf-8"))
+    by_family: dict[str, list[str]] = fast_yaml.read(FAMILIES)
     return {language: name for name, languages in by_family.items() for language in languages}
 
 

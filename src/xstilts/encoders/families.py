@@ -41,7 +41,7 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
 
     Raises UserError where it has fewer layers than asked for.
     """
-    for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8")):
+    for entry in fast_yaml.read(FAMILIES):
         if entry["name"] == encoder.source:
             return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest=NOT_AT_HAND)
     return None
@@ -49,7 +49,7 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
 
 @cache
 def _families() -> dict[str, str]:
-    return {entry["name"]: entry["family"] for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8"))}
+    return {entry["name"]: entry["family"] for entry in fast_yaml.read(FAMILIES)}
 
 
 def family_of(source: str) -> str:
@@ -60,7 +60,7 @@ def family_of(source: str) -> str:
 def known_encoders() -> list[KnownEncoder]:
     """The list, in the file's order, smallest first within a family."""
     known = []
-    for entry in fast_yaml.load(FAMILIES.read_text(encoding="utf-8")):
+    for entry in fast_yaml.read(FAMILIES):
         name = entry["name"]
         shape = sizes.shape(entry["config"], name)
         tables, rest = shape.parameters(shape.layers)

@@ -43,7 +43,7 @@ class Device:
 
 @cache
 def devices() -> dict[str, Device]:
-    content = fast_yaml.load((Path(__file__).parent / "devices.yaml").read_text(encoding="utf-8"))
+    content = fast_yaml.read(Path(__file__).parent / "devices.yaml")
     return {name: Device(name, **facts) for name, facts in content.items()}
 
 

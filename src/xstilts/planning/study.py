@@ -7,17 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from xstilts import encoders
 from xstilts.common import fast_yaml
-from xstilts.common.errors import UserError, did_you_mean, field_path
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.validation import first_problem
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
-from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters, Lora
+from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters
 from xstilts.planning.part import Part
-from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Sampling, Translated, plain
+from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Translated, plain
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.task import COMPARING, Split, Task
 
@@ -158,7 +158,7 @@ class Study(Part):
         try:
             hyper = Hyperparameters.model_validate(values)
         except ValidationError as error:
-            raise UserError(f"training of {task.name}: {_first_problem(error)}") from None
+            raise UserError(f"training of {task.name}: {first_problem(error, Hyperparameters)}") from None
         if task.format == "span" and hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS >= hyper.max_length:
             raise UserError(
                 f"training of {task.name}: max_length {hyper.max_length} leaves no room for a passage beside "
@@ -173,24 +173,7 @@ def load_study(path: Path) -> Study:
     Relative paths in it (``data``, ``tasks``) start from the file's folder; ``data`` falls back to the
     environment variable ``XSTILTS_DATA``.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such study file (try studies/quickstart.yaml)") from None
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, not a study file") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = fast_yaml.read(path, "no such study file (try studies/quickstart.yaml)")
     if not isinstance(content, dict):
         raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
     return make_study(content, folder=path.parent, name=str(path))
@@ -209,7 +192,7 @@ def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "stud
         study = Study.model_validate(content)
         _check_names(study)
     except ValidationError as error:
-        raise UserError(f"{name}: {_first_problem(error)}") from None
+        raise UserError(f"{name}: {first_problem(error, Study)}") from None
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return study
@@ -297,40 +280,8 @@ def _check_mlm(study: Study, recipe: RecipeEntry, mlm: Mlm) -> None:
     study.hyperparameters(text, mlm.training, intermediate=True)
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Pydantic's first complaint as one line: field, what is wrong, what to do."""
-    problems = error.errors()
-    # A mistyped key is also a missing one: the typo is what helps.
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    field = field_path(problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        owner = _model_at(problem["loc"][:-1], error.title)
-        return f"{field}: unknown key: {did_you_mean(str(problem['loc'][-1]), owner.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{field}: missing; add it"
-    message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
-    given = f" (given: {problem['input']!r})" if problem["type"] != "value_error" else ""
-    return f"{field}: {message}{given}" if field else message
-
-
-def _model_at(location: tuple[Any, ...], title: str) -> type[Part]:
-    inner: dict[str, type[Part]] = {
-        "sampling": Sampling, "mlm": Mlm, "translated": Translated, "average": Average, "lora": Lora
-    }  # fmt: skip
-    if location and location[-1] in inner:
-        return inner[str(location[-1])]
-    if title == "Hyperparameters":
-        return Hyperparameters
-    parts: dict[str, type[Part]] = {
-        "encoders": EncoderEntry,
-        "recipes": RecipeEntry,
-        "targets": TargetEntry,
-    }
-    return parts.get(str(location[0]), Study) if location else Study
-
-
 @cache
 def presets() -> dict[str, dict[str, dict[str, Any]]]:
     """All named presets: preset → `default`, format or task → values; under `intermediate`, task → values."""
-    content: dict[str, dict[str, dict[str, Any]]] = fast_yaml.load(PRESETS.read_text(encoding="utf-8"))
+    content: dict[str, dict[str, dict[str, Any]]] = fast_yaml.read(PRESETS)
     return content

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from xstilts.common import fast_yaml
-from xstilts.common.errors import UserError, did_you_mean, field_path
-from xstilts.tasks.task import Files, Hub, Task
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.validation import first_problem
+from xstilts.tasks.task import Task
 
 CATALOG = Path(__file__).parent / "catalog"
 
@@ -55,26 +55,11 @@ def _united(task: Task, named: dict[str, Task]) -> Task:
 
 def read_entry(path: Path) -> Task:
     """Read one catalog entry. Raises UserError with file, field and remedy where it is wrong."""
-    try:
-        entry = fast_yaml.load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `tasks` in a study lists catalog entries beside the study") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    entry = fast_yaml.read(path, "no such file; `tasks` in a study lists catalog entries beside the study")
     try:
         return Task.model_validate(entry)
     except ValidationError as error:
-        # a mistyped field is also a missing one: the mistyping is what helps
-        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        field = field_path(first["loc"]) or "entry"
-        hint = ""
-        if first["type"] == "extra_forbidden":
-            hint = (
-                " ("
-                + did_you_mean(str(first["loc"][-1]), {*Task.model_fields, *Files.model_fields, *Hub.model_fields})
-                + ")"
-            )
-        raise UserError(f"{path}: {field}: {first['msg']}{hint}") from None
+        raise UserError(f"{path}: {first_problem(error, Task, 'entry', 'Field required')}") from None
 
 
 @cache
