@@ -295,7 +295,7 @@ CONTENTS = {
 CLIENT = """
 import json, sys
 from xstilts.data import Provider, available, fingerprint, load, on_hub
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
 for name, split, language, revisions, what in json.load(sys.stdin):
     provider = Provider(hub=True, revisions=tuple(map(tuple, revisions)))
@@ -383,7 +383,7 @@ def test_nothing_is_fetched_unless_the_study_says_so(hub: Server, tmp_path: Path
     program = """
 import sys
 from xstilts.data import Provider, available, load
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
 task = builtin_catalog()["xquad"]
 assert available(task, "test", Provider()) == available(task, "test", None) == ()

@@ -19,7 +19,7 @@ import json, sys
 from transformers import AutoModel
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_model, load_tokenizer
-from xstilts.errors import UserError
+from xstilts.common.errors import UserError
 for name, revision in json.load(sys.stdin):
     encoder = Encoder(name, revision=revision)
     try:

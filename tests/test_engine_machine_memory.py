@@ -17,7 +17,7 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.machine import memory
 from xstilts.engine.models import Trimmed, build_model
-from xstilts.engine.rows import Row
+from xstilts.engine.rows import Row, padded
 from xstilts.engine.training import loop
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
@@ -116,7 +116,7 @@ def test_parts_hold_each_row_once_in_order_within_the_limit(lengths: list[int], 
     parts = memory.Division(limit).parts(rows)
     assert [row for part in parts for row in part] == rows
     for part in parts:
-        assert len(part) == 1 or len(part) * max(rows.padded(row.length) for row in part) <= limit
+        assert len(part) == 1 or len(part) * max(padded(row.length) for row in part) <= limit
 
 
 def test_a_budget_divides_first_then_recomputes_then_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_a_budget_divides_first_then_recomputes_then_refuses(monkeypatch: pytest
     monkeypatch.setattr(memory, "held", lambda: 10**9)
     fixed = 10**9 + 12 * sum(parameter.numel() for parameter in trimmed.model.parameters())
     longest = max(rows, key=lambda row: row.length)
-    size = rows.padded(longest.length)
+    size = padded(longest.length)
 
     def budget(rows_that_fit: float, checkpointing: bool) -> int:
         each = size * memory.activation_bytes(trimmed.model, longest.length, "fp32", checkpointing=checkpointing)

@@ -273,11 +273,11 @@ STUDY = {
 #: Trains the first stage of the study, writing a checkpoint every third step.
 RUN = """
 import json, sys
-from xstilts.planner import make_plan
-from xstilts.stages import run_stage
+from xstilts.planning.planner import make_plan
+from xstilts.running.stages import run_stage
 from xstilts.store import Store
-from xstilts.study import make_study
-from xstilts.training.checkpoints import Policy
+from xstilts.planning.study import make_study
+from xstilts.engine.training.checkpoints import Policy
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
 run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))

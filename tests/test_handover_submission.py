@@ -157,8 +157,8 @@ def test_trap_c9_2_submission_keeps_label_and_token_of_truncated_words(tmp_path:
     """
     from xstilts.encoders import Encoder
     from xstilts.encoders.load import load_tokenizer
+    from xstilts.engine.heads import tagging
     from xstilts.planning.hyperparameters import Lengths
-    from xstilts.tasks.formats import tagging
 
     task, words = builtin_catalog()["udpos"], tuple(f"word{i}" for i in range(90))
     example = TaggingExample("1", words, None)

@@ -129,7 +129,7 @@ def test_an_error_ends_all_processes_with_its_line(members: list[subprocess.Pope
 #: Trains on two processes, and tells of theirs and of the steps.
 RUN = """
 import pickle, sys
-from xstilts.training import launch
+from xstilts.running import launch
 start = launch._Member.start
 def told(self, address):
     start(self, address)
@@ -163,7 +163,8 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
 #: A process of a stage that is wrong in a step of its own: memory runs out, or its loss is not a number.
 FAULTY = """
 import dataclasses, os, sys
-from xstilts.training import launch, loop
+from xstilts.engine.training import loop
+from xstilts.running import launch
 
 own = int(os.environ["RANK"]) == 1
 if own and sys.argv[1] == "memory":

@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
-from xstilts.engine import features, heads
+from xstilts.engine import heads
 from xstilts.engine.rows import Ids, Row, Rows
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
@@ -216,4 +216,4 @@ def _features(
 
     content = [describe(encoder).digest, ref.task.format, ref.task.labels, ref.key(), asdict(lengths), training]
     label = f"{ref.task.name} {ref.split} {ref.language} for {encoder.label}"
-    return features.cached([*content, *decides], label, make, store)
+    return cached([*content, *decides], label, make, store)

@@ -34,7 +34,8 @@ ROWS, IDS = "embedding.rows", "embedding.ids"  # the trained part of the word em
 class Joint(nn.Module):
     """One encoder under the heads of one or several tasks: ``joint(task, **inputs)`` is the task's model of them.
 
-    The encoder is that of the first model with a pooler, if one has any: the others pass it over.
+    The encoder is that of the first model with a pooler, if one has any: the others pass it over. A model may be the
+    bare encoder, for a task without a head.
     """
 
     def __init__(self, models: Mapping[str, PreTrainedModel]):
@@ -44,7 +45,10 @@ class Joint(nn.Module):
             return
         with_pooler = [model for model in models.values() if getattr(model.base_model, "pooler", None) is not None]
         shared = (with_pooler or list(models.values()))[0].base_model
-        for model in models.values():
+        for name, model in models.items():
+            if _is_bare(model):
+                self.models[name] = shared
+                continue
             setattr(model, model.base_model_prefix, shared)
             output = model.get_output_embeddings()
             if output is not None and model.config.tie_word_embeddings:
@@ -159,6 +163,8 @@ def take_head(model: PreTrainedModel, folder: Path) -> None:
     A pooler that the head reads is part of it: encoders come without or with one of another use. Raises StageError
     where the artifact has another head.
     """
+    if _is_bare(model):
+        return
     prefix = model.base_model_prefix + "."
     saved = load_file(folder / WEIGHTS)
     own = {name: each for name, each in model.named_parameters() if not name.startswith(prefix) or ".pooler." in name}
@@ -176,8 +182,10 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
     The others are the encoder's own.
     """
     embedding = _word_embeddings(trimmed.model)
+    # The encoder's tensors have the names that they have under any head.
+    prefix = trimmed.model.base_model_prefix + "." if _is_bare(trimmed.model) else ""
     tensors = {
-        name: tensor.detach().cpu().contiguous()
+        prefix + name: tensor.detach().cpu().contiguous()
         for name, tensor in trimmed.model.state_dict().items()
         if tensor.data_ptr() != embedding.data_ptr()
     }
@@ -217,6 +225,11 @@ def merge(encoder: Encoder, seed: int, trained: Sequence[tuple[Path, float]]) ->
         for name, value in merged.items():
             value += weight * (tensors[prefix + name] - before[name])
     return {**{prefix + name: value for name, value in merged.items()}, ROWS: merged_rows, IDS: ids}
+
+
+def _is_bare(model: PreTrainedModel) -> bool:
+    """Whether a model is an encoder without a head."""
+    return model.base_model is model
 
 
 def _word_embeddings(model: PreTrainedModel) -> torch.Tensor:

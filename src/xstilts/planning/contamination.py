@@ -20,7 +20,7 @@ def leave_out(data: StudyData) -> None:
     """Exclude from training and selection what is evaluated on, with a note on each set.
 
     Raises UserError where the study does not say `on_overlap: drop` and the overlap is more than minor
-    (`xstilts.planning.overlap`), where nothing would be left, and where files of translations hold what is evaluated on.
+    (`planning.overlap`), where nothing would be left, and where files of translations hold what is evaluated on.
     """
     evaluated = overlap.Index(
         overlap.Evaluation(ref.task.name, ref.language, examples(ref))

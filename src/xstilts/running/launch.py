@@ -1,6 +1,6 @@
 """The processes of one training stage on this machine: they begin together, and end together.
 
-    python -m xstilts.training.launch
+    python -m xstilts.running.launch
 
 is one of them: it reads the stage from its input, and tells how it goes on its output, a line of JSON each.
 """

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from xstilts.common.errors import UserError
 from xstilts.data.examples import Example
+from xstilts.data.sentences import Sentence, join, split
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
-from xstilts.data.translation.sentences import Sentence, join, split
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.span import Answer, SpanExample

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from xstilts.engine.heads.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets  # noqa: F401
+from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
-from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mine, mined
+from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mined
 from xstilts.tasks.task import Task
 
 

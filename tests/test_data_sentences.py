@@ -1,4 +1,4 @@
-"""Sentences for translation: nothing of a passage is lost, and none is too long for an engine."""
+"""Sentences of a passage: nothing of it is lost, and none is too long for a translation engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.data.translation.sentences import LONGEST, join, split
+from xstilts.data.sentences import LONGEST, join, split
 
 PASSAGES = st.text(st.sampled_from('aB1.!?;, \n\t”")(Mr…é中'), max_size=200) | st.text(max_size=200)
 

@@ -1,4 +1,4 @@
-"""Cutting passages into sentences for a translation engine, and putting the translations together again."""
+"""Cutting passages into sentences, and putting their translations together again."""
 
 from __future__ import annotations
 
