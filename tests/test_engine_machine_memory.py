@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import silent
 from xstilts.common.units import parse_memory
 from xstilts.data import load
 from xstilts.encoders import Encoder
@@ -19,6 +20,8 @@ from xstilts.engine.machine import memory
 from xstilts.engine.models import Trimmed, build_model
 from xstilts.engine.rows import Row, padded
 from xstilts.engine.training import loop
+from xstilts.engine.training.course import Course
+from xstilts.engine.training.log import Log
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.tasks import builtin_catalog
@@ -38,16 +41,15 @@ def built(task_name: str, hyper: Hyperparameters = HYPER, count: int = 24) -> tu
     fmt = heads.get(task.format)
     examples = load(task, "train", "en", None)[:count]
     rows = fmt.make_rows(examples, task, load_tokenizer(ENCODER), Lengths(128, 32, 32), training=True)
-    trimmed = build_model(ENCODER, task, 1, hyper, None, rows, head=False)
+    trimmed = build_model(ENCODER, task, 1, None, rows, head=False, dropout=hyper.dropout)
     return trimmed, trimmed.rows(rows), fmt
 
 
-def trained(task_name: str, hyper: Hyperparameters) -> tuple[loop.Log, dict[str, torch.Tensor]]:
+def trained(task_name: str, hyper: Hyperparameters) -> tuple[Log, dict[str, torch.Tensor]]:
     trimmed, rows, fmt = built(task_name, hyper)
-    log = loop.train(
-        trimmed.joint, [Stream(task_name, fmt, rows, hyper, lambda row: str(row.example))], hyper,
-        seed=1, precision=hyper.precision, pad_id=1, dev_scores=lambda: {task_name: 0.0}, progress=lambda *_: None,
-    )  # fmt: skip
+    stream = Stream(task_name, fmt, rows, hyper, lambda row: str(row.example))
+    course = Course([stream], hyper, seed=1, precision=hyper.precision, pad_id=1)
+    log = loop.train(trimmed.joint, course, lambda: {task_name: 0.0}, silent)
     return log, trimmed.model.state_dict()
 
 
@@ -194,7 +196,7 @@ class Cramped:
 
 def cramped(
     hyper: Hyperparameters, monkeypatch: pytest.MonkeyPatch, *arguments: object
-) -> tuple[loop.Log, dict[str, torch.Tensor], Cramped]:
+) -> tuple[Log, dict[str, torch.Tensor], Cramped]:
     """Trained on mini-nli by a model without much room."""
     made = []
     build = globals()["built"]

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 import torch
 
+from xstilts.common.progress import silent
 from xstilts.data import load
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
@@ -27,6 +28,7 @@ from xstilts.engine.training import checkpoints as module
 from xstilts.engine.training import loop, lora
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
+from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning.hyperparameters import Hyperparameters, Lora
@@ -90,8 +92,8 @@ def train(
         fmt = heads.get(catalog[name].format)
         rows[name] = fmt.make_rows(examples, catalog[name], tokenizer, hyper.lengths, training=True)[:24]
     trimmed = build_models(
-        ENCODER, [catalog[name] for name in tasks], 1, hyper, None, [row for own in rows.values() for row in own],
-        head=False,
+        ENCODER, [catalog[name] for name in tasks], 1, None, [row for own in rows.values() for row in own],
+        head=False, dropout=hyper.dropout,
     )  # fmt: skip
     if hyper.lora:
         lora.attach(trimmed.joint, hyper.lora, describe(ENCODER), 1)
@@ -110,11 +112,9 @@ def train(
         total = sum(float(parameter.detach().double().abs().sum()) for parameter in trimmed.joint.parameters())
         return {name: 1e6 * total % 100 for name in tasks if name != "mini-text"}
 
-    log = loop.train(
-        trimmed.joint, streams, hyper, seed=1, precision=hyper.precision, pad_id=1, dev_scores=dev_scores,
-        progress=lambda *_: None, mlm_share=0.25 if "mini-text" in tasks else 0.0, checkpoints=checkpoints,
-        snapshots=snapshots,
-    )  # fmt: skip
+    share = 0.25 if "mini-text" in tasks else 0.0
+    course = Course(streams, hyper, seed=1, precision=hyper.precision, pad_id=1, mlm_share=share)
+    log = loop.train(trimmed.joint, course, dev_scores, silent, checkpoints, snapshots)
     means = {f"mean of {name}": weight for name, weight in snapshots.mean().items()} if snapshots else {}
     return log, trimmed.joint.state_dict() | means
 
@@ -273,11 +273,11 @@ STUDY = {
 #: Trains the first stage of the study, writing a checkpoint every third step.
 RUN = """
 import json, sys
+from xstilts.engine.training.checkpoints import Policy
 from xstilts.planning.planner import make_plan
+from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
-from xstilts.planning.study import make_study
-from xstilts.engine.training.checkpoints import Policy
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
 run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))

@@ -163,12 +163,12 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path: Path) -> None:
 #: A process of a stage that is wrong in a step of its own: memory runs out, or its loss is not a number.
 FAULTY = """
 import dataclasses, os, sys
-from xstilts.engine.training import loop
+from xstilts.engine.training import gradients
 from xstilts.running import launch
 
 own = int(os.environ["RANK"]) == 1
 if own and sys.argv[1] == "memory":
-    autocast, calls = loop.autocast, []
+    autocast, calls = gradients.autocast, []
 
     def out_of_memory(precision):
         calls.append(precision)
@@ -176,15 +176,15 @@ if own and sys.argv[1] == "memory":
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
         return autocast(precision)
 
-    loop.autocast = out_of_memory
+    gradients.autocast = out_of_memory
 if own and sys.argv[1] == "loss":
-    parts = loop._parts
+    parts = gradients._parts
 
     def without_number(divided, fmt, pad_id, seed):
         for part in parts(divided, fmt, pad_id, seed):
             yield dataclasses.replace(part, share=float("nan")) if seed.endswith("/2") else part
 
-    loop._parts = without_number
+    gradients._parts = without_number
 launch._main()
 """
 

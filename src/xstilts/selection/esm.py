@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xstilts.selection.logme import log_evidence
-from xstilts.selection.reading import OF_TOKENS
+from xstilts.selection.probe import OF_TOKENS
 
 if TYPE_CHECKING:
     from xstilts.selection.evidence import Candidate, Evidence, Question

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from xstilts.common.errors import StageError, StoreError
 from xstilts.engine.machine.device import accelerator
 from xstilts.engine.machine.memory import Division
+from xstilts.engine.models import Joint
 from xstilts.engine.training import parallel
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.log import Log, Point
@@ -54,7 +55,7 @@ class Policy:
 class Training:
     """All that changes while a model is trained."""
 
-    model: torch.nn.Module
+    model: Joint
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     divisions: dict[str, Division]  # task → how its batches go through the model

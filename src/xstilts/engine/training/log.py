@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xstilts.engine.rows import Row
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,17 @@ class Log:
     dev_of: dict[str, float] = field(default_factory=dict)  # task → its dev score at the best step
     halvings: int = 0  # of what goes through the model at once, for want of memory
     resumed_at: list[int] = field(default_factory=list)  # steps after which it was interrupted and went on
+
+    def add_step(self, loss: float, task: str, rows: Sequence[Row]) -> None:
+        self.steps += 1
+        self.tokens += sum(row.tokens for row in rows)
+        self.sequences += sum(len(row.sequences) for row in rows)
+        self.steps_of[task] = self.steps_of.get(task, 0) + 1
+        self.losses.append(loss)
+
+    def add_loss(self) -> float:
+        """A point of the mean loss since the last one, which it gives."""
+        loss = sum(self.losses) / len(self.losses)
+        self.points.append(Point(self.steps, loss=loss))
+        self.losses = []
+        return loss

@@ -43,7 +43,7 @@ def sum_gradients(model: torch.nn.Module) -> None:
     that were through wait for good for one whose memory ran out. What no process has a gradient of, as the heads of the
     other tasks, stays without.
     """
-    if accelerator().num_processes == 1 or isinstance(model, FSDPModule):
+    if accelerator().num_processes == 1 or shared_out(model):
         return
     gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     for bucket in _buckets(gradients):
@@ -80,6 +80,10 @@ def sharded(model: Joint) -> Joint:
         whole.set_gradient_divide_factor(1.0)  # gradients are summed: parts are weighted by their share of the batch
         whole.set_force_sum_reduction_for_comms(True)
     return copied
+
+
+def shared_out(model: torch.nn.Module) -> bool:
+    return isinstance(model, FSDPModule)
 
 
 def full(tensor: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Probe:
     """Sequences of which vectors are taken, and the label of each vector, where labels are wanted.
 
     Each row has one sequence; its ``window`` holds the positions of the tokens whose vectors are taken, None where the
@@ -37,13 +37,13 @@ class Reading:
     labels: Ints | None = None
 
 
-def unlabelled(rows: Sequence[Row], *, tokens: bool) -> Reading:
+def unlabelled(rows: Sequence[Row], *, tokens: bool) -> Probe:
     """One vector a sequence; with ``tokens``, those of up to `TOKENS` tokens of each."""
     single = _single(rows)
-    return Reading(_at(single, [_some(np.arange(row.length), i) for i, row in enumerate(single)]) if tokens else single)
+    return Probe(_at(single, [_some(np.arange(row.length), i) for i, row in enumerate(single)]) if tokens else single)
 
 
-def labelled(rows: Sequence[Row], task: Task) -> Reading:
+def labelled(rows: Sequence[Row], task: Task) -> Probe:
     """The vectors that a head of the task's format reads, and what it is to say of each.
 
     Classification: the mean over the sequence, and its class. Multiple choice: that of each choice, and whether it is
@@ -56,17 +56,17 @@ def labelled(rows: Sequence[Row], task: Task) -> Reading:
     """
     match task.format:
         case "classification":
-            return Reading(_single(rows), np.array([row.target[0] for row in rows], np.int64))
+            return Probe(_single(rows), np.array([row.target[0] for row in rows], np.int64))
         case "multiple_choice":
             right = [i == row.target[0] for row in rows for i in range(len(row.sequences))]
-            return Reading(_single(rows), np.array(right, np.int64))
+            return Probe(_single(rows), np.array(right, np.int64))
         case "tagging":
             tags = np.concatenate([row.target for row in rows]).astype(np.int64)
-            return Reading(_at(_single(rows), [row.window[1:] for row in rows]), tags)
+            return Probe(_at(_single(rows), [row.window[1:] for row in rows]), tags)
         case "span":
             answers = [_answer(row, i) for i, row in enumerate(rows)]
             labels = np.concatenate([labels for _, labels in answers])
-            return Reading(_at(_single(rows), [places for places, _ in answers]), labels)
+            return Probe(_at(_single(rows), [places for places, _ in answers]), labels)
     raise AssertionError(f"{task.name}: {task.format} has no labels to learn")
 
 
@@ -99,7 +99,7 @@ def _some(places: Ints, number: int) -> Ints:
 
 
 def taken(rows: Sequence[Row], outputs: Any) -> list[npt.NDArray[np.float32]]:
-    """The vectors [n, d] of each row of a reading, out of an encoder's outputs for them."""
+    """The vectors [n, d] of each row of a probe, out of an encoder's outputs for them."""
     hidden = outputs.last_hidden_state.float().cpu().numpy()
     return [
         own[: row.length].mean(axis=0, keepdims=True) if row.window is None else own[row.window]
