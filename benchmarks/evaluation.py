@@ -34,7 +34,7 @@ from xstilts.engine.machine.threads import side_by_side
 from xstilts.engine.models import build_model
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.store import Store
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.task import Split
 
@@ -71,7 +71,7 @@ def spans(layers: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
 
     def score(answers: list[list[str]]) -> None:
         for source, own in zip(sources, answers, strict=True):
-            inference.score(examples(source), own, fmt, task, source.language)
+            inference.score(examples(source), own, formats.get(task.format), task, source.language)
 
     # One evaluation to warm up, in which the batches and the calls of the decoder are recorded.
     decoder = span.NBest(N_BEST)

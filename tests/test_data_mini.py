@@ -12,7 +12,6 @@ import pytest
 from xstilts.common.errors import UserError
 from xstilts.data import available, load
 from xstilts.data.check import check
-from xstilts.data.examples import texts
 from xstilts.data.load import BUNDLED
 from xstilts.tasks import CATALOG, builtin_catalog, read_entry
 from xstilts.tasks.formats.span import SpanExample
@@ -64,7 +63,7 @@ def test_plain_text_in_every_language_shares_no_passage_with_any_test_or_dev_set
     read: set[str] = set()
     for split in ("dev", "test"):
         for name, language in sets(split):
-            read |= {text for example in examples_of(name, split, language) for text in texts(example)}
+            read |= {text for example in examples_of(name, split, language) for text in example.texts}
     assert not read & set().union(*plain.values())
     with pytest.raises(UserError, match="mini-text test: the catalog entry has no such split"):
         examples_of("text", "test", "de")
@@ -110,7 +109,7 @@ def test_markup_is_gone_and_no_text_is_empty(language):
         if lang != language:
             continue
         for example in examples_of(name, "test", language):
-            for text in texts(example):
+            for text in example.texts:
                 assert text.strip() == text != ""
                 assert not set(text) & set("{}[]|"), text
                 assert "  " not in text, text
@@ -120,7 +119,7 @@ def test_no_training_text_is_in_any_test_or_dev_set():
     """Of any data set, not only its own: an intermediate task must not have read the target's test data."""
 
     def everything(split: str) -> set[str]:
-        return {text for name, language in sets(split) for e in examples_of(name, split, language) for text in texts(e)}
+        return {text for name, language in sets(split) for e in examples_of(name, split, language) for text in e.texts}
 
     train, dev, test = everything("train"), everything("dev"), everything("test")
     assert not train & test
@@ -130,7 +129,7 @@ def test_no_training_text_is_in_any_test_or_dev_set():
 
 def test_span_and_its_paraphrased_twin_share_no_training_text():
     one, other = (
-        {text for example in examples_of(name, "train", "en") for text in texts(example)}
+        {text for example in examples_of(name, "train", "en") for text in example.texts}
         for name in ("span", "span_paraphrased")
     )
     assert not one & other

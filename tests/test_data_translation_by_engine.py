@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example
 from xstilts.data.translation import Translated, translate
-from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND, SAME_CHOICES
+from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.multiple_choice import SAME_CHOICES, MultipleChoiceExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 

@@ -13,11 +13,11 @@ import pytest
 from xstilts.cli import app as cli
 from xstilts.common.errors import UserError
 from xstilts.data import load
-from xstilts.data.examples import Example
 from xstilts.data.translation import files_fingerprint, read_translated, translate, write_translated
 from xstilts.data.translation.by_engine import NOT_FOUND
 from xstilts.data.translation.from_files import MISPLACED, MISSING, NO_ANSWER
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats import Example
 
 SQUAD, MNLI, PAWSX = (builtin_catalog()[name] for name in ("squad", "mnli", "pawsx"))
 

@@ -30,11 +30,11 @@ from xstilts.planning.hyperparameters import Hyperparameters, Lengths
 from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats.mlm import TextExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.tasks.formats.text import TextExample
 from xstilts.tasks.task import Task
 
 numbers = st.lists(st.integers(-(2**31), 2**31 - 1), max_size=9)
@@ -198,7 +198,7 @@ def ref_to(folder: Path, task: Task = SQUAD) -> DataRef:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever rows are made."""
     calls: list[int] = []
-    make_rows = span.make_rows
+    make_rows = span.HEAD.make_rows
 
     def counted(examples: Any, *arguments: Any, **options: Any) -> list[Row]:
         calls.append(len(examples))

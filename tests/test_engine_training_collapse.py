@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from xstilts.analysis.gather import gather
 from xstilts.data import load
-from xstilts.engine import heads
 from xstilts.engine.inference import score
 from xstilts.engine.training import collapse
 from xstilts.engine.training.checkpoints import Policy
@@ -20,15 +19,15 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 
 
 def majority(name: str, examples: list[Any] | None = None) -> float:
     task = builtin_catalog()[name]
-    fmt = heads.get(task.format)
     dev = examples or load(task, "dev", "en", None)
+    fmt = formats.get(task.format)
     return score(dev, fmt.majority(dev, task), fmt, task, "en")
 
 

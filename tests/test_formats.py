@@ -22,7 +22,7 @@ from xstilts.engine.heads import classification, multiple_choice, retrieval, spa
 from xstilts.engine.rows import IGNORED, Row, pad
 from xstilts.engine.vectors import Embedded, Vectors
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
@@ -57,9 +57,11 @@ def outputs_at(rows: list[Row], spans: list[tuple[int, int]]) -> SimpleNamespace
 def test_span_targets_mark_the_answer_and_are_read_back_in_every_language(tokenizer: Any, language: str) -> None:
     task = builtin_catalog()["mini-span"]
     examples = [example for example in load(task, "test", language, None) if isinstance(example, SpanExample)][:30]
-    rows = span.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
+    rows = span.HEAD.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
     assert len(rows) == len(examples)
-    read_back = span.assemble(examples, rows, span.reduce(rows, outputs_at(rows, [r.target for r in rows]), task), task)
+    read_back = span.HEAD.assemble(
+        examples, rows, span.HEAD.reduce(rows, outputs_at(rows, [r.target for r in rows]), task), task
+    )
     for example, row, prediction in zip(examples, rows, read_back, strict=True):
         # A piece may reach over the answer's edge ("1971年" is one), but never fall short of it.
         assert example.answers[0].text in text_of(example, row)
@@ -76,7 +78,7 @@ def test_offsets_of_thai_arabic_japanese_and_leading_spaces(tokenizer: Any) -> N
     ]
     for context, answer in cases:
         example = SpanExample("1", context, "?", (Answer(answer, context.index(answer)),))
-        (row,) = span.make_rows([example], task, tokenizer, LENGTHS, training=False)
+        (row,) = span.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=False)
         assert answer in text_of(example, row)
         assert len(text_of(example, row)) <= len(answer) + 2
 
@@ -85,13 +87,13 @@ def test_a_long_passage_becomes_windows_and_the_best_one_answers(tokenizer: Any)
     task = builtin_catalog()["xquad"]
     context = " ".join(f"Fact {i} is about number {i}." for i in range(40))
     example = SpanExample("1", context, "Which number?", (Answer("number 37", context.index("number 37")),))
-    rows = span.make_rows([example], task, tokenizer, LENGTHS, training=False)
+    rows = span.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=False)
     assert len(rows) > 3 and all(row.length <= 64 for row in rows)
     marked = [row for row in rows if row.target.tolist() != [0, 0]]
     assert marked and all(text_of(example, row) == "number 37" for row in marked)
     spans = [row.target if row is marked[-1] else (0, 0) for row in rows]
-    reduced = span.reduce(rows, outputs_at(rows, spans), task)
-    assert span.assemble([example], rows, reduced, task) == ["number 37"]
+    reduced = span.HEAD.reduce(rows, outputs_at(rows, spans), task)
+    assert span.HEAD.assemble([example], rows, reduced, task) == ["number 37"]
 
 
 def bert_tokenizer() -> Any:
@@ -117,7 +119,7 @@ def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: 
         own = [example for example in load(task, "test", language, None) if isinstance(example, SpanExample)][:8]
         passage = "".join(example.context for example in own)  # a long one, for all of them
         examples += [SpanExample(example.id, passage, example.question[:20], ()) for example in own]
-    rows = span.make_rows(examples, task, chosen, lengths, training=False)
+    rows = span.HEAD.make_rows(examples, task, chosen, lengths, training=False)
     expected = chosen(
         [example.question for example in examples],
         [example.context for example in examples],
@@ -141,37 +143,37 @@ def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: 
 def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> None:
     task, encoder = builtin_catalog()["mini-span"], Encoder("bundled/e5-small", layers=1)
     examples = load(task, "train", "en", None)[:3]
-    rows = span.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
+    rows = span.HEAD.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
     model = load_model(encoder, AutoModelForQuestionAnswering, seed=1)
     model.qa_outputs.weight.data *= 50  # so that the loss is not that of guessing
 
     def inputs(chosen: list[Row]) -> dict[str, torch.Tensor]:
         padded = pad(chosen, 1)
-        return padded | span.targets(chosen, padded["input_ids"].shape[1])
+        return padded | span.HEAD.targets(chosen, padded["input_ids"].shape[1])
 
-    alone = [span.loss(model, inputs([row])) for row in rows]
+    alone = [span.HEAD.loss(model, inputs([row])) for row in rows]
     for row, loss in zip(rows, alone, strict=True):
-        bare = {name: tensor[:, : row.length] for name, tensor in pad([row], 1).items()} | span.targets([row], 0)
+        bare = {name: tensor[:, : row.length] for name, tensor in pad([row], 1).items()} | span.HEAD.targets([row], 0)
         torch.testing.assert_close(loss, model(**bare).loss)
     assert len({row.length for row in rows}) > 1
-    torch.testing.assert_close(span.loss(model, inputs(rows)), sum(alone) / 3)
+    torch.testing.assert_close(span.HEAD.loss(model, inputs(rows)), sum(alone) / 3)
 
 
 def test_no_answer_only_where_the_task_knows_unanswerable_questions(tokenizer: Any) -> None:
     example = SpanExample("1", "The sky is blue.", "Who sang?", ())
-    (row,) = span.make_rows([example], builtin_catalog()["squad_v2"], tokenizer, LENGTHS, training=False)
+    (row,) = span.HEAD.make_rows([example], builtin_catalog()["squad_v2"], tokenizer, LENGTHS, training=False)
     assert row.target.tolist() == [0, 0]
     predictions = {}
     for name in ("squad_v2", "xquad"):
         task = builtin_catalog()[name]
-        reduced = span.reduce([row], outputs_at([row], [(0, 0)]), task)
-        (predictions[name],) = span.assemble([example], [row], reduced, task)
+        reduced = span.HEAD.reduce([row], outputs_at([row], [(0, 0)]), task)
+        (predictions[name],) = span.HEAD.assemble([example], [row], reduced, task)
     answer = predictions["xquad"]
     assert answer and answer in example.context
     assert predictions["squad_v2"] == f"10.0\t{answer}"  # the score of CLS, minus that of the best span
     task = builtin_catalog()["squad_v2"]
-    assert span.score([example], ["10.0\tThe sky"], task, "en")["f1"] == [(1.0, 1.0)]
-    assert span.score([example], ["-10.0\tThe sky"], task, "en")["f1"] == [(0.0, 1.0)]
+    assert formats.get("span").score([example], ["10.0\tThe sky"], task, "en")["f1"] == [(1.0, 1.0)]
+    assert formats.get("span").score([example], ["-10.0\tThe sky"], task, "en")["f1"] == [(0.0, 1.0)]
 
 
 def test_the_best_threshold_is_reported_beside_the_one_at_zero() -> None:
@@ -182,23 +184,26 @@ def test_the_best_threshold_is_reported_beside_the_one_at_zero() -> None:
         SpanExample("2", "in Rome", "?", (Answer("in Rome", 0),)),
         SpanExample("3", "in Rome", "?", ()),
     ]
-    outcomes = span.score(examples, ["0.5\tRome", "1.0\tRome", "2.0\tin"], task, "en")
+    outcomes = formats.get("span").score(examples, ["0.5\tRome", "1.0\tRome", "2.0\tin"], task, "en")
     assert set(outcomes) == {"f1", "exact_match", "best_f1", "best_exact_match"}
     scores = {metric: [numerator for numerator, _ in own] for metric, own in outcomes.items()}
     assert scores["f1"] == scores["exact_match"] == [0.0, 0.0, 1.0]
     assert scores["best_f1"] == pytest.approx([1.0, 2 / 3, 1.0])
     assert scores["best_exact_match"] == [1.0, 0.0, 1.0]
-    assert set(span.score(examples[:1], ["Rome"], builtin_catalog()["xquad"], "en")) == {"f1", "exact_match"}
+    assert set(formats.get("span").score(examples[:1], ["Rome"], builtin_catalog()["xquad"], "en")) == {
+        "f1",
+        "exact_match",
+    }
 
 
 def test_an_answer_may_hold_a_tab_and_a_passage_without_tokens_has_none(tokenizer: Any) -> None:
     task = builtin_catalog()["squad_v2"]
     example = SpanExample("1", "a\tb", "?", (Answer("a\tb", 0),))
-    assert span.score([example], ["-1.0\ta\tb"], task, "en")["exact_match"] == [(1.0, 1.0)]
+    assert formats.get("span").score([example], ["-1.0\ta\tb"], task, "en")["exact_match"] == [(1.0, 1.0)]
     empty = SpanExample("1", "", "?", ())
-    assert span.make_rows([empty], task, tokenizer, LENGTHS, training=False) == []
-    (prediction,) = span.assemble([empty], [], [], task)
-    assert span.score([empty], [prediction], task, "en")["f1"] == [(1.0, 1.0)]
+    assert span.HEAD.make_rows([empty], task, tokenizer, LENGTHS, training=False) == []
+    (prediction,) = span.HEAD.assemble([empty], [], [], task)
+    assert formats.get("span").score([empty], [prediction], task, "en")["f1"] == [(1.0, 1.0)]
 
 
 def official_spans(start: list[float], end: list[float], window: span.Window, n_best: int = 20) -> dict[Any, float]:
@@ -251,7 +256,7 @@ def test_the_best_span_is_the_official_one_unless_twenty_starts_and_ends_miss_it
 def test_n_best_answers_have_probabilities_and_no_text_twice(tokenizer: Any) -> None:
     task = builtin_catalog()["xquad"]
     example = SpanExample("1", "yes yes no " * 30, "Yes or no?", ())
-    rows = span.make_rows([example], task, tokenizer, Lengths(32, 8, 16), training=False)
+    rows = span.HEAD.make_rows([example], task, tokenizer, Lengths(32, 8, 16), training=False)
     assert len(rows) > 1
     generator = torch.Generator().manual_seed(1)
     length = max(row.length for row in rows)
@@ -265,20 +270,20 @@ def test_n_best_answers_have_probabilities_and_no_text_twice(tokenizer: Any) -> 
     assert len(best) == len({entry["text"] for entry in best}) == 5
     probabilities = [entry["probability"] for entry in best]
     assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1.0)
-    assert [best[0]["text"]] == span.assemble([example], rows, span.reduce(rows, outputs, task), task)
+    assert [best[0]["text"]] == span.HEAD.assemble([example], rows, span.HEAD.reduce(rows, outputs, task), task)
 
 
 def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(tokenizer: Any) -> None:
     task = builtin_catalog()["xquad"]
     example = SpanExample("1", " ".join(f"w{i}" for i in range(20)), "A question of some words?", ())
-    (row,) = span.make_rows([example], task, tokenizer, Lengths(128, 16, 24), training=False)
+    (row,) = span.HEAD.make_rows([example], task, tokenizer, Lengths(128, 16, 24), training=False)
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
         outputs = SimpleNamespace(
             start_logits=torch.randn(1, row.length, generator=generator) * 5,
             end_logits=torch.randn(1, row.length, generator=generator) * 5,
         )
-        (found,) = span.reduce([row], outputs, task)
+        (found,) = span.HEAD.reduce([row], outputs, task)
         ((score,), (start,), (end,)) = found.scores, found.starts, found.ends
         window = span.Window.of(row)
         allowed = [
@@ -293,7 +298,7 @@ def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(to
 
 def test_long_questions_are_cut_and_leave_room_for_the_passage(tokenizer: Any) -> None:
     example = SpanExample("1", "Short passage here.", "why " * 200, (Answer("passage", 6),))
-    (row,) = span.make_rows([example], builtin_catalog()["xquad"], tokenizer, LENGTHS, training=False)
+    (row,) = span.HEAD.make_rows([example], builtin_catalog()["xquad"], tokenizer, LENGTHS, training=False)
     assert text_of(example, row) == "passage"
 
 
@@ -307,21 +312,21 @@ def test_long_sentences_are_split_and_rejoined_with_as_many_tags_as_tokens(token
     task = builtin_catalog()["udpos"]
     tags = tuple(task.labels[i % len(task.labels)] for i in range(len(tokens)))
     example = TaggingExample("1", tuple(tokens), tags)
-    rows = tagging.make_rows([example], task, tokenizer, Lengths(32, 8, 8), training=False)
+    rows = tagging.HEAD.make_rows([example], task, tokenizer, Lengths(32, 8, 8), training=False)
     assert all(row.length <= 32 for row in rows)
     logits = torch.zeros(len(rows), 32, len(task.labels))
     for i, row in enumerate(rows):
         for position, target in zip(row.window[1:], row.target, strict=True):
             logits[i, position, target] = 1.0
-    reduced = tagging.reduce(rows, SimpleNamespace(logits=logits), task)
-    assert tagging.assemble([example], rows, reduced, task) == [" ".join(tags)]
+    reduced = tagging.HEAD.reduce(rows, SimpleNamespace(logits=logits), task)
+    assert tagging.HEAD.assemble([example], rows, reduced, task) == [" ".join(tags)]
 
 
 def test_tagging_scores_only_the_first_piece(tokenizer: Any) -> None:
     task = builtin_catalog()["udpos"]
     example = TaggingExample("1", ("Donaudampfschifffahrt", "is", "long"), ("NOUN", "AUX", "ADJ"))
-    (row,) = tagging.make_rows([example], task, tokenizer, LENGTHS, training=True)
-    labels = tagging.targets([row], row.length)["labels"][0]
+    (row,) = tagging.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=True)
+    labels = tagging.HEAD.targets([row], row.length)["labels"][0]
     assert (labels != IGNORED).sum() == 3
     assert row.length > 5
 
@@ -332,18 +337,21 @@ def test_parts_of_speech_are_scored_by_xtremes_f1_too() -> None:
     examples = [TaggingExample("1", tags, tags)]
     for name in ("udpos", "pud", "mini-pos"):
         task = builtin_catalog()[name]
-        outcomes = tagging.score(examples, ["DET NOUN PROPN CCONJ DET NOUN VERB"], task, "en")
+        outcomes = formats.get("tagging").score(examples, ["DET NOUN PROPN CCONJ DET NOUN VERB"], task, "en")
         assert outcomes == {"accuracy": [(6.0, 7.0)], "chunk_f1": [(10.0, 13.0)]}
         assert task.metric == "accuracy"
     entities = [TaggingExample("1", ("a", "b"), ("B-PER", "O"))]
     for name in ("panx", "mini-entities"):
-        assert set(tagging.score(entities, ["B-PER O"], builtin_catalog()[name], "en")) == {"accuracy", "f1"}
+        assert set(formats.get("tagging").score(entities, ["B-PER O"], builtin_catalog()[name], "en")) == {
+            "accuracy",
+            "f1",
+        }
 
 
 def test_an_overlong_multiple_choice_input_is_cut_at_the_start(tokenizer: Any) -> None:
     task = builtin_catalog()["mini-choice"]
     example = MultipleChoiceExample("1", "start " * 100 + "the end", ("one choice", "another"), 1)
-    (row,) = multiple_choice.make_rows([example], task, tokenizer, LENGTHS, training=True)
+    (row,) = multiple_choice.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=True)
     text = tokenizer.decode(row.sequences[1])
     assert len(row.sequences) == 2 and row.length == 64
     assert "the end" in text and "another" in text
@@ -376,13 +384,13 @@ def test_label_order_is_the_catalogs_and_goes_through_the_head_and_back_by_name(
 def test_labels_go_by_name_and_rows_without_gold_are_not_trained_on(tokenizer: Any) -> None:
     task = builtin_catalog()["mini-nli"]
     examples = load(task, "test", "de", None)[:12]
-    rows = classification.make_rows(examples, task, tokenizer, LENGTHS, training=True)
+    rows = classification.HEAD.make_rows(examples, task, tokenizer, LENGTHS, training=True)
     assert [task.labels[row.target[0]] for row in rows] == [example.label for example in examples]
     from dataclasses import replace
 
     blank = [replace(example, label=None) for example in examples]
-    assert classification.make_rows(blank, task, tokenizer, LENGTHS, training=True) == []
-    assert len(classification.make_rows(blank, task, tokenizer, LENGTHS, training=False)) == 12
+    assert classification.HEAD.make_rows(blank, task, tokenizer, LENGTHS, training=True) == []
+    assert len(classification.HEAD.make_rows(blank, task, tokenizer, LENGTHS, training=False)) == 12
 
 
 def test_span_answers_are_normalised_by_the_rules_of_the_task_and_the_passages_language() -> None:
@@ -392,7 +400,7 @@ def test_span_answers_are_normalised_by_the_rules_of_the_task_and_the_passages_l
 
     def f1(task: Task, language: str, answer: str, given: str) -> float:
         example = SpanExample("1", answer, "?", (Answer(answer, 0),))
-        return span.score([example], [given], task, language)["f1"][0][0]
+        return formats.get("span").score([example], [given], task, language)["f1"][0][0]
 
     assert f1(squad, "zh", "北京", "中国北京") == 0.0
     assert f1(mlqa, "zh", "北京", "中国北京") == f1(mlqa, "zh-en", "北京", "中国北京") == pytest.approx(2 / 3)
@@ -410,7 +418,7 @@ def retrieved(
     values = torch.tensor([[sides["source"] + sides["target"]] for sides in by_block]).squeeze(1).transpose(0, 1)
     vectors.append(torch.nn.functional.normalize(values, dim=-1).half().numpy())
     vectors.close()
-    return examples, retrieval.assemble(examples, rows, Embedded(vectors, np.arange(4), chosen), task)
+    return examples, retrieval.HEAD.assemble(examples, rows, Embedded(vectors, np.arange(4), chosen), task)
 
 
 def test_retrieval_asks_each_english_sentence_for_its_foreign_one() -> None:
@@ -425,7 +433,7 @@ def test_retrieval_scores_the_chosen_block_and_every_block() -> None:
     examples, predictions = retrieved(blocks, chosen=1)
     assert predictions == ["1 0 1", "0 1 0"]
     hit, miss = (1.0, 1.0), (0.0, 1.0)
-    assert retrieval.score(examples, predictions, builtin_catalog()["tatoeba"], "de") == {
+    assert formats.get("retrieval").score(examples, predictions, builtin_catalog()["tatoeba"], "de") == {
         "accuracy": [miss, miss], "accuracy@0": [hit, hit], "accuracy@1": [miss, miss],
     }  # fmt: skip
 
@@ -436,5 +444,5 @@ def test_mean_pooling_counts_special_tokens_and_no_padding_cls_takes_the_first(
 ) -> None:
     hidden = torch.tensor([[[3.0, 0.0], [0.0, 4.0], [100.0, 100.0]]])
     outputs = [hidden, -hidden], torch.tensor([[1, 1, 0]]), pooling
-    (vectors,) = retrieval.reduce([], outputs, builtin_catalog()["tatoeba"])
+    (vectors,) = retrieval.HEAD.reduce([], outputs, builtin_catalog()["tatoeba"])
     assert vectors.tolist() == [pytest.approx(expected, rel=1e-3), pytest.approx([-x for x in expected], rel=1e-3)]

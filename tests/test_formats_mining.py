@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError
 from xstilts.data import cap
-from xstilts.data.examples import Example
 from xstilts.engine.heads.mining import Corpora, find
 from xstilts.engine.vectors import Embedded, Vectors
 from xstilts.handover.export import Choice
@@ -30,7 +29,7 @@ from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
-from xstilts.tasks.formats import mining
+from xstilts.tasks.formats import Example, mining
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.metrics.bucc import best_threshold, f1, mined
 
@@ -63,7 +62,7 @@ def corpora(
 
 
 def points(examples: Sequence[MiningExample], predictions: Sequence[str]) -> dict[str, float]:
-    scored = mining.score(examples, predictions, BUCC, "de")
+    scored = mining.FORMAT.score(examples, predictions, BUCC, "de")
     return {name: 100 * sum(n for n, _ in rows) / sum(d for _, d in rows) for name, rows in scored.items()}
 
 
@@ -145,7 +144,7 @@ def test_the_outcomes_add_up_to_the_f1_of_the_sets_of_pairs(rows: list[tuple[str
     examples = [MiningExample(f"de-{i}", "", False, tuple(gold)) for i, (_, gold) in enumerate(rows)]
     examples.append(MiningExample("en-0", "", True, None))
     predictions = [*("\t".join([id] * 3) for id, _ in rows), mining.NONE]
-    scored = mining.score(examples, predictions, BUCC, "de")
+    scored = mining.FORMAT.score(examples, predictions, BUCC, "de")
     assert list(scored) == ["f1", "f1@dev", "f1@0"] and {len(row) for row in scored.values()} == {len(examples)}
     pairs = {(f"de-{i}", id) for i, (id, _) in enumerate(rows) if id != mining.NONE}
     gold = {(f"de-{i}", id) for i, (_, ids) in enumerate(rows) for id in ids}

@@ -163,10 +163,10 @@ def test_trap_c9_2_submission_keeps_label_and_token_of_truncated_words(tmp_path:
     task, words = builtin_catalog()["udpos"], tuple(f"word{i}" for i in range(90))
     example = TaggingExample("1", words, None)
     tokenizer = load_tokenizer(Encoder("bundled/e5-small"))
-    rows = tagging.make_rows([example], task, tokenizer, Lengths(32, 16, 16), training=False)
+    rows = tagging.HEAD.make_rows([example], task, tokenizer, Lengths(32, 16, 16), training=False)
     assert len(rows) > 3
     reduced = [["NOUN"] * (len(row.window) - 1) for row in rows]
-    (prediction,) = tagging.assemble([example], rows, reduced, task)
+    (prediction,) = tagging.HEAD.assemble([example], rows, reduced, task)
     path = tmp_path / "test-en.tsv"
     path.write_text(submission._content(BY_NAME["udpos"], [example], [prediction]))
     submission.check(path, BY_NAME["udpos"], [example])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from xstilts.data import load
-from xstilts.data.examples import Example
 from xstilts.planning.overlap import Evaluation, Index, Overlap, Training
 from xstilts.tasks import builtin_catalog
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample

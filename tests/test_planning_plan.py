@@ -11,7 +11,6 @@ import yaml
 
 import xstilts.planning.study
 from xstilts.common.errors import UserError
-from xstilts.data.examples import texts
 from xstilts.planning.data_ref import examples
 from xstilts.planning.estimate import disk
 from xstilts.planning.plan import Plan, Predict, Score, Train
@@ -232,7 +231,7 @@ def test_what_is_evaluated_on_dev_is_selected_on_a_tenth_of_train(
     planned = make_plan(make_study(pairs_study(tmp_path, recipes, [target])))
     parts = [part for spec in trainings(planned) for part in spec.parts]
     assert parts and all((len(examples(part.train)), len(examples(part.dev))) == (36, 4) for part in parts)
-    chosen = {text for part in parts for example in examples(part.dev) for text in texts(example)}
+    chosen = {text for part in parts for example in examples(part.dev) for text in example.texts}
     assert all(text.startswith(("This is", "It is")) for text in chosen)
     assert [note for note in planned.notes if "is selected on a tenth of its English train split" in note]
 
@@ -280,7 +279,7 @@ def test_what_another_task_shares_with_the_dev_data_of_a_target_is_left_out_what
     table(tmp_path / "others-en.tsv", [*seen, *(f"Here is {n}.\tThere is {n}.\t{n % 2}" for n in range(40))])
     planned = make_plan(make_study({**study, "tasks": [*study["tasks"], str(tmp_path / "others.yaml")]}))
     parts = {part.task.name: part for spec in trainings(planned) for part in spec.parts}
-    read = {text for example in examples(parts["others"].train) for text in texts(example)}
+    read = {text for example in examples(parts["others"].train) for text in example.texts}
     assert len(examples(parts["others"].train)) + len(examples(parts["others"].dev)) == 40
     assert not any(text.startswith(("That was", "It was")) for text in read)
     assert len(examples(parts["pairs"].train)) == 40  # what its own splits share is its authors' affair

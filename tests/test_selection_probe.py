@@ -12,9 +12,10 @@ import torch
 from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
+from xstilts.engine.heads.span import FIRST, LAST, NEITHER
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.selection.probe import FIRST, LAST, NEITHER, TOKENS, labelled, taken, unlabelled
+from xstilts.selection.probe import TOKENS, labelled, taken, unlabelled
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
@@ -97,5 +98,5 @@ def test_some_tokens_of_each_text_are_read_where_tokens_are_wanted() -> None:
 
 
 def test_formats_without_labels_have_none_to_learn() -> None:
-    with pytest.raises(AssertionError, match="retrieval"):
-        labelled([], builtin_catalog()["mini-retrieval"])
+    with pytest.raises(TypeError, match="Retrieval has no labels"):
+        labelled([Row(0, [[1, 2]])], builtin_catalog()["mini-retrieval"])

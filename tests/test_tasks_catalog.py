@@ -10,8 +10,8 @@ import pytest
 
 from xstilts.common.errors import UserError
 from xstilts.data.readers import READERS
-from xstilts.tasks import CATALOG, Catalog, builtin_catalog, read_entry
-from xstilts.tasks.task import COMPARING, Task
+from xstilts.tasks import CATALOG, Catalog, builtin_catalog, formats, read_entry
+from xstilts.tasks.task import Task
 
 ENTRIES = sorted(CATALOG.glob("*.yaml"))
 
@@ -42,7 +42,7 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
         assert layout.reader in READERS
         assert layout.train or layout.dev or layout.test
         assert set(layout.codes) <= set(task.languages)
-    if task.format in COMPARING:
+    if formats.get(task.format).comparison:
         assert task.training_task is None
     else:
         trained_on = builtin_catalog()[str(task.training_task)]

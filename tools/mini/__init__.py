@@ -14,7 +14,7 @@ from itertools import product
 
 from tools.mini import choices, pairs, retrieval, spans, tags, texts
 from tools.mini.settings import LANGUAGES, VERSION
-from xstilts.data.examples import Example
+from xstilts.tasks.formats import Example
 
 __all__ = ["DATASETS", "LANGUAGES", "VERSION", "generate", "parts"]
 

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tools.mini import generate, parts
-from xstilts.data.examples import Example
 from xstilts.data.load import BUNDLED
+from xstilts.tasks.formats import Example
 
 FOLDER = BUNDLED / "mini"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.mini import spans
-from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks.formats.mlm import TextExample
 
 
 def generate(split: str, language: str) -> list[TextExample]:

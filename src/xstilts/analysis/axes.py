@@ -11,6 +11,7 @@ import polars as pl
 from xstilts.analysis.results import Results
 from xstilts.planning.recipe import NONE as NONE
 from xstilts.planning.recipe import Mean
+from xstilts.tasks import formats
 
 #: The language in which everything is trained.
 ENGLISH = "en"
@@ -63,7 +64,7 @@ class Axes:
 
     @property
     def span_targets(self) -> tuple[str, ...]:
-        return tuple(target for target in self.targets if self.formats[target] == "span")
+        return tuple(target for target in self.targets if formats.get(self.formats[target]).comprehension)
 
 
 def axes(results: Results) -> Axes:
@@ -82,7 +83,9 @@ def axes(results: Results) -> Axes:
     return Axes(
         encoders=tuple(sorted(encoders, key=lambda encoder: (encoder.random, encoder.parameters, encoder.label))),
         recipes=tuple(sorted(main["recipe"].unique(maintain_order=True), key=lambda recipe: recipe != NONE)),
-        targets=tuple(target for target, _, _ in sorted(targets, key=lambda row: row[1] != "span")),
+        targets=tuple(
+            target for target, _, _ in sorted(targets, key=lambda row: not formats.get(row[1]).comprehension)
+        ),
         languages={
             target: tuple(sorted((code for name, code in pairs if name == target), key=lambda c: (c != ENGLISH, c)))
             for target, _, _ in targets
@@ -100,7 +103,7 @@ def axes(results: Results) -> Axes:
 
 def how_compared(row: Mapping[str, object]) -> str:
     """How sentences are compared, by a row of SCORES_SCHEMA: without it, no two scores of retrieval are comparable."""
-    return f"{row['pooling']} pooling, " + ("ratio margin" if row["format"] == "mining" else "cosine")
+    return f"{row['pooling']} pooling, {formats.get(str(row['format'])).comparison}"
 
 
 def millions(parameters: int) -> str:

@@ -47,8 +47,8 @@ from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
 from xstilts.planning.recipe import NONE, RecipeEntry
-from xstilts.tasks import Catalog, builtin_catalog
-from xstilts.tasks.task import COMPARING, Task
+from xstilts.tasks import Catalog, builtin_catalog, formats
+from xstilts.tasks.task import Task
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 
@@ -330,14 +330,14 @@ def _encoder(claim: Claim, said: EncoderIs, study: Matched) -> Verdict:
 
 def _roles(claim: Claim, said: Roles, study: Matched) -> Verdict:
     fits: Callable[[Task], bool] = {
-        "target": lambda task: task.training_task is not None or task.format in COMPARING,
+        "target": lambda task: task.training_task is not None or formats.get(task.format).comparison is not None,
         "intermediate": lambda task: task.training_task == task.name,
         "untrained": lambda task: task.training_task is None,
     }[said.role]
     tasks = [study.catalog[name] for name in said.tasks]
     wrong = [task.name for task in tasks if not fits(task)]
-    formats = {task.format for task in tasks}
-    lacking = [name for name in said.formats if name not in formats]
+    there = {task.format for task in tasks}
+    lacking = [name for name in said.formats if name not in there]
     role = {"target": "targets", "intermediate": "intermediate tasks", "untrained": "untrained tasks"}[said.role]
     problems = [
         *([f"{', '.join(wrong)}: not {role}"] if wrong else []),

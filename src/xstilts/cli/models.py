@@ -11,7 +11,7 @@ import typer
 from xstilts.api import open_store, plan_of
 from xstilts.cli.options import StoreOption, StudyFile, quiet
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, formats
 
 
 def predict(
@@ -29,14 +29,15 @@ def predict(
     from xstilts.handover import predict as predicting
 
     tasks_known = {entry.name: entry.format for entry in builtin_catalog()}
-    format_name = task if task in predicting.FIELDS else tasks_known.get(task, "")
+    format_name = task if task in formats.names() else tasks_known.get(task, "")
     if not format_name:
-        known = {*predicting.FIELDS, *tasks_known}
+        known = {*formats.names(), *tasks_known}
         raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
-    if format_name not in predicting.FIELDS:
+    if not formats.get(format_name).fields:
         raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
-    if n_best > 1 and format_name != "span":
-        raise UserError(f"--n-best {n_best}: for span models only, not for {format_name}")
+    if n_best > 1 and not formats.get(format_name).n_best:
+        able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
+        raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")
     if input is not None:
         records = list(predicting.read_records(input))
     elif question and context:

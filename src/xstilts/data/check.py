@@ -10,16 +10,11 @@ from pathlib import Path
 
 from xstilts.common.errors import UserError
 from xstilts.data import hub
-from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_document, lines, suffix
 from xstilts.tasks import Catalog, builtin_catalog
-from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.span import SpanExample
-from xstilts.tasks.formats.tagging import TaggingExample
+from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Files, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -126,7 +121,7 @@ def check_hub(names: Sequence[str]) -> Report:
             what = f"{task.name} {place.split} {place.language} ({place.config} {'+'.join(place.splits)})"
             expected = None if task.hub.counts_differ else task.count(place.split, place.language)
             by_split[task.name, place.split, place.language] = Checked(
-                (where,), what, len(examples), sum(map(_has_gold, examples)), expected
+                (where,), what, len(examples), sum(example.has_gold for example in examples), expected
             )
         if not any(places):
             problems.append(f"{task.name}: {hub.missing(task, 'test' if task.hub.test else 'train', 'en', {})}")
@@ -135,7 +130,7 @@ def check_hub(names: Sequence[str]) -> Report:
 
 
 def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:
-    return Checked(source.paths, what, len(examples), sum(map(_has_gold, examples)), expected)
+    return Checked(source.paths, what, len(examples), sum(example.has_gold for example in examples), expected)
 
 
 def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -> Iterator[Checked]:
@@ -153,19 +148,6 @@ def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -
                         sum(part.gold for part in there),
                         task.count(split, language),
                     )
-
-
-def _has_gold(example: Example) -> bool:
-    match example:
-        case ClassificationExample() | MultipleChoiceExample():
-            return example.label is not None
-        case SpanExample():
-            return example.has_gold
-        case TaggingExample():
-            return example.tags is not None
-        case MiningExample():
-            return example.english or example.translations is not None
-    return True
 
 
 def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Split, str, Source]]:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import hub_errors
-from xstilts.data.examples import Example
 from xstilts.data.problems import count
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.squad import TYDIQA
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample

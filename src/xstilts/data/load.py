@@ -12,16 +12,10 @@ from typing import Any
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import hub
-from xstilts.data.examples import Example
 from xstilts.data.problems import Problems
 from xstilts.data.readers import Source, read
-from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import SpanExample
-from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Files, Split, Task
 
 #: Goes up when reading, cutting or numbering changes what examples the same files give.
@@ -141,8 +135,8 @@ def labelled(task: Task, data: Data) -> Task:
         return task
     parts: tuple[Split, ...] = ("train", "dev")
     examples = [example for split in parts for example in load(task, split, "en", data)]
-    tags = {tag for example in examples if isinstance(example, TaggingExample) for tag in example.tags or ()}
-    return task.model_copy(update={"labels": tuple(sorted(tags)), "labels_from_data": False})
+    labels = formats.get(task.format).labels_of(examples)
+    return task.model_copy(update={"labels": tuple(sorted(labels)), "labels_from_data": False})
 
 
 def available(task: Task, split: Split, data: Data) -> tuple[str, ...]:
@@ -167,70 +161,19 @@ def training_size(task: Task, data: Data) -> int | None:
 
 
 def cap(examples: Sequence[Example], n: int) -> list[Example]:
-    """At most ``n`` examples, in file order: those with the lowest sha256 of their id.
-
-    A sample that is the same in every run, and in every language of a parallel corpus. Of two corpora to mine, ``n``
-    are of the foreign sentences; see `_thinned`.
+    """At most ``n`` examples, as their format samples them: the same in every run, and in every language of a
+    parallel corpus.
     """
-    corpora = [example for example in examples if isinstance(example, MiningExample)]
-    if corpora:
-        return _thinned(corpora, n)
-    if len(examples) <= n:
-        return list(examples)
-    kept = _lowest([example.id for example in examples], n)
-    return [example for index, example in enumerate(examples) if index in kept]
-
-
-def _thinned(examples: Sequence[MiningExample], n: int) -> list[Example]:
-    """Two corpora of which pairs and single sentences are left in the same proportion: ``n`` of the foreign ones.
-
-    With each of these come its translations, and of the English sentences that translate none as large a share. The
-    first ``n`` sentences of each side would have hardly a pair between them.
-    """
-    foreign = [example for example in examples if not example.english]
-    if len(foreign) <= n:
-        return list(examples)
-    lowest = _lowest([example.id for example in foreign], n)
-    kept = [example for index, example in enumerate(foreign) if index in lowest]
-    partners, all_partners = ({id for one in some for id in one.translations or ()} for some in (kept, foreign))
-    singles = [example for example in examples if example.english and example.id not in all_partners]
-    lowest = _lowest([example.id for example in singles], round(len(singles) * n / len(foreign)))
-    ids = partners | {example.id for index, example in enumerate(singles) if index in lowest}
-    return [*kept, *(example for example in examples if example.english and example.id in ids)]
-
-
-def _lowest(ids: Sequence[str], n: int) -> set[int]:
-    """The places of the ``n`` ids with the lowest sha256."""
-    return set(sorted(range(len(ids)), key=lambda index: _sha256(ids[index]))[:n])
+    return formats.of(examples[0]).cap(examples, n) if examples else []
 
 
 def cut(examples: Sequence[Example], split: Split, what: str = "train") -> list[Example]:
     """The dev or the train part of training data that has no dev files; see ``load``."""
-    groups = sorted({_group(example) for example in examples}, key=_sha256)
+    groups = sorted({example.group for example in examples}, key=formats.sha256)
     if len(groups) < 2:
         raise UserError(f"{what}: one passage or premise only, too few to cut dev out of; give `dev` files")
     dev = set(groups[: max(1, round(DEV_SHARE * len(groups)))])
-    return [example for example in examples if (_group(example) in dev) == (split == "dev")]
-
-
-def _group(example: Example) -> str:
-    match example:
-        case SpanExample():
-            return example.context
-        case ClassificationExample():
-            return example.premise
-        case MultipleChoiceExample():
-            return example.prompt
-        case TaggingExample():
-            return " ".join(example.tokens)
-        case RetrievalExample():
-            return example.source
-        case MiningExample() | TextExample():
-            return example.text
-
-
-def _sha256(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return [example for example in examples if (example.group in dev) == (split == "dev")]
 
 
 @dataclass(frozen=True)
@@ -263,7 +206,9 @@ def _pattern(layout: Files, split: Split) -> str | None:
 
 def _is_cut(task: Task, split: Split) -> bool:
     """Whether dev is cut out of train, since the task has no dev set of its own."""
-    return split != "test" and task.format != "mlm" and not any(layout.dev for layout in task.layouts)
+    return (
+        split != "test" and not formats.get(task.format).plain_text and not any(layout.dev for layout in task.layouts)
+    )
 
 
 def _candidates(task: Task, split: Split, language: str) -> list[Located]:

@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
-from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -32,6 +31,7 @@ from xstilts.engine.rows import Ids, Row, Rows
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.store import Store
+from xstilts.tasks.formats import Example
 
 #: Goes up when a change of the code changes what rows a format makes of the same examples.
 REVISION = 1

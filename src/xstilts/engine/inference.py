@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from xstilts.engine.batches import evaluation_batches
-from xstilts.engine.heads import Decoder, Format
 from xstilts.engine.machine.device import accelerator, autocast, on_cpu
 from xstilts.engine.machine.threads import side_by_side
 from xstilts.engine.rows import Row, Rows, pad, padded
 from xstilts.engine.vectors import Embedded, Vectors
+from xstilts.tasks.formats import Format
 from xstilts.tasks.task import Task
 
 MAX_TOKENS = 4096  # of a batch, with padding
 
 #: progress(done, batches)
 Progress = Callable[[int, int], None]
+
+
+class Decoder(Protocol):
+    """How outputs become predictions."""
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        """A batch's outputs, reduced to what `assemble` needs of each row."""
+
+    def assemble(self, examples: Sequence[Any], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
+        """One prediction an example, from the reduced outputs of all its rows."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """Examples in one language, and their rows."""
+
+    language: str
+    examples: Sequence[Any]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model and what it is to predict: ``sets``, with ``dev`` beside each where thresholds are chosen on them.
+
+    ``hidden_layer`` is the block whose vectors are compared, 0 = embeddings; None where a trained head answers.
+    """
+
+    model: PreTrainedModel
+    task: Task
+    sets: Sequence[Set]
+    dev: Sequence[Set]
+    pad_id: int
+    precision: str
+    hidden_layer: int | None
+    pooling: Literal["mean", "cls"]
 
 
 def predict(

@@ -11,16 +11,8 @@ import yaml
 from xstilts.analysis.axes import ENGLISH, how_compared
 from xstilts.encoders import Encoder, bundled
 from xstilts.planning.recipe import NONE, Mean
-from xstilts.tasks.task import COMPARING
+from xstilts.tasks import formats
 
-_PIPELINES = {
-    "span": "question-answering",
-    "classification": "text-classification",
-    "tagging": "token-classification",
-    "multiple_choice": "multiple-choice",
-    "retrieval": "feature-extraction",
-    "mining": "feature-extraction",
-}
 # What the bundled weights are a copy of, so that the card names a model that its reader can find.
 _SOURCES = {"bundled/e5-small": "intfloat/multilingual-e5-small"}
 
@@ -56,7 +48,7 @@ def model_card(
     front: dict[str, object] = {"license": licence, "language": _languages(own), "library_name": "transformers"}
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
         front["base_model"] = base
-    front["pipeline_tag"] = _PIPELINES[format]
+    front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
     start = f"the first {encoder.layers} layers of `{base}`" if encoder.layers else f"`{base}`"
     if encoder.init == "random":
@@ -64,7 +56,7 @@ def model_card(
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder.label}, {label}, {target}",
-        f"A model for `{target}` ({format.replace('_', ' ')}), from {start}, {_training(recipe, mean, format, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         _opening(auto_class),
@@ -84,12 +76,11 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, mean: Mean | None, format: str, data: list[dict[str, object]]) -> str:
+def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> str:
     first = "without an intermediate task" if recipe == NONE else f"first trained on the intermediate task `{recipe}`"
-    then = "not trained on the target, which has no training data" if format in COMPARING else "then on the target"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
-        f"{first}, {then}"
+        f"{first}, then on the target"
         + (f"; its weights are the mean of {mean.of}" if mean else "")
         + ("; all training data are English" if languages == {ENGLISH} else "")
     )

@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example
 from xstilts.data.problems import count
 from xstilts.handover.export import Choice, best, check_names
 from xstilts.handover.xtreme import (
@@ -33,7 +33,7 @@ from xstilts.handover.xtreme import (
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Cell, Plan, Predict
 from xstilts.store import Store
-from xstilts.tasks.formats import mining, span
+from xstilts.tasks.formats import Example, mining, span
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.tasks.formats.tagging import TaggingExample
@@ -113,11 +113,11 @@ def check(path: Path, benchmark: Benchmark, gold: Sequence[Example]) -> None:
                     raise UserError(f"{path}:{line}: no sentence {number} in the test set, which counts from 0")
             check_count(path, len(numbers), len(gold))
         case "tags":
-            lengths = [len(example.tokens) for example in gold if isinstance(example, TaggingExample)]
+            lengths = [len(example.tokens) for example in cast(Sequence[TaggingExample], gold)]
             check_sentences(path, read_tags(path, benchmark), lengths)
         case "pairs":
             sides = [
-                {example.id for example in gold if isinstance(example, MiningExample) and example.english is english}
+                {example.id for example in cast(Sequence[MiningExample], gold) if example.english is english}
                 for english in (False, True)
             ]
             for pair, line in read_pairs(path).items():
@@ -216,18 +216,14 @@ def _content(benchmark: Benchmark, own: Sequence[Example], predictions: Sequence
             answers = {example.id: answer for example, answer in zip(own, predictions, strict=True)}
             return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
         case "pairs":
-            corpora = [example for example in own if isinstance(example, MiningExample)]
+            corpora = cast(Sequence[MiningExample], own)
             return "".join(f"{id}\t{english}\n" for id, english in mining.pairs(corpora, predictions))
         case "lines":
             # XTREME sorts the English side (utils_preprocess.py, tatoeba_preprocess) so that lines do not tell
             # the answer, by the stripped sentences and, as sorting is stable, by line where they are equal.
-            queries = sorted(zip(own, predictions, strict=True), key=lambda pair: _english(pair[0]))
+            sentences = cast(Sequence[RetrievalExample], own)
+            queries = sorted(zip(sentences, predictions, strict=True), key=lambda pair: pair[0].target.strip())
             return "".join(f"{_line_number(ids.split(' ')[0])}\n" for _, ids in queries)
-
-
-def _english(example: Example) -> str:
-    assert isinstance(example, RetrievalExample)
-    return example.target.strip()
 
 
 def _line_number(id: str) -> int:

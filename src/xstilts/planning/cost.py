@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.data.examples import Example, texts
 from xstilts.data.load import DEV_SHARE
 from xstilts.encoders import EncoderFacts
 from xstilts.planning.hyperparameters import Lora
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Split, Task
 
 #: UTF-8 bytes a token of XLM-R's vocabulary, over the languages of XQuAD: 4.2 (en) to 8.1 (hi). Good to about 30 %.
 BYTES_PER_TOKEN = 5.0
-
-
-#: Tokens of an example, as `estimate_tokens` counts them, where it cannot be read: means over the English data sets of
-#: each format that are published in parts small enough to look at (MNLI, QQP, SNLI, ANLI; SQuAD, XQuAD, MLQA, TyDiQA;
-#: HellaSwag, Cosmos QA, CommonsenseQA; PAN-X and UD; Tatoeba). Good to a factor of two.
-TYPICAL_TOKENS = {
-    "classification": 40.0,
-    "multiple_choice": 180.0,
-    "span": 160.0,
-    "tagging": 20.0,
-    "retrieval": 16.0,
-    "mining": 40.0,
-    "mlm": 126.0,
-}
 
 
 #: Examples of a split, or lines of text, of which the catalog does not say how many there are.
@@ -48,14 +36,9 @@ def estimate_tokens(examples: Iterable[Example], max_length: int) -> int:
     """Tokens of the model inputs made of ``examples``, roughly; a multiple-choice prompt counts once a choice."""
     total = 0.0
     for example in examples:
-        parts = [len(text.encode()) / BYTES_PER_TOKEN + 2 for text in texts(example)]
-        choices = getattr(example, "choices", None)
-        if choices:
-            total += sum(min(parts[0] + part, max_length) for part in parts[1:])
-        elif hasattr(example, "answers"):
-            total += sum(parts)  # a long passage becomes several windows
-        else:
-            total += min(sum(parts), max_length)
+        limit = math.inf if formats.of(example).windowed else max_length
+        for texts in example.inputs:
+            total += min(sum(len(text.encode()) / BYTES_PER_TOKEN + 2 for text in texts), limit)
     return round(total)
 
 

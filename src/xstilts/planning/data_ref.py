@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from xstilts import data
-from xstilts.data.examples import Example
 from xstilts.planning import cost
-from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Split, Task
 
 
@@ -58,21 +58,12 @@ def _in(ref: DataRef, language: str) -> list[Example]:
 @lru_cache(maxsize=256)
 def has_gold(ref: DataRef) -> bool:
     """Whether a set can be scored: XTREME's own test files come without labels."""
-    return ref.expected is not None or not any(_without_gold(example) for example in examples(ref))
+    return ref.expected is not None or all(example.has_gold for example in examples(ref))
 
 
 @lru_cache(maxsize=256)
 def token_count(ref: DataRef, max_length: int) -> int:
     """Tokens of the model inputs, roughly."""
     if ref.expected is not None:
-        return round(ref.expected * min(max_length, cost.TYPICAL_TOKENS[ref.task.format]))
+        return round(ref.expected * min(max_length, formats.get(ref.task.format).typical_tokens))
     return cost.estimate_tokens(examples(ref), max_length)
-
-
-def _without_gold(example: Example) -> bool:
-    return (
-        getattr(example, "label", True) is None
-        or getattr(example, "tags", True) is None
-        or getattr(example, "has_gold", True) is False
-        or (isinstance(example, MiningExample) and not example.english and example.translations is None)
-    )

@@ -14,6 +14,7 @@ from xstilts.common.units import memory, parse_memory
 from xstilts.planning import cost
 from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
+from xstilts.tasks import formats
 
 #: A core of which nothing is known yet is taken to do this many operations a second.
 ASSUMED_FLOPS_PER_SECOND = 1e11
@@ -21,9 +22,6 @@ ASSUMED_FLOPS_PER_SECOND = 1e11
 #: Of a device's peak, what training is taken to reach: an assumption, as no GPU was measured. A CPU was seen to reach
 #: 0.45 of its own with 12 layers (docs/benchmarks.md); small encoders and short sequences reach less.
 UTILISATION = 0.35
-
-#: Rows of a multiple-choice example, where its number of choices is not known.
-CHOICES = 4
 
 
 @dataclass(frozen=True)
@@ -176,8 +174,8 @@ def training_memory(plan: Plan, stage: Stage) -> int:
     for part in spec.parts:
         reading = part.reading
         tokens = reading.batch_tokens or reading.batch_size * reading.max_length
-        if part.task.format == "multiple_choice" and not reading.batch_tokens:
-            tokens *= CHOICES
+        if not reading.batch_tokens:
+            tokens *= formats.get(part.task.format).inputs
         each = cost.activation_bytes(
             facts.layers, facts.hidden_size, facts.ffn, facts.heads, reading.max_length, wide, checkpointing=False
         )

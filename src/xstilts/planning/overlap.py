@@ -9,15 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from xstilts.data.examples import Example
 from xstilts.data.problems import count
-from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import SpanExample
-from xstilts.tasks.formats.tagging import TaggingExample
-from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example, Trace
 
 #: Questions and sentences of fewer words are alike by chance ("Who was he?").
 MIN_WORDS = 5
@@ -125,7 +119,7 @@ class Index:
             for m, example in enumerate(examples):
                 if not example.id.isdecimal():
                     self._by_id.setdefault(example.id, []).append((n, m))
-                for key in _keys(example, language, self._normalise):
+                for _, key in self._traces(example, language):
                     self._by_key.setdefault(key, []).append((n, m))
 
     def compare(self, training: Training) -> Comparison:
@@ -142,15 +136,14 @@ class Index:
             if not same_id and not same_text:
                 continue
             ids.add(example.id)
-            if isinstance(example, SpanExample):
-                passages.add(example.context)
+            passages |= _passages(example)
             for place in same_id:
                 hits.setdefault(place, _Hit()).by_id = True
             for key in same_text:
                 for place in self._by_key[key]:
                     hits.setdefault(place, _Hit()).keys[key] = None
         if passages:
-            ids |= {e.id for e in training.examples if isinstance(e, SpanExample) and e.context in passages}
+            ids |= {example.id for example in training.examples if _passages(example) & passages}
         by_set: dict[int, dict[int, _Hit]] = {}
         for n, m in sorted(hits):
             by_set.setdefault(n, {})[m] = hits[n, m]
@@ -158,9 +151,22 @@ class Index:
 
     def _keys_of(self, example: Example, languages: str) -> Iterator[Key]:
         first, *others = languages.split("+")
-        for key in _keys(example, first, self._normalise):
+        for _, key in self._traces(example, first):
             yield key
             yield from (key._replace(language=other) for other in others)
+
+    def _traces(self, example: Example, language: str) -> Iterator[tuple[Trace, Key]]:
+        """What an example is known by, but for what few words say."""
+        for trace in example.traces(language):
+            if not trace.by_chance or all(map(_long, trace.texts)):
+                text = [*map(self._normalise, trace.texts), *sorted(map(self._normalise, trace.any_order))]
+                yield trace, Key(trace.kind, trace.language, "\t".join(text))
+
+    def _shown(self, example: Example, language: str, key: Key) -> str:
+        """The beginning of the text that is shared by ``key``."""
+        trace = next(trace for trace, own in self._traces(example, language) if own == key)
+        text, *_ = trace.texts + trace.any_order
+        return f"{trace.kind} {text if len(text) <= 60 else text[:59] + '…'!r}"
 
     def _overlap(self, training: Training, n: int, found: dict[int, _Hit]) -> Overlap:
         target, language, examples = self._sets[n]
@@ -172,58 +178,14 @@ class Index:
         return Overlap(
             training.task, training.split, target, language, len(examples), len(found), by_id,
             sum(bool(each.keys) for each in found.values()), dict(sorted(texts.items())), first.id,
-            "id" if hit.by_id else f"{(key := next(iter(hit.keys))).kind} {_begin(first, key)}",
-            minor=few and not by_id and isinstance(first, TaggingExample | RetrievalExample | MiningExample),
+            "id" if hit.by_id else self._shown(first, language, next(iter(hit.keys))),
+            minor=few and not by_id and formats.of(first).single_sentences,
         )  # fmt: skip
 
 
-def _keys(example: Example, language: str, normalise: _Normaliser) -> Iterator[Key]:
-    match example:
-        case SpanExample():
-            passage, _, question = language.partition("-")
-            yield Key("passage", passage, normalise(example.context))
-            if _long(example.question):
-                yield Key("question", question or passage, normalise(example.question))
-        case ClassificationExample(hypothesis=str(hypothesis)):
-            yield Key("pair", language, "\t".join(sorted((normalise(example.premise), normalise(hypothesis)))))
-        case ClassificationExample():
-            if _long(example.premise):
-                yield Key("sentence", language, normalise(example.premise))
-        case MultipleChoiceExample():
-            texts = [normalise(example.prompt), *sorted(map(normalise, example.choices))]
-            yield Key("prompt", language, "\t".join(texts))
-        case TaggingExample():
-            sentence = " ".join(example.tokens)
-            if _long(sentence):
-                yield Key("sentence", language, normalise(sentence))
-        case RetrievalExample():
-            for text, side in ((example.source, language), (example.target, "en")):
-                if _long(text):
-                    yield Key("sentence", side, normalise(text))
-        case MiningExample(text=text):
-            if _long(text):
-                yield Key("sentence", "en" if example.english else language, normalise(text))
-        case TextExample(text=text):
-            if _long(text):
-                yield Key("passage", language, normalise(text))
-                yield Key("sentence", language, normalise(text))
-
-
-def _begin(example: Example, key: Key) -> str:
-    match example, key.kind:
-        case SpanExample(context=text), "passage":
-            pass
-        case SpanExample(question=text), _:
-            pass
-        case ClassificationExample(premise=text) | MultipleChoiceExample(prompt=text), _:
-            pass
-        case TaggingExample(tokens=tokens), _:
-            text = " ".join(tokens)
-        case RetrievalExample(source=source, target=target), _:
-            text = target if key.language == "en" else source
-        case MiningExample(text=text) | TextExample(text=text), _:
-            pass
-    return repr(text if len(text) <= 60 else text[:59] + "…")
+def _passages(example: Example) -> set[str]:
+    """Those that it is about, one or none."""
+    return {text for trace in example.traces("en") if trace.kind == "passage" for text in trace.texts}
 
 
 def _long(text: str) -> bool:

@@ -121,7 +121,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Predict:
-    """Predict a target's examples in all languages, with a trained model or the encoder as it is (`COMPARING`)."""
+    """Predict a target's examples in all languages, with a trained model or the encoder as it is."""
 
     encoder: Encoder
     task: Task
@@ -132,7 +132,7 @@ class Predict:
     hidden_layer: int | None
     model: str | None  # key of the training stage
     pooling: Literal["mean", "cls"] = "mean"
-    dev: tuple[DataRef, ...] = ()  # mining: what the threshold of each of the sets is chosen on
+    dev: tuple[DataRef, ...] = ()  # what the threshold of each of the sets is chosen on
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Part
 from xstilts.planning.recipe import Average, Mean, Mlm, RecipeEntry, Translated
-from xstilts.tasks import Catalog, builtin_catalog
-from xstilts.tasks.task import COMPARING, Split, Task
+from xstilts.tasks import Catalog, builtin_catalog, formats
+from xstilts.tasks.task import Split, Task
 
 PRESETS = Path(__file__).parent / "presets.yaml"
 
@@ -178,7 +178,8 @@ class Study(Part):
             hyper = Hyperparameters.model_validate(values)
         except ValidationError as error:
             raise UserError(f"training of {task.name}: {first_problem(error, Hyperparameters)}") from None
-        if task.format == "span" and hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS >= hyper.max_length:
+        beside = hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS
+        if formats.get(task.format).windowed and beside >= hyper.max_length:
             raise UserError(
                 f"training of {task.name}: max_length {hyper.max_length} leaves no room for a passage beside "
                 f"doc_stride {hyper.doc_stride} and max_query_length {hyper.max_query_length}; raise it or lower these"
@@ -240,30 +241,32 @@ def _check_names(study: Study) -> None:
                 raise UserError(
                     f"targets: {task.name}: unknown language {language!r}: {did_you_mean(language, task.languages)}"
                 )
-        if task.format == "mlm":
+        fmt = formats.get(task.format)
+        if fmt.plain_text:
             raise UserError(
                 f"targets: {task.name}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`"
             )
-        if task.training_task is None and task.format not in COMPARING:
+        if task.training_task is None and not fmt.comparison:
             raise UserError(f"targets: {task.name}: has no training data and names no task that it is trained on")
         idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
-        if idle and task.format not in COMPARING:
-            raise UserError(f"targets: {task.name}: {idle[0]} is for {' and '.join(COMPARING)} tasks alone; remove it")
+        if idle and not fmt.comparison:
+            comparing = " and ".join(name for name in formats.names() if formats.get(name).comparison)
+            raise UserError(f"targets: {task.name}: {idle[0]} is for {comparing} tasks alone; remove it")
         study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
     if study.average and not any(catalog[target.task].training_task for target in study.targets):
         raise UserError("average: no target of the study is trained on; leave it out")
 
 
 def _check_intermediate(study: Study, recipe: RecipeEntry, task: Task) -> None:
-    if task.format == "mlm":
+    if formats.get(task.format).plain_text:
         raise UserError(f"recipes: {recipe.name}: {task.name} has no labels; mix it into a task: `mlm: {{share: 0.2}}`")
     if task.training_task != task.name:
         raise UserError(f"recipes: {recipe.name}: {task.name} has no training data of its own; choose another")
 
 
 def _check_translated(recipe: RecipeEntry, task: Task, translated: Translated) -> None:
-    if task.format == "tagging":
-        raise UserError(f"recipes: {recipe.name}: {task.name}: tags cannot be carried into a translation; leave it out")
+    if why := formats.get(task.format).untranslatable:
+        raise UserError(f"recipes: {recipe.name}: {task.name}: {why}; leave it out")
     if "en" in translated.languages:
         raise UserError(f"recipes: {recipe.name}: translated: {task.name} is English already; remove en")
 
@@ -291,7 +294,7 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
 def _check_mlm(study: Study, recipe: RecipeEntry, mlm: Mlm) -> None:
     where = f"recipes: {recipe.name}: mlm"
     text = study.catalog[mlm.task]
-    if text.format != "mlm":
+    if not formats.get(text.format).plain_text:
         raise UserError(f"{where}: {text.name} is of format {text.format}; choose a task of format mlm")
     for language in mlm.languages or ():
         if language not in text.languages:

@@ -13,6 +13,7 @@ from xstilts.planning.data_ref import DataRef, examples, has_gold, size
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
 from xstilts.planning.recipe import Mlm
 from xstilts.planning.study import Study, TargetEntry
+from xstilts.tasks import formats
 from xstilts.tasks.task import Split, Task
 
 
@@ -145,14 +146,15 @@ class StudyData:
         )
 
     def _thresholds(self, target: TargetEntry) -> tuple[DataRef, ...]:
-        """Mining: the dev data of each evaluated language, on whose gold pairs the threshold is chosen."""
+        """Of formats with `thresholds`: the dev data of each evaluated language, on which its threshold is chosen."""
         task = self.task(target.task)
-        if task.format != "mining":
+        fmt = formats.get(task.format)
+        if not fmt.thresholds:
             return ()
         languages = [ref.language for ref in self.evaluation[target.task]]
         refs = tuple(self._ref(task, "dev", language, "threshold", target.max_examples) for language in languages)
         for ref in refs:
-            if ref.expected is None and not any(getattr(example, "translations", None) for example in examples(ref)):
+            if ref.expected is None and not fmt.shows_threshold(examples(ref)):
                 lacks = f"dev data in {ref.language} has no gold pairs, on which the threshold is chosen"
                 remedy = (
                     "raise max_examples" if target.max_examples else "fetch its .gold file, or name other `languages`"

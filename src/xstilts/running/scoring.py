@@ -7,14 +7,14 @@ from pathlib import Path
 import polars as pl
 
 from xstilts.common.errors import StageError
-from xstilts.engine import heads
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Score
 from xstilts.store import Store
+from xstilts.tasks import formats
 
 
 def _score(spec: Score, store: Store, folder: Path) -> None:
-    fmt = heads.get(spec.task.format)
+    fmt = formats.get(spec.task.format)
     with store.files(spec.predictions) as source:
         predictions = pl.read_parquet(source / "predictions.parquet")
     frames = []
@@ -33,6 +33,6 @@ def _score(spec: Score, store: Store, folder: Path) -> None:
                 )
             )
     table = pl.concat(frames)
-    if spec.task.format == "mining":  # most of its sentences have no translation and are given none: they add nothing
+    if fmt.sparse:
         table = table.filter(pl.col("denominator") > 0)
     table.write_parquet(folder / "outcomes.parquet")

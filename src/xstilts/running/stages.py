@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import polars as pl
 from safetensors.torch import save_file
@@ -18,12 +17,10 @@ from safetensors.torch import save_file
 from xstilts.common.errors import StageError
 from xstilts.common.progress import in_words
 from xstilts.data import translation
-from xstilts.data.examples import Example
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads, inference
 from xstilts.engine.features import Chained, _features, rows_of
-from xstilts.engine.heads import mining, retrieval
 from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.machine import device, memory
 from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
@@ -34,9 +31,8 @@ from xstilts.engine.training.checkpoints import Checkpoints, Policy
 from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Stream
-from xstilts.engine.vectors import Embedded
 from xstilts.planning import cost
-from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import (
     Average,
     Merge,
@@ -52,8 +48,8 @@ from xstilts.planning.plan import (
 from xstilts.running.progress import Told
 from xstilts.running.scoring import _score
 from xstilts.store import Store
-from xstilts.tasks.formats.mining import MiningExample
-from xstilts.tasks.formats.retrieval import RetrievalExample
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example
 
 
 def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Policy()) -> None:  # noqa: B008
@@ -300,19 +296,19 @@ def _flops(spec: Train, log: Log) -> float:
 def _majority(one: _Loaded) -> float:
     """The dev score of the same prediction for every example."""
     task = one.part.task
-    fmt = heads.get(task.format)
+    fmt = formats.get(task.format)
     return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
 
 
 def _dev_score(
     part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int, precision: str
 ) -> float:
-    fmt = heads.get(part.task.format)
+    task = part.task
     (predictions,) = inference.predict(
-        trimmed.joint.model(part.task.name), [(dev_examples, trimmed.rows(dev))], fmt, part.task,
+        trimmed.joint.model(task.name), [(dev_examples, trimmed.rows(dev))], heads.get(task.format), task,
         pad_id=pad_id, precision=precision,
     )  # fmt: skip
-    return inference.score(dev_examples, predictions, fmt, part.task, part.dev.language)
+    return inference.score(dev_examples, predictions, formats.get(task.format), task, part.dev.language)
 
 
 def _texts(mlm: MlmPart, encoder: Encoder, store: Store) -> Sequence[Row]:
@@ -326,7 +322,7 @@ def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer:
     special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
     mask = int(trimmed.mapping[tokenizer.mask_token_id])
     return Stream(
-        mlm.task.name, heads.get("mlm"), trimmed.rows(texts), mlm.reading, lambda row: names[row.example],
+        mlm.task.name, heads.get(mlm.task.format), trimmed.rows(texts), mlm.reading, lambda row: names[row.example],
         supervised=False, view=lambda rows, seed: Masked(rows, special, mask, len(trimmed.ids), seed),
     )  # fmt: skip
 
@@ -361,38 +357,20 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
 
 
 def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
-    fmt = heads.get(spec.task.format)
-    tokenizer = load_tokenizer(spec.encoder)
     own = {
         ref: rows_of(ref, spec.encoder, spec.lengths, training=False, store=store) for ref in (*spec.sets, *spec.dev)
     }
     with _weights(store, spec.model) as weights:
         trimmed = build_model(spec.encoder, spec.task, spec.seed, weights, chain.from_iterable(own.values()), head=True)
     precision = device.precision(spec.precision)
-    rows = {ref: trimmed.rows(rows) for ref, rows in own.items()}
-    pad_id = tokenizer.pad_token_id
-
-    def told(done: int, batches: int) -> None:
-        progress(done, batches, f"{len(spec.sets)} languages")
-
-    def embed(refs: Sequence[DataRef], layer: int, told: inference.Progress) -> list[Embedded]:
-        return inference.embed(
-            trimmed.model, [rows[ref] for ref in refs], fmt, spec.task, pad_id=pad_id, precision=precision,
-            hidden_layer=layer, pooling=spec.pooling, progress=told,
-        )  # fmt: skip
-
-    if spec.hidden_layer is None:
-        predictions = inference.predict(
-            trimmed.model, [(examples(ref), rows[ref]) for ref in spec.sets], fmt, spec.task,
-            pad_id=pad_id, precision=precision, progress=told,
-        )  # fmt: skip
-    elif spec.task.format == "mining":
-        predictions, meta["mining"] = _mine(spec, partial(embed, layer=spec.hidden_layer), progress)
-    else:
-        predictions = [
-            retrieval.assemble(cast(list[RetrievalExample], examples(ref)), rows[ref], vectors, spec.task)
-            for ref, vectors in zip(spec.sets, embed(spec.sets, spec.hidden_layer, told), strict=True)
-        ]
+    sets = {ref: inference.Set(ref.language, examples(ref), trimmed.rows(rows)) for ref, rows in own.items()}
+    reader = inference.Reader(
+        trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],
+        load_tokenizer(spec.encoder).pad_token_id, precision, spec.hidden_layer, spec.pooling,
+    )  # fmt: skip
+    predictions, facts = heads.get(spec.task.format).predict(
+        reader, lambda event: progress(event.done, event.steps, event.text)
+    )
     frames = [
         pl.DataFrame({"language": ref.language, "id": [e.id for e in examples(ref)], "prediction": predicted})
         for ref, predicted in zip(spec.sets, predictions, strict=True)
@@ -400,38 +378,13 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
     pl.concat(frames).write_parquet(folder / "predictions.parquet")
     tokens = sum(row.tokens for rows in own.values() for row in rows)
     count = sum(len(row.sequences) for rows in own.values() for row in rows)
-    meta |= {
+    meta |= facts | {
         "tokens": tokens,
         "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
         "precision": precision,
         "hidden_layer": spec.hidden_layer,
         "pooling": None if spec.hidden_layer is None else spec.pooling,
     }
-
-
-def _mine(
-    spec: Predict, embed: Callable[..., list[Embedded]], progress: Told
-) -> tuple[list[list[str]], dict[str, dict[str, Any]]]:
-    """The predictions for each language, and what dev says of it: the best block, each one's threshold and F1.
-
-    One language after the other, so that the vectors of no more than one are on disk.
-    """
-    predictions, facts = [], {}
-    for number, (ref, dev) in enumerate(zip(spec.sets, spec.dev, strict=True)):
-
-        def told(done: int, parts: int, begun: int = 2 * number, what: str = f"reading {ref.language}") -> None:
-            progress(begun * parts + done, 2 * len(spec.sets) * parts, what)  # half of the work is to read
-
-        refs = list(dict.fromkeys((ref, dev)))
-        corpora = [
-            mining.Corpora(cast(list[MiningExample], examples(each)), vectors)
-            for each, vectors in zip(refs, embed(refs, told=told), strict=True)
-        ]
-        mined = partial(told, begun=2 * number + 1, what=f"mining {ref.language}")
-        found = mining.find(corpora[0], corpora[-1], device.accelerator().device, mined)
-        predictions.append(found.predictions)
-        facts[ref.language] = {"best_block": found.best, "thresholds": found.thresholds, "dev_f1": found.dev}
-    return predictions, facts
 
 
 def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.engine import heads
 from xstilts.selection.logme import log_evidence
-from xstilts.selection.probe import OF_TOKENS
 
 if TYPE_CHECKING:
     from xstilts.selection.evidence import Candidate, Evidence, Question
@@ -38,7 +38,7 @@ def _map(evidence: Evidence, question: Question, candidate: Candidate) -> Callab
     """Of the kind of vectors that the target's head reads, made of the texts of the recipe's own tasks."""
     if candidate.stage is None:
         return np.asarray
-    tokens = question.part.task.format in OF_TOKENS
+    tokens = heads.get(question.part.task.format).of_tokens
     before, after = (
         np.concatenate([evidence.unlabelled(question.encoder, part, stage, tokens=tokens) for part in candidate.parts])
         for stage in (None, candidate.stage)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from xstilts.engine.heads.span import Window
+from xstilts.engine import heads
 from xstilts.engine.rows import Row
 from xstilts.tasks.task import Task
 
 #: Tokens of a row that are read beside those with an answer's ends: a passage has hundreds that are neither.
 TOKENS = 32
-
-#: Formats whose heads read single tokens; the others read one vector a sequence.
-OF_TOKENS = ("span", "tagging")
-
-#: Labels of a span target's tokens, as its head has them: it tells the first token of an answer, and the last.
-NEITHER, FIRST, LAST = 0, 1, 2  # FIRST + LAST: an answer of one token, or the CLS token of a window without one
 
 Ints = npt.NDArray[np.int64]
 
@@ -44,30 +39,13 @@ def unlabelled(rows: Sequence[Row], *, tokens: bool) -> Probe:
 
 
 def labelled(rows: Sequence[Row], task: Task) -> Probe:
-    """The vectors that a head of the task's format reads, and what it is to say of each.
-
-    Classification: the mean over the sequence, and its class. Multiple choice: that of each choice, and whether it is
-    the right one. Tagging: the first piece of each word, and its tag; vectors of tokens as in Bassignana et al. 2022
-    (arXiv 2210.11255). Span: the CLS token, the first and the last token of the answer, and up to `TOKENS` others of
-    the passage, each with its part in the answer (`NEITHER`, `FIRST`, `LAST`, or both).
-
-    That of span and multiple choice is our choice: the official code of Poth et al. 2021 (arXiv 2104.08247,
-    run_model_features.py) makes a whole window one vector, of the label start + 2 · end.
-    """
-    match task.format:
-        case "classification":
-            return Probe(_single(rows), np.array([row.target[0] for row in rows], np.int64))
-        case "multiple_choice":
-            right = [i == row.target[0] for row in rows for i in range(len(row.sequences))]
-            return Probe(_single(rows), np.array(right, np.int64))
-        case "tagging":
-            tags = np.concatenate([row.target for row in rows]).astype(np.int64)
-            return Probe(_at(_single(rows), [row.window[1:] for row in rows]), tags)
-        case "span":
-            answers = [_answer(row, i) for i, row in enumerate(rows)]
-            labels = np.concatenate([labels for _, labels in answers])
-            return Probe(_at(_single(rows), [places for places, _ in answers]), labels)
-    raise AssertionError(f"{task.name}: {task.format} has no labels to learn")
+    """The vectors that a head of the task's format reads, and what it is to say of each; see `Head.probe`."""
+    head = heads.get(task.format)
+    found = [head.probe(row, partial(_some, number=i)) for i, row in enumerate(rows)]
+    labels = np.concatenate([labels for _, labels in found]).astype(np.int64)
+    if not head.of_tokens:
+        return Probe(_single(rows), labels)
+    return Probe(_at(_single(rows), [places for places, _ in found if places is not None]), labels)
 
 
 def _single(rows: Sequence[Row]) -> list[Row]:
@@ -81,14 +59,6 @@ def _single(rows: Sequence[Row]) -> list[Row]:
 
 def _at(rows: Sequence[Row], positions: Sequence[npt.NDArray[Any]]) -> list[Row]:
     return [replace(row, window=places) for row, places in zip(rows, positions, strict=True)]
-
-
-def _answer(row: Row, number: int) -> tuple[Ints, Ints]:
-    window = Window.of(row)
-    first, last = int(row.target[0]), int(row.target[1])
-    others = _some(np.arange(window.first, window.last + 1), number)
-    places = np.unique(np.concatenate([[0, first, last], others]))
-    return places, FIRST * (places == first) + LAST * (places == last)
 
 
 def _some(places: Ints, number: int) -> Ints:

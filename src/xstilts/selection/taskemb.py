@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from xstilts.encoders import Encoder
 from xstilts.engine import heads
 from xstilts.engine.batches import training_batches
-from xstilts.engine.heads import Format
+from xstilts.engine.heads import Head
 from xstilts.engine.machine.device import accelerator
 from xstilts.engine.rows import Row, pad, padded
 from xstilts.selection.evidence import Evidence, Material, Question, pad_id, passes
@@ -85,10 +85,10 @@ def embedding(evidence: Evidence, encoder: Encoder, part: Material) -> Embedding
     def make() -> tuple[Embedding, float]:
         rows = evidence.rows(encoder, part, training=True)
         trimmed = evidence.model(encoder, part, None, rows)
-        fmt, padding = heads.get(part.task.format), pad_id(encoder)
+        head, padding = heads.get(part.task.format), pad_id(encoder)
         own = trimmed.rows(rows)
-        train_head(trimmed.model, own, fmt, padding, evidence.seed)
-        fisher = fisher_diagonal(trimmed.model, own, fmt, padding, weights_of(trimmed.model))
+        train_head(trimmed.model, own, head, padding, evidence.seed)
+        fisher = fisher_diagonal(trimmed.model, own, head, padding, weights_of(trimmed.model))
         once = passes(encoder, rows, training=False)
         return Embedding(fisher), EPOCHS * once + passes(encoder, rows, training=True)
 
@@ -102,23 +102,23 @@ def weights_of(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in named if weight is not words and not name.startswith("pooler.")}
 
 
-def train_head(model: PreTrainedModel, rows: Sequence[Row], fmt: Format, padding: int, seed: int) -> None:
+def train_head(model: PreTrainedModel, rows: Sequence[Row], head: Head, padding: int, seed: int) -> None:
     """Train what lies over the encoder, its pooler with it, and leave the encoder as it is."""
     model.to(accelerator().device).eval()
     for name, weight in model.base_model.named_parameters():
         weight.requires_grad_(name.startswith("pooler."))
-    head = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(head, LEARNING_RATE)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, LEARNING_RATE)
     lengths = [row.length * len(row.sequences) for row in rows]
     for epoch in range(EPOCHS):
         for batch in training_batches(lengths, BATCH_SIZE, seed, epoch):
-            _loss(model, [rows[i] for i in batch], fmt, padding).backward()
+            _loss(model, [rows[i] for i in batch], head, padding).backward()
             optimizer.step()
             optimizer.zero_grad()
 
 
 def fisher_diagonal(
-    model: nn.Module, rows: Sequence[Row], fmt: Format, padding: int, weights: Mapping[str, nn.Parameter]
+    model: nn.Module, rows: Sequence[Row], head: Head, padding: int, weights: Mapping[str, nn.Parameter]
 ) -> dict[str, torch.Tensor]:
     """Name → the mean over ``rows`` of the squared gradient of a row's loss at its gold label: the empirical Fisher.
 
@@ -130,13 +130,13 @@ def fisher_diagonal(
         weight.requires_grad_(True)
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     for row in rows:
-        gradients = torch.autograd.grad(_loss(model, [row], fmt, padding), list(weights.values()), allow_unused=True)
+        gradients = torch.autograd.grad(_loss(model, [row], head, padding), list(weights.values()), allow_unused=True)
         for name, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:
                 total[name] += gradient**2
     return {name: (value / len(rows)).cpu() for name, value in total.items()}
 
 
-def _loss(model: nn.Module, rows: Sequence[Row], fmt: Format, padding: int) -> torch.Tensor:
-    inputs = pad(rows, padding) | fmt.targets(rows, padded(max(row.length for row in rows)))
-    return fmt.loss(model, {name: tensor.to(accelerator().device) for name, tensor in inputs.items()})
+def _loss(model: nn.Module, rows: Sequence[Row], head: Head, padding: int) -> torch.Tensor:
+    inputs = pad(rows, padding) | head.targets(rows, padded(max(row.length for row in rows)))
+    return head.loss(model, {name: tensor.to(accelerator().device) for name, tensor in inputs.items()})

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import first_problem
+from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
 CATALOG = Path(__file__).parent / "catalog"
@@ -57,9 +58,16 @@ def read_entry(path: Path) -> Task:
     """Read one catalog entry. Raises UserError with file, field and remedy where it is wrong."""
     entry = fast_yaml.read(path, "no such file; `tasks` in a study lists catalog entries beside the study")
     try:
-        return Task.model_validate(entry)
+        task = Task.model_validate(entry)
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error, Task, 'entry', 'Field required')}") from None
+    if task.format not in formats.names():
+        raise UserError(f"{path}: format: unknown format {task.format!r}; {did_you_mean(task.format, formats.names())}")
+    try:
+        formats.get(task.format).check(task)
+    except ValueError as error:
+        raise UserError(f"{path}: entry: {error}") from None
+    return task
 
 
 @cache

@@ -11,10 +11,6 @@ from xstilts.common.errors import did_you_mean
 Split = Literal["train", "dev", "test"]
 
 
-#: Formats in which sentences are compared by the encoder's own vectors: nothing is trained on such a task.
-COMPARING = ("retrieval", "mining")
-
-
 #: Readers that are told what the columns or fields of their files hold, and what these may be.
 TABLES = {
     "tsv": ("premise", "hypothesis", "label", "language", "_"),
@@ -139,7 +135,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    format: Literal["classification", "multiple_choice", "span", "tagging", "retrieval", "mining", "mlm"]
+    format: str = Field(description="a module of xstilts.tasks.formats; what it says of entries is held by the catalog")
     description: str
     languages: tuple[str, ...]
     metric: str = Field(description="the main metric; a format may report others beside it")
@@ -171,14 +167,6 @@ class Task(BaseModel):
     provenance: str = ""
 
     @model_validator(mode="after")
-    def _labels_fit_the_format(self) -> Task:
-        if self.labels_from_data and (self.format != "tagging" or self.labels or self.of):
-            raise ValueError("`labels_from_data` is for tagging, in place of `labels`, with `files`")
-        if (self.format in ("classification", "tagging")) != (bool(self.labels) or self.labels_from_data):
-            raise ValueError(f"`labels` must be given for classification and tagging, and only there ({self.format})")
-        return self
-
-    @model_validator(mode="after")
     def _a_leak_has_a_name(self) -> Task:
         if (self.train_languages == "all") != self.name.endswith("-leaky"):
             raise ValueError("`train_languages: all` is not zero-shot: such a name ends in -leaky, and no other does")
@@ -208,5 +196,5 @@ class Task(BaseModel):
 
     @property
     def training_task(self) -> str | None:
-        """Name of the task whose English data fine-tunes this one; None where nothing is trained (`COMPARING`)."""
+        """Name of the task whose English data fine-tunes this one; None where nothing is trained."""
         return self.train or (self.name if self.of or any(layout.train for layout in self.layouts) else None)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.data.examples import Example
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_cosmosqa, read_hellaswag
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
@@ -16,7 +15,7 @@ from xstilts.data.readers.records import read_records
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
-from xstilts.tasks.formats.classification import ClassificationExample
+from xstilts.tasks.formats import Example
 
 __all__ = ["READERS", "Source", "faults", "read"]
 
@@ -75,5 +74,5 @@ def _is_placeholder(examples: Sequence[Example], labels: Sequence[str]) -> bool:
     """Copies of XTREME's test files carry one and the same label in every row; scored, they give chance level."""
     if len(examples) < 100 or len(labels) < 2:
         return False
-    found = {example.label for example in examples if isinstance(example, ClassificationExample)}
+    found = {example.gold_label for example in examples}
     return len(found) == 1 and None not in found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
-from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks.formats.mlm import TextExample
 
 
 def read_lines(source: Source, problems: Problems) -> Iterator[TextExample]:

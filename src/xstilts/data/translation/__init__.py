@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from xstilts.data.translation.by_engine import TRANSLATABLE, VERSION, Translated, translate
+from xstilts.data.translation.by_engine import VERSION, Translated, translate
 from xstilts.data.translation.engines import Engine, engine
 from xstilts.data.translation.from_files import files_fingerprint, read_translated, write_translated
 
 __all__ = [
-    "TRANSLATABLE",
     "VERSION",
     "Engine",
     "Translated",

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example
 from xstilts.data.sentences import Sentence, join, split
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
-from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Answer, Example
 
 #: Goes up when cutting, joining or finding answers changes what the same translations give.
 VERSION = 1
-
-#: The formats whose examples can be translated: tags do not survive it, and on retrieval nothing is trained.
-TRANSLATABLE = ("classification", "multiple_choice", "span")
 
 #: Texts that an engine is given at a time.
 CHUNK = 1000
@@ -27,7 +22,6 @@ CHUNK = 1000
 #: Why an example is left out.
 EMPTY = "the engine gave nothing for a text"
 NOT_FOUND = "its answer was not found in the translation"
-SAME_CHOICES = "its right choice reads as another one"
 
 #: Called with the number of texts that are translated, and of all of them.
 Progress = Callable[[int, int], None]
@@ -60,8 +54,8 @@ def translate(
 
     Passages are translated sentence by sentence. A span's answers are found again in the translation of the sentence
     that they stand in (``xstilts.data.translation.spans``): every answer of the result is its context's text at its
-    offset. An example of which this cannot be said is left out. Raises UserError for tagging, whose tags do not survive
-    translation, and for a language that the engine does not know.
+    offset. An example of which this cannot be said is left out. Raises UserError for a format whose examples cannot be
+    translated, and for a language that the engine does not know.
     """
     return Translated.of(translate_each(examples, engine, language, progress))
 
@@ -71,21 +65,17 @@ def translate_each(
 ) -> list[Example | str]:
     """As `translate`: for each example its translation, or why there is none."""
     engine.id(language)
+    for fmt in {formats.of(example) for example in examples}:
+        if fmt.untranslatable:
+            able = [name for name in formats.names() if not formats.get(name).untranslatable]
+            raise UserError(f"{fmt.title} cannot be translated, only {', '.join(able)}: {fmt.untranslatable}")
     texts = (text for example in examples for text in _texts(example))
     memory = _Memory(texts, engine, language, progress)
     return [_translated(example, memory) for example in examples]
 
 
 def _texts(example: Example) -> tuple[str, ...]:
-    match example:
-        case ClassificationExample(premise=premise, hypothesis=hypothesis):
-            return (premise,) if hypothesis is None else (premise, hypothesis)
-        case MultipleChoiceExample(prompt=prompt, choices=choices):
-            return (prompt, *choices)
-        case SpanExample(context=context, question=question, answers=answers):
-            return (context, question, *(answer.text for answer in answers))
-    kind = type(example).__name__.removesuffix("Example").lower()
-    raise UserError(f"{kind} cannot be translated, only {', '.join(TRANSLATABLE)}: tags do not survive it")
+    return (*example.texts, *(mark.text for mark in example.marks))
 
 
 class _Memory:
@@ -127,13 +117,13 @@ class _Passage:
     complete: bool  # no sentence's translation is empty
 
 
-def _carried(example: SpanExample, answer: Answer, memory: _Memory) -> Answer | None:
+def _carried(context: str, answer: Answer, memory: _Memory) -> Answer | None:
     """An answer in the translation of the sentence (or sentences) that it stands in; None where it is not found.
 
     It is looked for as the engine translates it alone, then as it is in English (names and titles often stay), first
     word for word, then in words much alike.
     """
-    passage = memory.passage(example.context)
+    passage = memory.passage(context)
     end = answer.start + len(answer.text)
     inside = [n for n, one in enumerate(passage.sentences) if one.start < end and answer.start < one.end]
     if not inside:
@@ -153,19 +143,8 @@ def _carried(example: SpanExample, answer: Answer, memory: _Memory) -> Answer | 
 def _translated(example: Example, memory: _Memory) -> Example | str:
     if not all(memory.passage(text).complete for text in _texts(example)):
         return EMPTY
-    match example:
-        case ClassificationExample(premise=premise, hypothesis=hypothesis):
-            second = None if hypothesis is None else memory.text(hypothesis)
-            return replace(example, premise=memory.text(premise), hypothesis=second)
-        case MultipleChoiceExample(prompt=prompt, choices=choices, label=label):
-            translated = tuple(map(memory.text, choices))
-            if label is not None and translated.count(translated[label]) > choices.count(choices[label]):
-                return SAME_CHOICES
-            return replace(example, prompt=memory.text(prompt), choices=translated)
-        case SpanExample(context=context, question=question, answers=answers):
-            found = [_carried(example, answer, memory) for answer in answers]
-            kept = tuple(dict.fromkeys(answer for answer in found if answer is not None))
-            if answers and not kept:
-                return NOT_FOUND
-            return replace(example, context=memory.text(context), question=memory.text(question), answers=kept)
-    raise AssertionError("_texts has refused it")
+    found = [_carried(example.texts[0], mark, memory) for mark in example.marks]
+    kept = tuple(dict.fromkeys(answer for answer in found if answer is not None))
+    if found and not kept:
+        return NOT_FOUND
+    return example.with_texts([memory.text(text) for text in example.texts], kept)

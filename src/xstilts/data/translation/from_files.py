@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from xstilts.common.errors import UserError
-from xstilts.data.examples import Example, texts
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
@@ -20,9 +21,9 @@ from xstilts.data.readers.text import lines, suffix
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.encoders.sources import file_digest
+from xstilts.tasks import formats
+from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
-from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.task import Task
 
 #: Examples that are translated and written at a time: what ^C loses.
@@ -58,7 +59,7 @@ def read_translated(task: Task, pattern: str, language: str, source: Sequence[Ex
             found |= _read_xtreme_pairs(path, task, english)
     else:
         found = _read_layout(paths, task, language, english)
-    if found and all(isinstance(one, str) or texts(one) == texts(english[id]) for id, one in found.items()):
+    if found and all(isinstance(one, str) or one.texts == english[id].texts for id, one in found.items()):
         raise UserError(f"{paths[0]}: holds the English texts, or none, not their translations into {language}")
     return Translated.of([found.get(example.id, MISSING) for example in source])
 
@@ -102,15 +103,12 @@ def _all_english(task: Task, data: Data) -> list[Example]:
 def _check(example: Example, english: dict[str, Example], where: str) -> None:
     """Raises UserError unless ``example`` can be the translation of the English one of its id."""
     own = english[example.id]
-    match own, example:
-        case (ClassificationExample() | MultipleChoiceExample(), ClassificationExample() | MultipleChoiceExample()):
-            if own.label != example.label:
-                raise _not_parallel(where, f"label {example.label!r}, but {own.label!r} in English")
-            if len(texts(own)) != len(texts(example)):
-                raise _not_parallel(where, f"{len(texts(example))} texts, but {len(texts(own))} in English")
-        case SpanExample(), SpanExample():
-            if example.answers and not own.answers:
-                raise _not_parallel(where, "an answer, but the English question has none")
+    if own.gold_label != example.gold_label:
+        raise _not_parallel(where, f"label {example.gold_label!r}, but {own.gold_label!r} in English")
+    if len(own.texts) != len(example.texts):
+        raise _not_parallel(where, f"{len(example.texts)} texts, but {len(own.texts)} in English")
+    if example.marks and not own.marks:
+        raise _not_parallel(where, "an answer, but the English question has none")
 
 
 def _not_parallel(where: str, what: str) -> UserError:
@@ -134,9 +132,9 @@ def _read_layout(paths: tuple[Path, ...], task: Task, language: str, english: di
     for example in examples:
         _check(example, english, f"{paths[0]}: id {example.id}")
         found[example.id] = example
-        if isinstance(example, SpanExample) and not _in_place(example):
+        if not _in_place(example):
             found[example.id] = MISPLACED
-        elif isinstance(example, SpanExample) and not example.has_gold:
+        elif not example.has_gold:
             found[example.id] = NO_ANSWER
     return found
 
@@ -159,10 +157,10 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     raise UserError(min(faults, key=len)[0])
 
 
-def _in_place(example: SpanExample) -> bool:
+def _in_place(example: Example) -> bool:
     return all(
-        answer.start >= 0 and example.context[answer.start : answer.start + len(answer.text)] == answer.text
-        for answer in example.answers
+        mark.start >= 0 and example.texts[0][mark.start : mark.start + len(mark.text)] == mark.text
+        for mark in example.marks
     )
 
 
@@ -171,7 +169,7 @@ def _in_place(example: SpanExample) -> bool:
 
 
 def _is_xtreme_pairs(path: Path, task: Task) -> bool:
-    if task.format != "classification" or suffix(path) != ".tsv":
+    if suffix(path) != ".tsv":
         return False
     first = next((line for _, line in lines(path, Problems(collect=True))), "").split("\t")
     return len(first) == 5 and _label(first[4], task) in task.labels
@@ -186,7 +184,7 @@ def _label(written: str, task: Task) -> str | None:
 def _read_xtreme_pairs(path: Path, task: Task, english: dict[str, Example]) -> Found:
     by_texts: dict[tuple[str, ...], list[Example]] = {}
     for example in english.values():
-        by_texts.setdefault(tuple(map(_squeezed, texts(example))), []).append(example)
+        by_texts.setdefault(tuple(map(_squeezed, example.texts)), []).append(example)
     found: Found = {}
     rows = matched = unmatched = 0  # unmatched is the first such line
     for number, line in lines(path, Problems()):
@@ -200,8 +198,7 @@ def _read_xtreme_pairs(path: Path, task: Task, english: dict[str, Example]) -> F
             continue
         matched += 1
         own = next((one for one in sources if one.id not in found), sources[0])  # repeated pairs, each to one row
-        assert isinstance(own, ClassificationExample)
-        translated = replace(own, premise=cells[2], hypothesis=cells[3], label=label)
+        translated = ClassificationExample(own.id, cells[2], cells[3], label)
         _check(translated, english, f"{path}:{number}")
         found[own.id] = translated
     if matched < rows / 2:
@@ -295,6 +292,7 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             raise UserError(
                 f"{path}:1: {field} {header.get(field)!r}, not {wanted!r}; name the file that was made for it"
             )
+    of_fields = TypeAdapter(formats.get(task.format).example)
     found: Found = {}
     rows = 0
     for number, row in _own_rows(path):
@@ -309,11 +307,11 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             found[id] = str(row["dropped"])
             continue
         try:
-            example = _example(task.format, row)
-        except (KeyError, TypeError):
+            example: Example = of_fields.validate_python(row)
+        except ValidationError:
             raise UserError(f"{where}: not a {task.format} example; translate again") from None
         _check(example, english, where)
-        if isinstance(example, SpanExample) and not _in_place(example):
+        if not _in_place(example):
             raise UserError(f"{where}: an answer is not at its offset; translate again")
         found[id] = example
     if rows != header.get("examples"):
@@ -334,14 +332,3 @@ def _own_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: not a JSON object; translate again")
         yield number, row
-
-
-def _example(format_name: str, row: dict[str, Any]) -> Example:
-    match format_name:
-        case "classification":
-            return ClassificationExample(row["id"], row["premise"], row["hypothesis"], row["label"])
-        case "multiple_choice":
-            return MultipleChoiceExample(row["id"], row["prompt"], tuple(row["choices"]), row["label"])
-        case _:
-            answers = tuple(Answer(answer["text"], answer["start"]) for answer in row["answers"])
-            return SpanExample(row["id"], row["context"], row["question"], answers, row["has_gold"])

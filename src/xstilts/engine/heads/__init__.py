@@ -1,63 +1,109 @@
-"""A format's torch half, one file a format: examples → rows of token ids → targets, loss → predictions."""
+"""A format's torch half, one file a format: examples → rows of token ids → targets, loss → predictions.
+
+A module of this package has, as ``HEAD``, one instance of a subclass of `Head`; what is missing of its abstract members
+keeps it from being imported. `xstilts.tasks.formats` holds the other half, under the same name.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Generic, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from xstilts.common.progress import Event, Sink
+from xstilts.engine import inference
+from xstilts.engine.inference import Decoder, Reader
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats import Outcomes
+from xstilts.tasks import formats
+from xstilts.tasks.formats import E
 from xstilts.tasks.task import Task
 
-
-class Decoder(Protocol):
-    """How outputs become predictions."""
-
-    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-        """A batch's outputs, reduced to what :meth:`assemble` needs of each row."""
-
-    def assemble(self, examples: Sequence[Any], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
-        """One prediction an example, from the reduced outputs of all its rows.
-
-        Retrieval takes the vectors of the rows, which are on disk; mining, which looks at two sets, has ``find``.
-        """
+Ints = npt.NDArray[np.int64]
 
 
-class Format(Decoder, Protocol):
-    """What a module in this package provides."""
+class Head(ABC, Generic[E]):
+    """How models read and answer a format."""
 
-    AUTO_CLASS: str  # name of the Transformers class with the head
+    #: Name of the Transformers class with the head.
+    AUTO_CLASS: ClassVar[str]
+    #: Whether it reads single tokens; else one vector a sequence.
+    of_tokens: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "AUTO_CLASS"):
+            raise TypeError(f"{cls.__name__}: a head must say its AUTO_CLASS")
 
     def model_options(self, task: Task) -> dict[str, Any]:
         """Configuration of the head: number and names of the labels."""
+        return {}
 
+    @abstractmethod
     def make_rows(
-        self, examples: Sequence[Any], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+        self, examples: Sequence[E], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
     ) -> list[Row]:
         """Model inputs of ``examples``; with ``training``, rows that cannot be learnt from are left out."""
 
+    @abstractmethod
     def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
         """The label tensors that the loss takes, for sequences padded to ``length``."""
 
     def loss(self, model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The mean loss over the targets of a batch. ``inputs`` are of `pad` and `targets`."""
+        """The mean loss over the targets of a batch: the model's own. ``inputs`` are of `pad` and `targets`."""
+        value: torch.Tensor = model(**inputs).loss
+        return value
 
-    def majority(self, examples: Sequence[Any], task: Task) -> list[str]:
-        """Predictions that read nothing: the same for every example, and as often right as such can be."""
+    @abstractmethod
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        """A batch's outputs, reduced to what `assemble` needs of each row."""
 
-    def score(self, examples: Sequence[Any], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
-        """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""
+    @abstractmethod
+    def assemble(self, examples: Sequence[E], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
+        """One prediction an example, from the reduced outputs of all its rows."""
+
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
+        """One prediction an example of each of the sets, and facts for the stage's record."""
+
+        def progress(done: int, batches: int) -> None:
+            sink(Event(f"{len(reader.sets)} languages", done, batches))
+
+        sets = [(one.examples, one.rows) for one in reader.sets]
+        return inference.predict(
+            reader.model, sets, self, reader.task,
+            pad_id=reader.pad_id, precision=reader.precision, progress=progress,
+        ), {}  # fmt: skip
+
+    def best(self, n: int) -> Decoder:
+        """Decodes to JSON lists of the ``n`` best predictions, text and probability, where `Format.n_best`."""
+        raise TypeError(f"{type(self).__name__} has one prediction an example")
+
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+        """What the head is given of a training row, and what it is to say of each: for scores without training.
+
+        The positions of tokens, or None for the mean of each sequence; and their labels [n]. ``some`` draws a few of
+        many positions.
+        """
+        raise TypeError(f"{type(self).__name__} has no labels to learn")
 
 
-def get(name: str) -> Format:
-    return cast(Format, import_module(f"{__name__}.{name}"))
+@cache
+def get(name: str) -> Head:
+    """The head of a format. Raises UserError where there is no such format."""
+    return cast(Head, import_module(f"{__name__}.{formats.get(name).name}").HEAD)
 
 
-def model_loss(model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What the model itself takes for its loss."""
-    value: torch.Tensor = model(**inputs).loss
-    return value
+def label_options(task: Task) -> dict[str, Any]:
+    """Configuration of a head with a logit a label."""
+    return {"num_labels": len(task.labels), "id2label": dict(enumerate(task.labels)),
+            "label2id": {label: i for i, label in enumerate(task.labels)}}  # fmt: skip
+
+
+def class_ids(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    """Targets of one class a row."""
+    return {"labels": torch.tensor([int(row.target[0]) for row in rows])}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from xstilts.engine.heads.sentences import AUTO_CLASS, loss, model_options, reduce, rows_of, targets  # noqa: F401
+from xstilts.common.progress import Event, Sink
+from xstilts.engine.heads.sentences import Compared, rows_of
+from xstilts.engine.inference import Reader
+from xstilts.engine.machine.device import accelerator
 from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
@@ -17,13 +21,6 @@ from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
 from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mined
 from xstilts.tasks.task import Task
-
-
-def make_rows(
-    examples: Sequence[MiningExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """A row an example."""
-    return rows_of((example.text for example in examples), tokenizer, lengths)
 
 
 @dataclass(frozen=True)
@@ -101,3 +98,39 @@ def _ids(examples: Sequence[MiningExample], pairs: Iterable[Pair]) -> list[str]:
     for i, j in pairs:
         ids[i] = examples[j].id
     return ids
+
+
+class Mining(Compared[MiningExample]):
+    def make_rows(
+        self, examples: Sequence[MiningExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+    ) -> list[Row]:
+        """A row an example."""
+        return rows_of((example.text for example in examples), tokenizer, lengths)
+
+    def assemble(self, examples: Sequence[MiningExample], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
+        raise TypeError("mining looks at two corpora, see `find`")
+
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
+        """With what dev says of each language, as ``mining``: the best block, each one's threshold and F1.
+
+        One language after the other, so that the vectors of no more than one are on disk.
+        """
+        predictions, facts = [], {}
+        for number, (test, dev) in enumerate(zip(reader.sets, reader.dev, strict=True)):
+
+            def progress(done: int, of: int, begun: int = 2 * number, text: str = f"reading {test.language}") -> None:
+                sink(Event(text, begun * of + done, 2 * len(reader.sets) * of))  # half of the work is to read
+
+            both = [test] if dev is test else [test, dev]
+            corpora = [
+                Corpora(one.examples, vectors)
+                for one, vectors in zip(both, self.embed(reader, both, progress), strict=True)
+            ]
+            mined = partial(progress, begun=2 * number + 1, text=f"mining {test.language}")
+            found = find(corpora[0], corpora[-1], accelerator().device, mined)
+            predictions.append(found.predictions)
+            facts[test.language] = {"best_block": found.best, "thresholds": found.thresholds, "dev_f1": found.dev}
+        return predictions, {"mining": facts}
+
+
+HEAD = Mining()

@@ -15,26 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.engine.heads import Head
 from xstilts.engine.rows import IGNORED, Row, Rows, encode
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats import Outcomes
-from xstilts.tasks.formats.text import TextExample
+from xstilts.tasks.formats.mlm import TextExample
 from xstilts.tasks.task import Task
 
-AUTO_CLASS = "AutoModelForMaskedLM"
 CHOSEN, MASKED, RANDOM = 0.15, 0.8, 0.1  # the latter two of those chosen
-
-
-def model_options(task: Task) -> dict[str, Any]:
-    return {}
-
-
-def make_rows(
-    examples: Sequence[TextExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    texts = [example.text for example in examples]
-    encoded = encode(tokenizer, texts, None, truncation=True, max_length=lengths.max_length)
-    return [Row(i, [ids], [types] if types else None) for i, (ids, types) in enumerate(encoded)]
 
 
 @dataclass(frozen=True)
@@ -71,32 +58,36 @@ class Masked(Rows):
         return replace(row, sequences=[ids], target=target)
 
 
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    labels = torch.full((len(rows), length), IGNORED)
-    for i, row in enumerate(rows):
-        labels[i, : len(row.target)] = torch.from_numpy(row.target)
-    return {"labels": labels}
+class Mlm(Head[TextExample]):
+    AUTO_CLASS = "AutoModelForMaskedLM"
+
+    def make_rows(
+        self, examples: Sequence[TextExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+    ) -> list[Row]:
+        texts = [example.text for example in examples]
+        encoded = encode(tokenizer, texts, None, truncation=True, max_length=lengths.max_length)
+        return [Row(i, [ids], [types] if types else None) for i, (ids, types) in enumerate(encoded)]
+
+    def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+        labels = torch.full((len(rows), length), IGNORED)
+        for i, row in enumerate(rows):
+            labels[i, : len(row.target)] = torch.from_numpy(row.target)
+        return {"labels": labels}
+
+    def loss(self, model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The mean cross entropy over the chosen pieces; the model's own expects its whole vocabulary."""
+        labels = inputs["labels"]
+        logits = model(**{name: tensor for name, tensor in inputs.items() if name != "labels"}).logits
+        chosen = labels != IGNORED
+        return torch.nn.functional.cross_entropy(logits[chosen].float(), labels[chosen])
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        raise TypeError("MLM predicts nothing")
+
+    def assemble(
+        self, examples: Sequence[TextExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
+    ) -> list[str]:
+        raise TypeError("MLM predicts nothing")
 
 
-def loss(model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The mean cross entropy over the chosen pieces; the model's own expects its whole vocabulary."""
-    labels = inputs["labels"]
-    logits = model(**{name: tensor for name, tensor in inputs.items() if name != "labels"}).logits
-    chosen = labels != IGNORED
-    return torch.nn.functional.cross_entropy(logits[chosen].float(), labels[chosen])
-
-
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    raise TypeError("MLM predicts nothing")
-
-
-def assemble(examples: Sequence[TextExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
-    raise TypeError("MLM predicts nothing")
-
-
-def majority(examples: Sequence[TextExample], task: Task) -> list[str]:
-    raise TypeError("MLM predicts nothing")
-
-
-def score(examples: Sequence[TextExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
-    raise TypeError("MLM predicts nothing")
+HEAD = Mlm()

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
+from xstilts.engine.heads import Head, Ints
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats.span import SpanExample, majority, score  # noqa: F401
+from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.task import Task
 
-AUTO_CLASS = "AutoModelForQuestionAnswering"
-
+#: Labels of a window's tokens: the head tells the first token of an answer, and the last.
+NEITHER, FIRST, LAST = 0, 1, 2  # FIRST + LAST: an answer of one token, or the CLS token of a window without one
 
 MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike
 
@@ -38,41 +38,6 @@ class Window:
     def of(cls, row: Row) -> Window:
         first, last = row.window[:2].tolist()
         return cls(first, last, row.window[2:].reshape(-1, 2))
-
-
-def model_options(task: Task) -> dict[str, Any]:
-    return {}
-
-
-def make_rows(
-    examples: Sequence[SpanExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """One row a window of ``max_length`` tokens, neighbours sharing ``doc_stride``.
-
-    The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
-    not hold it whole; only the first answer is learnt, as in run_qa and jiant.
-    """
-    frame = _frame(tokenizer)
-    questions = _tokens([example.question.lstrip() for example in examples], tokenizer)
-    passages = _tokens(list(dict.fromkeys(example.context for example in examples)), tokenizer)
-    rows = []
-    for i, example in enumerate(examples):
-        if training and not example.has_gold:
-            continue
-        question = questions[example.question.lstrip()].ids[: lengths.max_query_length]
-        passage = passages[example.context]
-        head = np.concatenate([frame.before, question, frame.between])
-        room = lengths.max_length - len(head) - len(frame.after)
-        for start, end in _windows(len(passage.ids), room, lengths.doc_stride):
-            ids = np.concatenate([head, passage.ids[start:end], frame.after])
-            window = Window(len(head), len(head) + end - start - 1, passage.offsets[start:end])
-            types = None
-            if frame.types:
-                counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
-                types = [np.repeat(frame.types, counts)]
-            # Training reads no answer back: without offsets its rows take a third of the room.
-            rows.append(Row(i, [ids], types, _target(example, window), None if training else window.packed()))
-    return rows
 
 
 @dataclass(frozen=True)
@@ -138,28 +103,6 @@ def _target(example: SpanExample, window: Window) -> tuple[int, int]:
     return (window.first + first, window.first + max(first, last))
 
 
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    return {
-        "start_positions": torch.tensor([int(row.target[0]) for row in rows]),
-        "end_positions": torch.tensor([int(row.target[1]) for row in rows]),
-    }
-
-
-def loss(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The mean of two cross entropies, of the first and of the last token, over all tokens of a row.
-
-    The model's own loss lets padding take part, so that it would depend on the other rows of a batch.
-    """
-    outputs = model(**{name: tensor for name, tensor in inputs.items() if not name.endswith("_positions")})
-    padding = inputs["attention_mask"] == 0
-    ends = ((outputs.start_logits, inputs["start_positions"]), (outputs.end_logits, inputs["end_positions"]))
-    losses = [
-        torch.nn.functional.cross_entropy(logits.float().masked_fill(padding, -torch.inf), positions)
-        for logits, positions in ends
-    ]
-    return (losses[0] + losses[1]) / 2
-
-
 @dataclass(frozen=True, slots=True)
 class Spans:
     """The best spans of one window, from the best down: scores [k], character offsets [k]; at least one."""
@@ -200,29 +143,6 @@ def best_spans(rows: Sequence[Row], outputs: Any, k: int) -> list[Spans]:
     return spans
 
 
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    """The best span of each window, and the score of "no answer"."""
-    return best_spans(rows, outputs, 1)
-
-
-def assemble(examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
-    """The best span over an example's windows.
-
-    Where the task has unanswerable questions, the null odds stand before it, with a tab between: the score of "no
-    answer" (the least over the windows) minus that of the span, as in run_qa and SQuAD's null_odds.json.
-    """
-    best: list[tuple[float, int, int]] = [(float("-inf"), 0, 0)] * len(examples)
-    null = [float("inf")] * len(examples)
-    for row, spans in zip(rows, reduced, strict=True):
-        null[row.example] = min(null[row.example], spans.null)
-        if spans.scores[0] > best[row.example][0]:
-            best[row.example] = float(spans.scores[0]), int(spans.starts[0]), int(spans.ends[0])
-    found = [example.context[start:end].strip() for example, (_, start, end) in zip(examples, best, strict=True)]
-    if not task.unanswerable:
-        return found
-    return [f"{null[i] - best[i][0]}\t{answer}" for i, answer in enumerate(found)]
-
-
 @dataclass(frozen=True)
 class NBest:
     """Decodes to the ``n`` best answers of each example, in place of the best one."""
@@ -254,3 +174,98 @@ def _with_probabilities(scores: Mapping[str, float], n: int) -> list[dict[str, A
     return [
         {"text": text, "probability": weight / sum(weights)} for (text, _), weight in zip(best, weights, strict=True)
     ]
+
+
+class Span(Head[SpanExample]):
+    AUTO_CLASS = "AutoModelForQuestionAnswering"
+    of_tokens = True
+
+    def make_rows(
+        self, examples: Sequence[SpanExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+    ) -> list[Row]:
+        """One row a window of ``max_length`` tokens, neighbours sharing ``doc_stride``.
+
+        The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
+        not hold it whole; only the first answer is learnt, as in run_qa and jiant.
+        """
+        frame = _frame(tokenizer)
+        questions = _tokens([example.question.lstrip() for example in examples], tokenizer)
+        passages = _tokens(list(dict.fromkeys(example.context for example in examples)), tokenizer)
+        rows = []
+        for i, example in enumerate(examples):
+            if training and not example.has_gold:
+                continue
+            question = questions[example.question.lstrip()].ids[: lengths.max_query_length]
+            passage = passages[example.context]
+            head = np.concatenate([frame.before, question, frame.between])
+            room = lengths.max_length - len(head) - len(frame.after)
+            for start, end in _windows(len(passage.ids), room, lengths.doc_stride):
+                ids = np.concatenate([head, passage.ids[start:end], frame.after])
+                window = Window(len(head), len(head) + end - start - 1, passage.offsets[start:end])
+                types = None
+                if frame.types:
+                    counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
+                    types = [np.repeat(frame.types, counts)]
+                # Training reads no answer back: without offsets its rows take a third of the room.
+                rows.append(Row(i, [ids], types, _target(example, window), None if training else window.packed()))
+        return rows
+
+    def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+        return {
+            "start_positions": torch.tensor([int(row.target[0]) for row in rows]),
+            "end_positions": torch.tensor([int(row.target[1]) for row in rows]),
+        }
+
+    def loss(self, model: Callable[..., Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The mean of two cross entropies, of the first and of the last token, over all tokens of a row.
+
+        The model's own loss lets padding take part, so that it would depend on the other rows of a batch.
+        """
+        outputs = model(**{name: tensor for name, tensor in inputs.items() if not name.endswith("_positions")})
+        padding = inputs["attention_mask"] == 0
+        ends = ((outputs.start_logits, inputs["start_positions"]), (outputs.end_logits, inputs["end_positions"]))
+        losses = [
+            torch.nn.functional.cross_entropy(logits.float().masked_fill(padding, -torch.inf), positions)
+            for logits, positions in ends
+        ]
+        return (losses[0] + losses[1]) / 2
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        """The best span of each window, and the score of "no answer"."""
+        return best_spans(rows, outputs, 1)
+
+    def assemble(
+        self, examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
+    ) -> list[str]:
+        """The best span over an example's windows.
+
+        Where the task has unanswerable questions, the null odds stand before it, with a tab between: the score of "no
+        answer" (the least over the windows) minus that of the span, as in run_qa and SQuAD's null_odds.json.
+        """
+        best: list[tuple[float, int, int]] = [(float("-inf"), 0, 0)] * len(examples)
+        null = [float("inf")] * len(examples)
+        for row, spans in zip(rows, reduced, strict=True):
+            null[row.example] = min(null[row.example], spans.null)
+            if spans.scores[0] > best[row.example][0]:
+                best[row.example] = float(spans.scores[0]), int(spans.starts[0]), int(spans.ends[0])
+        found = [example.context[start:end].strip() for example, (_, start, end) in zip(examples, best, strict=True)]
+        if not task.unanswerable:
+            return found
+        return [f"{null[i] - best[i][0]}\t{answer}" for i, answer in enumerate(found)]
+
+    def best(self, n: int) -> NBest:
+        return NBest(n)
+
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+        """The CLS token, the answer's first and last, and some others of the passage, each with its part in the answer.
+
+        `NEITHER`, `FIRST`, `LAST`, or both. It is our choice: the official code of Poth et al. 2021 (arXiv 2104.08247,
+        run_model_features.py) makes a whole window one vector, of the label start + 2 · end.
+        """
+        window = Window.of(row)
+        first, last = int(row.target[0]), int(row.target[1])
+        places = np.unique(np.concatenate([[0, first, last], some(np.arange(window.first, window.last + 1))]))
+        return places, FIRST * (places == first) + LAST * (places == last)
+
+
+HEAD = Span()

@@ -2,87 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from xstilts.engine.heads import model_loss
+from xstilts.engine.heads import Head, Ints, label_options
 from xstilts.engine.rows import IGNORED, Row
 from xstilts.planning.hyperparameters import Lengths
-from xstilts.tasks.formats.tagging import TaggingExample, majority, score  # noqa: F401
+from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Task
-
-AUTO_CLASS = "AutoModelForTokenClassification"
-
 
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)
 
 
-def model_options(task: Task) -> dict[str, Any]:
-    return {"num_labels": len(task.labels), "id2label": dict(enumerate(task.labels)),
-            "label2id": {label: i for i, label in enumerate(task.labels)}}  # fmt: skip
+class Tagging(Head[TaggingExample]):
+    AUTO_CLASS = "AutoModelForTokenClassification"
+    of_tokens = True
+
+    def model_options(self, task: Task) -> dict[str, Any]:
+        return label_options(task)
+
+    def make_rows(
+        self, examples: Sequence[TaggingExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
+    ) -> list[Row]:
+        """Rows of at most ``max_length`` pieces; ``window`` is the first token, then positions of first pieces."""
+        tag_id = {tag: i for i, tag in enumerate(task.labels)}
+        encoded = tokenizer(
+            [list(example.tokens) for example in examples],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        with_types = "token_type_ids" in tokenizer.model_input_names
+        rows = []
+        for i, example in enumerate(examples):
+            if training and example.tags is None:
+                continue
+            pieces: list[list[int]] = [[] for _ in example.tokens]
+            for piece, word in zip(encoded["input_ids"][i], encoded.word_ids(i), strict=True):
+                pieces[word].append(piece)
+            pieces = [ids if 0 < len(ids) <= MAX_PIECES else [tokenizer.unk_token_id] for ids in pieces]
+            first = 0
+            while first < len(pieces):
+                ids: list[int] = [tokenizer.cls_token_id]
+                positions: list[int] = []
+                for word in pieces[first:]:
+                    if positions and len(ids) + len(word) + 1 > lengths.max_length:
+                        break
+                    positions.append(len(ids))
+                    ids.extend(word[: lengths.max_length - 2])
+                ids.append(tokenizer.sep_token_id)
+                target = None
+                if example.tags is not None:
+                    target = [tag_id[tag] for tag in example.tags[first : first + len(positions)]]
+                rows.append(Row(i, [ids], [[0] * len(ids)] if with_types else None, target, [first, *positions]))
+                first += len(positions)
+        return rows
+
+    def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
+        labels = torch.full((len(rows), length), IGNORED)
+        for i, row in enumerate(rows):
+            labels[i, row.window[1:]] = torch.tensor(row.target.tolist())
+        return {"labels": labels}
+
+    def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
+        best = outputs.logits.argmax(-1).tolist()
+        return [[task.labels[best[i][position]] for position in row.window[1:]] for i, row in enumerate(rows)]
+
+    def assemble(
+        self, examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
+    ) -> list[str]:
+        tags: list[list[str]] = [[] for _ in examples]
+        for row, part in sorted(zip(rows, reduced, strict=True), key=lambda pair: (pair[0].example, pair[0].window[0])):
+            tags[row.example].extend(part)
+        for example, predicted in zip(examples, tags, strict=True):
+            if len(predicted) != len(example.tokens):
+                raise AssertionError(f"{example.id}: {len(predicted)} tags for {len(example.tokens)} tokens")
+        return [" ".join(predicted) for predicted in tags]
+
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+        """The first piece of each word, and its tag; as in Bassignana et al. 2022 (arXiv 2210.11255)."""
+        return row.window[1:], row.target
 
 
-def make_rows(
-    examples: Sequence[TaggingExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
-) -> list[Row]:
-    """Rows of at most ``max_length`` pieces; ``window`` is the first token, then positions of first pieces."""
-    tag_id = {tag: i for i, tag in enumerate(task.labels)}
-    encoded = tokenizer(
-        [list(example.tokens) for example in examples],
-        is_split_into_words=True,
-        add_special_tokens=False,
-        return_attention_mask=False,
-        verbose=False,
-    )
-    with_types = "token_type_ids" in tokenizer.model_input_names
-    rows = []
-    for i, example in enumerate(examples):
-        if training and example.tags is None:
-            continue
-        pieces: list[list[int]] = [[] for _ in example.tokens]
-        for piece, word in zip(encoded["input_ids"][i], encoded.word_ids(i), strict=True):
-            pieces[word].append(piece)
-        pieces = [ids if 0 < len(ids) <= MAX_PIECES else [tokenizer.unk_token_id] for ids in pieces]
-        first = 0
-        while first < len(pieces):
-            ids: list[int] = [tokenizer.cls_token_id]
-            positions: list[int] = []
-            for word in pieces[first:]:
-                if positions and len(ids) + len(word) + 1 > lengths.max_length:
-                    break
-                positions.append(len(ids))
-                ids.extend(word[: lengths.max_length - 2])
-            ids.append(tokenizer.sep_token_id)
-            target = None
-            if example.tags is not None:
-                target = [tag_id[tag] for tag in example.tags[first : first + len(positions)]]
-            rows.append(Row(i, [ids], [[0] * len(ids)] if with_types else None, target, [first, *positions]))
-            first += len(positions)
-    return rows
-
-
-def targets(rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
-    labels = torch.full((len(rows), length), IGNORED)
-    for i, row in enumerate(rows):
-        labels[i, row.window[1:]] = torch.tensor(row.target.tolist())
-    return {"labels": labels}
-
-
-loss = model_loss
-
-
-def reduce(rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-    best = outputs.logits.argmax(-1).tolist()
-    return [[task.labels[best[i][position]] for position in row.window[1:]] for i, row in enumerate(rows)]
-
-
-def assemble(examples: Sequence[TaggingExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task) -> list[str]:
-    tags: list[list[str]] = [[] for _ in examples]
-    for row, part in sorted(zip(rows, reduced, strict=True), key=lambda pair: (pair[0].example, pair[0].window[0])):
-        tags[row.example].extend(part)
-    for example, predicted in zip(examples, tags, strict=True):
-        if len(predicted) != len(example.tokens):
-            raise AssertionError(f"{example.id}: {len(predicted)} tags for {len(example.tokens)} tokens")
-    return [" ".join(predicted) for predicted in tags]
+HEAD = Tagging()

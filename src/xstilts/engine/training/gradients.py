@@ -11,7 +11,7 @@ from itertools import zip_longest
 import torch
 
 from xstilts.common.errors import StageError
-from xstilts.engine.heads import Format
+from xstilts.engine.heads import Head
 from xstilts.engine.machine import memory
 from xstilts.engine.machine.device import accelerator, autocast
 from xstilts.engine.machine.dropout import drawing_from, redrawing
@@ -34,7 +34,7 @@ def add(run: Training, course: Course, step: Step, at_once: AtOnce, wanted: bool
     while True:
         division = run.divisions[task]
         divided = _divided(step.rows, division)
-        parts = list(_parts(divided, step.stream.format, course.pad_id, seed))
+        parts = list(_parts(divided, step.stream.head, course.pad_id, seed))
         # A model with dropout of its own draws from the generator that threads share, as the first step shows.
         unshared = division.halves and run.log.steps and not _drawn(course.seed)
         groups = [parts] if unshared else [[part] for part in parts]
@@ -66,21 +66,21 @@ class _Part:
     generator: torch.Generator  # of its dropout
 
 
-def _parts(divided: Sequence[Sequence[Sequence[Row]]], fmt: Format, pad_id: int, seed: str) -> Iterator[_Part]:
+def _parts(divided: Sequence[Sequence[Sequence[Row]]], head: Head, pad_id: int, seed: str) -> Iterator[_Part]:
     """This process's parts. Every process has as many, since they may exchange weights with each."""
     own = accelerator().process_index
-    total = sum(_count(part, fmt) for parts in divided for part in parts)
+    total = sum(_count(part, head) for parts in divided for part in parts)
     spare = next(part for parts in divided for part in parts)[:1]
     seeds = random.Random(f"{seed}/{own}")
     for parts in zip_longest(*divided):
-        part, share = (parts[own], _count(parts[own], fmt) / total) if parts[own] else (spare, 0.0)
-        inputs = pad(part, pad_id) | fmt.targets(part, padded(max(row.length for row in part)))
+        part, share = (parts[own], _count(parts[own], head) / total) if parts[own] else (spare, 0.0)
+        inputs = pad(part, pad_id) | head.targets(part, padded(max(row.length for row in part)))
         yield _Part(inputs, share, torch.Generator().manual_seed(seeds.getrandbits(63)))
 
 
-def _count(rows: Sequence[Row], fmt: Format) -> int:
+def _count(rows: Sequence[Row], head: Head) -> int:
     """Targets that the loss is a mean over."""
-    targets = fmt.targets(rows, padded(max(row.length for row in rows)))
+    targets = head.targets(rows, padded(max(row.length for row in rows)))
     return int((next(iter(targets.values())) != IGNORED).sum())
 
 
@@ -95,7 +95,7 @@ def _add_part(run: Training, course: Course, stream: Stream, part: _Part) -> flo
     try:
         with drawing_from(part.generator):
             with autocast(course.precision):
-                loss = part.share * stream.format.loss(partial(run.model, stream.task), inputs)
+                loss = part.share * stream.head.loss(partial(run.model, stream.task), inputs)
             run.scaler.scale(loss).backward()
         return loss.item()
     except (RuntimeError, MemoryError) as error:

@@ -19,7 +19,7 @@ from xstilts.engine.batches import training_batches
 from xstilts.planning.hyperparameters import Reading
 
 if TYPE_CHECKING:
-    from xstilts.engine.heads import Format
+    from xstilts.engine.heads import Head
     from xstilts.engine.rows import Row
 
 
@@ -31,7 +31,7 @@ class Stream:
     """
 
     task: str
-    format: Format
+    head: Head
     rows: Sequence[Row]
     reading: Reading  # of which epochs and the size of batches count here
     name_of: Callable[[Row], str]  # for error messages

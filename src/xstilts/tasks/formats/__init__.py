@@ -1,20 +1,227 @@
-"""One file a format: examples → rows of token ids → model targets → predictions → scores.
+"""What a format knows of its examples, one file a format, without torch; `xstilts.engine.heads` holds its other half.
 
-A format is a module with the functions of :class:`Format`. Predictions are strings, one an example, so that every
-format's predictions fit one table: an answer (after its null odds and a tab, where there may be none), a label, the
-index of a choice, tags joined by spaces, a pair's id.
+A format is a module of this package with a subclass of `Example` and, as ``FORMAT``, one instance of a subclass of
+`Format`; and a module of the same name in `xstilts.engine.heads`. Nothing else lists the formats, and nothing else asks
+which one it has before it. What a format must say is abstract in these two classes: one that forgets it cannot be
+imported.
+
+Predictions are strings, one an example, so that every format's predictions fit one table: an answer (after its null
+odds and a tab, where there may be none), a label, the index of a choice, tags joined by spaces, a pair's id.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.tasks.task import Task
 
 #: metric → one (numerator, denominator) an example; the score is 100 · Σ numerator / Σ denominator.
 Outcomes = dict[str, list[tuple[float, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A piece of an example's first text that is gold: its characters, and the offset of the first of them."""
+
+    text: str
+    start: int
+
+
+class Trace(NamedTuple):
+    """Texts by which an example is known again in other data, so that nothing is evaluated on that was trained on."""
+
+    kind: str  # passage | question | pair | prompt | sentence, as reports of overlap name it
+    language: str
+    texts: tuple[str, ...]
+    any_order: tuple[str, ...] = ()  # more texts, which may stand in another order there
+    by_chance: bool = False  # whether texts of few words are alike by chance, and say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Example(ABC):
+    """One example of a data set, as readers give it. Its subclasses are such data classes too."""
+
+    id: str
+
+    @classmethod
+    @abstractmethod
+    def from_record(cls, id: str, record: Mapping[str, Any]) -> Example:
+        """Without gold, from the fields of a JSON record; see `Format.fields`."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[str, ...]:
+        """The texts that a model reads."""
+
+    @property
+    @abstractmethod
+    def group(self) -> str:
+        """The text that several examples are about: they stay together where a data set is cut in two."""
+
+    @property
+    @abstractmethod
+    def has_gold(self) -> bool:
+        """Whether it can be scored."""
+
+    @abstractmethod
+    def traces(self, language: str) -> Iterator[Trace]:
+        """By what it is known again; ``language`` is its data's, or a pair of them such as de-en."""
+
+    @abstractmethod
+    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> Example | str:
+        """The same in other words, as a translation gives them for `texts` and `marks`; or why that cannot be."""
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, ...]]:
+        """Which of its texts are read together, for each input that is made of it."""
+        return (self.texts,)
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it in itself, which its types do not tell; None where nothing is."""
+        return None
+
+    @property
+    def gold_label(self) -> str | int | None:
+        """The one label of the whole, which a translation does not change; None where there is none."""
+        return None
+
+    @property
+    def marks(self) -> tuple[Answer, ...]:
+        """The pieces of the first text that are gold, and are to be found again in its translation."""
+        return ()
+
+
+E = TypeVar("E", bound=Example)
+
+
+class Format(ABC, Generic[E]):
+    """What is the same of all tasks in a format. Facts without a value are for each format to say."""
+
+    example: ClassVar[type[Example]]
+    #: What the hub calls such models.
+    pipeline_tag: ClassVar[str]
+    #: Tokens of an example where it cannot be read: means over the English data sets of the format that are published
+    #: in parts small enough to look at. Good to a factor of two.
+    typical_tokens: ClassVar[float]
+    #: Fields of a record to predict, * behind one that may be missing; () where models alone give no predictions.
+    fields: ClassVar[tuple[str, ...]]
+    #: Why its examples cannot be translated; None where they can.
+    untranslatable: ClassVar[str | None]
+
+    #: Whether entries have labels, whose order decides the class ids; and whether these may be left to the data.
+    labelled: ClassVar[bool] = False
+    open_labels: ClassVar[bool] = False
+    #: Plain text: nothing to score or to select by, mixed into other training.
+    plain_text: ClassVar[bool] = False
+    #: Reading comprehension, of which reports speak first.
+    comprehension: ClassVar[bool] = False
+    #: How sentences are compared by the vectors of some block; None where models have a head that answers.
+    comparison: ClassVar[str | None] = None
+    #: A threshold is chosen on the dev data of each language that is evaluated.
+    thresholds: ClassVar[bool] = False
+    #: Most examples add nothing to a score, (0, 0), and are left out of its table.
+    sparse: ClassVar[bool] = False
+    #: An evaluation set is of single sentences, a few of which corpora repeat.
+    single_sentences: ClassVar[bool] = False
+    #: Long inputs are read in several windows, beside a question; else they are cut.
+    windowed: ClassVar[bool] = False
+    #: Inputs made of an example, where it cannot be read.
+    inputs: ClassVar[int] = 1
+    #: Whether the n best predictions of an example can be told, each with its probability.
+    n_best: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        forgotten = [name for name in Format.__annotations__ if not hasattr(cls, name)]
+        if forgotten or inspect.isabstract(cls.example):
+            missing = forgotten or sorted(cls.example.__abstractmethods__)
+            raise TypeError(f"{cls.__name__}: a format must say its {', '.join(missing)}")
+
+    @property
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.name.replace("_", " ")
+
+    @abstractmethod
+    def majority(self, examples: Sequence[E], task: Task) -> list[str]:
+        """Predictions that read nothing: the same for every example, and as often right as such can be."""
+
+    @abstractmethod
+    def score(self, examples: Sequence[E], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
+        """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""
+
+    def check(self, task: Task) -> None:
+        """Raises ValueError where a catalog entry does not fit the format."""
+        if task.labels_from_data and (not self.open_labels or task.labels or task.of):
+            among = " and ".join(name for name in names() if get(name).open_labels)
+            raise ValueError(f"`labels_from_data` is for {among}, in place of `labels`, with `files`")
+        if self.labelled != (bool(task.labels) or task.labels_from_data):
+            among = " and ".join(name for name in names() if get(name).labelled)
+            raise ValueError(f"`labels` must be given for {among}, and only there ({task.format})")
+
+    def labels_of(self, examples: Iterable[E]) -> set[str]:
+        """All labels that their gold has, where `open_labels`."""
+        raise TypeError(f"{self.name} takes no labels from its data")
+
+    def cap(self, examples: Sequence[E], n: int) -> list[E]:
+        """At most ``n`` examples, in file order: those with the lowest sha256 of their id."""
+        if len(examples) <= n:
+            return list(examples)
+        kept = lowest([example.id for example in examples], n)
+        return [example for index, example in enumerate(examples) if index in kept]
+
+    def shows_threshold(self, examples: Iterable[E]) -> bool:
+        """Whether a threshold can be chosen on them."""
+        return False
+
+    def readable(self, example: E, prediction: str) -> str | list[str]:
+        """A prediction as JSON has it for people."""
+        return prediction
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Of all formats, in alphabetical order."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+@cache
+def get(name: str) -> Format:
+    """The format of that name. Raises UserError where there is none."""
+    if name not in names():
+        raise UserError(f"unknown format {name!r}: {did_you_mean(name, names())}")
+    return cast(Format, import_module(f"{__name__}.{name}").FORMAT)
+
+
+def of(example: Example) -> Format:
+    """The format that an example is in: the one beside its class."""
+    return get(type(example).__module__.rpartition(".")[2])
 
 
 def most_frequent(gold: Iterable[str]) -> str:
     """The first in the alphabet, if tied."""
     counts = Counter(gold)
     return min(counts, key=lambda each: (-counts[each], each), default="")
+
+
+def lowest(ids: Sequence[str], n: int) -> set[int]:
+    """The places of the ``n`` ids with the lowest sha256: a sample that is the same in every run."""
+    return set(sorted(range(len(ids)), key=lambda index: sha256(ids[index]))[:n])
+
+
+def sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

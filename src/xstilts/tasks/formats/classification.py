@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from xstilts.tasks.formats import Outcomes, most_frequent
+from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
 
 
-def majority(examples: Sequence[ClassificationExample], task: Task) -> list[str]:
-    """The most frequent label."""
-    return [most_frequent(example.label or "" for example in examples)] * len(examples)
-
-
-def score(examples: Sequence[ClassificationExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
-    return {
-        "accuracy": [
-            (float(prediction == example.label), 1.0) for example, prediction in zip(examples, predictions, strict=True)
-        ]
-    }
-
-
 @dataclass(frozen=True, slots=True)
-class ClassificationExample:
+class ClassificationExample(Example):
     """A text, or a pair of texts (premise and hypothesis), with a label; ``label`` is None without gold."""
 
-    id: str
     premise: str
     hypothesis: str | None
     label: str | None
+
+    @classmethod
+    def from_record(cls, id: str, record: Mapping[str, Any]) -> ClassificationExample:
+        return cls(id, record["premise"], record.get("hypothesis"), None)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.premise,) if self.hypothesis is None else (self.premise, self.hypothesis)
+
+    @property
+    def group(self) -> str:
+        return self.premise
+
+    @property
+    def has_gold(self) -> bool:
+        return self.label is not None
+
+    @property
+    def gold_label(self) -> str | None:
+        return self.label
+
+    def traces(self, language: str) -> Iterator[Trace]:
+        if self.hypothesis is None:
+            yield Trace("sentence", language, (self.premise,), by_chance=True)
+        else:
+            yield Trace("pair", language, (), any_order=(self.premise, self.hypothesis))
+
+    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> ClassificationExample:
+        return replace(self, premise=texts[0], hypothesis=None if self.hypothesis is None else texts[1])
+
+
+class Classification(Format[ClassificationExample]):
+    example = ClassificationExample
+    pipeline_tag = "text-classification"
+    typical_tokens = 40.0  # MNLI, QQP, SNLI, ANLI
+    fields = ("premise", "hypothesis*")
+    untranslatable = None
+    labelled = True
+
+    def majority(self, examples: Sequence[ClassificationExample], task: Task) -> list[str]:
+        """The most frequent label."""
+        return [most_frequent(example.label or "" for example in examples)] * len(examples)
+
+    def score(
+        self, examples: Sequence[ClassificationExample], predictions: Sequence[str], task: Task, language: str
+    ) -> Outcomes:
+        return {
+            "accuracy": [
+                (float(prediction == example.label), 1.0)
+                for example, prediction in zip(examples, predictions, strict=True)
+            ]
+        }
+
+
+FORMAT = Classification()

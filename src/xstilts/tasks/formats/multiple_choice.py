@@ -1,33 +1,91 @@
-"""Multiple choice: one logit a choice, each choice read together with the prompt."""
+"""Multiple choice: the right one of a prompt's continuations."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from xstilts.tasks.formats import Outcomes, most_frequent
+from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
 
-
-def majority(examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
-    """The most frequent position of the right choice."""
-    return [most_frequent(str(example.label) for example in examples)] * len(examples)
-
-
-def score(examples: Sequence[MultipleChoiceExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
-    return {
-        "accuracy": [
-            (float(prediction == str(example.label)), 1.0)
-            for example, prediction in zip(examples, predictions, strict=True)
-        ]
-    }
+#: Why a translation is left out.
+SAME_CHOICES = "its right choice reads as another one"
 
 
 @dataclass(frozen=True, slots=True)
-class MultipleChoiceExample:
+class MultipleChoiceExample(Example):
     """A prompt and its candidate continuations; ``label`` is the index of the right one, None without gold."""
 
-    id: str
     prompt: str
     choices: tuple[str, ...]
     label: int | None
+
+    @classmethod
+    def from_record(cls, id: str, record: Mapping[str, Any]) -> MultipleChoiceExample:
+        return cls(id, record["prompt"], tuple(record["choices"]), None)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.prompt, *self.choices)
+
+    @property
+    def inputs(self) -> Sequence[tuple[str, ...]]:
+        return [(self.prompt, choice) for choice in self.choices]
+
+    @property
+    def group(self) -> str:
+        return self.prompt
+
+    @property
+    def has_gold(self) -> bool:
+        return self.label is not None
+
+    @property
+    def fault(self) -> str | None:
+        if self.label is None or 0 <= self.label < len(self.choices):
+            return None
+        return f"label {self.label} of {len(self.choices)} choices; they count from 0"
+
+    @property
+    def gold_label(self) -> int | None:
+        return self.label
+
+    def traces(self, language: str) -> Iterator[Trace]:
+        yield Trace("prompt", language, (self.prompt,), any_order=self.choices)
+
+    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> MultipleChoiceExample | str:
+        prompt, *choices = texts
+        if self.label is not None and choices.count(choices[self.label]) > self.choices.count(self.choices[self.label]):
+            return SAME_CHOICES
+        return replace(self, prompt=prompt, choices=tuple(choices))
+
+
+class MultipleChoice(Format[MultipleChoiceExample]):
+    example = MultipleChoiceExample
+    pipeline_tag = "multiple-choice"
+    typical_tokens = 180.0  # HellaSwag, Cosmos QA, CommonsenseQA
+    fields = ("prompt", "choices")
+    untranslatable = None
+    inputs = 4
+
+    def majority(self, examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
+        """The most frequent position of the right choice."""
+        return [most_frequent(str(example.label) for example in examples)] * len(examples)
+
+    def score(
+        self, examples: Sequence[MultipleChoiceExample], predictions: Sequence[str], task: Task, language: str
+    ) -> Outcomes:
+        return {
+            "accuracy": [
+                (float(prediction == str(example.label)), 1.0)
+                for example, prediction in zip(examples, predictions, strict=True)
+            ]
+        }
+
+    def readable(self, example: MultipleChoiceExample, prediction: str) -> str:
+        """The text of the choice."""
+        return example.choices[int(prediction)]
+
+
+FORMAT = MultipleChoice()

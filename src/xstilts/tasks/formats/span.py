@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from xstilts.tasks.formats import Outcomes
+from xstilts.tasks.formats import Answer as Answer
+from xstilts.tasks.formats import Example, Format, Outcomes, Trace
 from xstilts.tasks.metrics import mlqa, squad
 from xstilts.tasks.task import Task
 
 
-def majority(examples: Sequence[SpanExample], task: Task) -> list[str]:
-    """No answer."""
-    return ["inf\t" if task.unanswerable else ""] * len(examples)
+@dataclass(frozen=True, slots=True)
+class SpanExample(Example):
+    """A question about a passage. No ``answers`` and ``has_gold``: the question is unanswerable (SQuAD v2)."""
 
+    context: str
+    question: str
+    answers: tuple[Answer, ...]
+    has_gold: bool = True
 
-def score(examples: Sequence[SpanExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
-    """F1 and exact match; where there are unanswerable questions, also at the best threshold of "no answer".
+    @classmethod
+    def from_record(cls, id: str, record: Mapping[str, Any]) -> SpanExample:
+        return cls(id, record["context"], record["question"], (), has_gold=False)
 
-    ``best_f1`` and ``best_exact_match`` have each the threshold that is best for it on these very examples, as best_f1
-    and best_exact of evaluate-v2.0.py, of which jiant's main metric for SQuAD v2 is the mean.
-    """
-    golds = [[answer.text for answer in example.answers] for example in examples]
-    match task.answer_rules:
-        case "squad":
-            f1 = partial(squad.f1, unanswerable=task.unanswerable)
-            exact_match = partial(squad.exact_match, unanswerable=task.unanswerable)
-        case "mlqa":
-            of_passage = language.split("-")[0]  # of a pair, the question's comes second
-            f1, exact_match = partial(mlqa.f1, language=of_passage), partial(mlqa.exact_match, language=of_passage)
-    metrics: dict[str, Callable[[str, list[str]], float]] = {"f1": f1, "exact_match": exact_match}
-    outcomes = {name: _outcomes(metric, answers(predictions, task), golds) for name, metric in metrics.items()}
-    if task.unanswerable:
-        odds = [float(prediction.partition("\t")[0]) for prediction in predictions]
-        for name, metric in metrics.items():
-            scores = [value for value, _ in _outcomes(metric, answers(predictions, task, math.inf), golds)]
-            best = squad.best_threshold(odds, scores, [bool(gold) for gold in golds])
-            outcomes[f"best_{name}"] = _outcomes(metric, answers(predictions, task, best.value), golds)
-    return outcomes
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.context, self.question)
+
+    @property
+    def marks(self) -> tuple[Answer, ...]:
+        return self.answers
+
+    @property
+    def group(self) -> str:
+        return self.context
+
+    def traces(self, language: str) -> Iterator[Trace]:
+        passage, _, question = language.partition("-")
+        yield Trace("passage", passage, (self.context,))
+        yield Trace("question", question or passage, (self.question,), by_chance=True)
+
+    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> SpanExample:
+        return replace(self, context=texts[0], question=texts[1], answers=answers)
 
 
 def answers(predictions: Sequence[str], task: Task, threshold: float = 0.0) -> list[str]:
@@ -56,20 +62,43 @@ def _outcomes(
     return [(metric(answer, gold), 1.0) for answer, gold in zip(given, golds, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A gold answer: its text and the offset of its first character in the context."""
+class Span(Format[SpanExample]):
+    example = SpanExample
+    pipeline_tag = "question-answering"
+    typical_tokens = 160.0  # SQuAD, XQuAD, MLQA, TyDiQA
+    fields = ("question", "context")
+    untranslatable = None
+    comprehension = True
+    windowed = True
+    n_best = True
 
-    text: str
-    start: int
+    def majority(self, examples: Sequence[SpanExample], task: Task) -> list[str]:
+        """No answer."""
+        return ["inf\t" if task.unanswerable else ""] * len(examples)
+
+    def score(self, examples: Sequence[SpanExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
+        """F1 and exact match; where there are unanswerable questions, also at the best threshold of "no answer".
+
+        ``best_f1`` and ``best_exact_match`` have each the threshold that is best for it on these very examples, as
+        best_f1 and best_exact of evaluate-v2.0.py, of which jiant's main metric for SQuAD v2 is the mean.
+        """
+        golds = [[answer.text for answer in example.answers] for example in examples]
+        match task.answer_rules:
+            case "squad":
+                f1 = partial(squad.f1, unanswerable=task.unanswerable)
+                exact_match = partial(squad.exact_match, unanswerable=task.unanswerable)
+            case "mlqa":
+                of_passage = language.split("-")[0]  # of a pair, the question's comes second
+                f1, exact_match = partial(mlqa.f1, language=of_passage), partial(mlqa.exact_match, language=of_passage)
+        metrics: dict[str, Callable[[str, list[str]], float]] = {"f1": f1, "exact_match": exact_match}
+        outcomes = {name: _outcomes(metric, answers(predictions, task), golds) for name, metric in metrics.items()}
+        if task.unanswerable:
+            odds = [float(prediction.partition("\t")[0]) for prediction in predictions]
+            for name, metric in metrics.items():
+                scores = [value for value, _ in _outcomes(metric, answers(predictions, task, math.inf), golds)]
+                best = squad.best_threshold(odds, scores, [bool(gold) for gold in golds])
+                outcomes[f"best_{name}"] = _outcomes(metric, answers(predictions, task, best.value), golds)
+        return outcomes
 
 
-@dataclass(frozen=True, slots=True)
-class SpanExample:
-    """A question about a passage. No ``answers`` and ``has_gold``: the question is unanswerable (SQuAD v2)."""
-
-    id: str
-    context: str
-    question: str
-    answers: tuple[Answer, ...]
-    has_gold: bool = True
+FORMAT = Span()

@@ -1,0 +1,58 @@
+"""Plain text, for masked language modelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
+from xstilts.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample(Example):
+    """A text without any label: a line of a corpus, for masked language modelling."""
+
+    text: str
+
+    @classmethod
+    def from_record(cls, id: str, record: Mapping[str, Any]) -> TextExample:
+        return cls(id, record["text"])
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.text,)
+
+    @property
+    def group(self) -> str:
+        return self.text
+
+    @property
+    def has_gold(self) -> bool:
+        return True
+
+    def traces(self, language: str) -> Iterator[Trace]:
+        for kind in ("passage", "sentence"):
+            yield Trace(kind, language, (self.text,), by_chance=True)
+
+    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> TextExample:
+        return replace(self, text=texts[0])
+
+
+class Mlm(Format[TextExample]):
+    example = TextExample
+    pipeline_tag = "fill-mask"
+    typical_tokens = 126.0
+    fields = ()
+    untranslatable = "there is text in every language"
+    plain_text = True
+
+    def majority(self, examples: Sequence[TextExample], task: Task) -> list[str]:
+        raise TypeError("MLM predicts nothing")
+
+    def score(self, examples: Sequence[TextExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
+        raise TypeError("MLM predicts nothing")
+
+
+FORMAT = Mlm()
