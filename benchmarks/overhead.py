@@ -75,9 +75,9 @@ def by_the_engine(folder: str, part: Part) -> None:
     from xstilts.running.run import choose, execute
 
     store = Store(folder)
-    outcome = execute(plan(part), store, make=choose("local", store, Path(folder), workers=1))
-    if outcome.failures:
-        raise RuntimeError(f"stages failed: {outcome.failures}")
+    failures = execute(plan(part), store, make=choose("local", store, Path(folder), workers=1))
+    if failures:
+        raise RuntimeError(f"stages failed: {failures}")
 
 
 def measure(function: str, stages: list[Stage], part: Part) -> Took:

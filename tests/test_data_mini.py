@@ -224,5 +224,5 @@ def test_every_data_set_has_its_entry_and_its_files_stay_small():
 
 def test_a_user_may_check_the_files_too():
     report = check(BUNDLED)
-    assert report.ok and not report.not_recognised
+    assert not report.problems and not report.not_recognised
     assert sum(one.examples for one in report.checked) == 53_160

@@ -72,6 +72,23 @@ def test_what_cells_share_is_counted_once() -> None:
     assert shared.flops_alone - shared.flops == pytest.approx(nli + again)
 
 
+def test_a_forecast_says_of_each_stage_what_it_takes(tmp_path: Path) -> None:
+    plan, store = make_plan(make_study(STUDY)), Store(tmp_path)
+    found = estimate.forecast(plan, store, 2)
+    assert [each.key for each in found.stages] == list(plan.stages) and not found.measured
+    assert {each.state for each in found.stages} == {"to do"} and found.rate == estimate.ASSUMED_FLOPS_PER_SECOND
+    assert all(each.seconds == pytest.approx(each.flops / found.rate) for each in found.stages)
+    assert found.left.flops == pytest.approx(sum(each.flops for each in found.stages)) and not found.notes
+    on = estimate.device("a100-80gb")
+    assert estimate.forecast(plan, store, 1, on).rate == on.rate
+    trained = next(each.key for each in found.stages if each.kind == "train")
+    with store.publish(trained) as (_, meta):
+        meta["seconds"] = 2.0
+    after = estimate.forecast(plan, store, 2)
+    assert after.measured and after.rate == pytest.approx(plan.stages[trained].flops / 2)
+    assert [each.key for each in after.stages if each.state == "done"] == [trained]
+
+
 def test_memory_is_what_training_keeps() -> None:
     def largest(**training: Any) -> int:
         plan = make_plan(make_study({**STUDY, "training": training}))

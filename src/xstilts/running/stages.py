@@ -20,11 +20,11 @@ from xstilts.data import translation
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads, inference
-from xstilts.engine.features import Chained, _features, rows_of
+from xstilts.engine.features import _features, rows_of
 from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.machine import device, memory
 from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
-from xstilts.engine.rows import Row
+from xstilts.engine.rows import Chained, Row
 from xstilts.engine.training import averaging, collapse, loop
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
