@@ -16,6 +16,7 @@ from xstilts.common.errors import UserError
 from xstilts.planning import estimate
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import TrainRecord
 from xstilts.planning.study import make_study
 from xstilts.store import Store
 
@@ -126,7 +127,7 @@ def test_the_speed_is_that_of_training_stages_that_are_done(tmp_path: Path) -> N
     assert estimate.measured_rate(plan, store) is None
     train = next(each for each in plan.stages.values() if each.kind == "train")
     with store.publish(train.key) as (_, meta):
-        meta["seconds"] = 4.0
+        meta |= TrainRecord(dev=50.0, precision="fp32", best_step=1, steps=1, examples=1, seconds=4.0).to_json()
     assert estimate.measured_rate(plan, store) == pytest.approx(train.flops / 4.0)
 
 

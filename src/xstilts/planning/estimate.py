@@ -12,7 +12,7 @@ from typing import Literal
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.units import memory, parse_memory
-from xstilts.planning import cost
+from xstilts.planning import cost, records
 from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
 from xstilts.tasks import formats
@@ -123,9 +123,9 @@ def forecast(plan: Plan, store: Store, processes: int, on: Device | None = None)
 def measured_rate(plan: Plan, store: Store) -> float | None:
     """Operations a second, as the plan counts them, of training stages that are done; None if none is."""
     there = store.keys()
-    pairs = [(stage, store.peek(stage.key)) for stage in plan.stages.values()
+    pairs = [(stage, records.peek(store, stage.key)) for stage in plan.stages.values()
              if stage.kind == "train" and stage.key in there]  # fmt: skip
-    done = [(stage.flops, artifact.meta["seconds"]) for stage, artifact in pairs if artifact]
+    done = [(stage.flops, record.seconds) for stage, record in pairs if record]
     return sum(flops for flops, _ in done) / sum(seconds for _, seconds in done) if done else None
 
 
