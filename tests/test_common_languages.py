@@ -1,4 +1,7 @@
-from xstilts.common.languages import family, script
+import pytest
+
+from tools import scripts
+from xstilts.common.languages import SCRIPTS, family, script
 from xstilts.tasks import builtin_catalog
 
 
@@ -21,3 +24,11 @@ def test_scripts_are_the_likely_ones():
         "Arab",
         "Hebr",
     ]
+
+
+def test_scripts_are_those_of_cldr():
+    babel = pytest.importorskip("babel")
+    if babel.__version__ != "2.18.0":
+        pytest.skip("scripts.yaml is a copy of Babel 2.18's")
+    assert SCRIPTS.read_text(encoding="utf-8") == scripts.dump(scripts.collect())
+    assert all(script(language) == name for name, languages in scripts.collect().items() for language in languages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -128,6 +129,9 @@ def test_a_file_without_gold_beside_it_is_said_to_have_none(folder: Path) -> Non
 def test_an_unknown_file_is_read_by_its_layout(name: str, text: str, what: str, tmp_path: Path) -> None:
     report = check(write(tmp_path / name, text))
     assert not report.problems and [one.what for one in report.checked] == [what] and not report.not_recognised
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    assert [one.what for one in check(packed).checked] == [what]
 
 
 def test_an_unknown_file_may_be_faulty_too(tmp_path: Path) -> None:

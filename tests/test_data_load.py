@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import xstilts.data
 from xstilts.common.errors import UserError
 from xstilts.data import available, cap, fingerprint, labelled, load
 from xstilts.data.load import cut
@@ -176,28 +175,28 @@ def test_one_file_for_all_languages_is_there_for_all(tmp_path: Path) -> None:
         load(task("xnli"), "test", "sw", tmp_path)
 
 
-def test_the_mini_suite_needs_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-
-    def generate(dataset: str, split: str, language: str) -> list[ClassificationExample]:
-        asked.append((dataset, split, language))
-        return [ClassificationExample(f"{split}-{n}", f"premise {n}", None, "0") for n in range(20)]
-
-    mini = SimpleNamespace(VERSION=1, LANGUAGES=("en", "de"), generate=generate)
-    monkeypatch.setattr(xstilts.data, "mini", mini, raising=False)
-    files = Files(reader="mini", train="fake", test="fake")
-    fake = task("qqp", name="fake", files=files, also=(), languages=("en", "de", "sw"))
+def test_bundled_files_need_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys.modules[load.__module__], "BUNDLED", tmp_path)
+    for name in ("train-en", "test-en", "test-de"):
+        rows = [json.dumps({"id": f"{name}-{n}", "premise": f"premise {n}", "label": str(n % 2)}) for n in range(20)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    files = Files(reader="records", bundled=True, train="train-{lang}.jsonl", test="test-{lang}.jsonl")
+    fake = task("qqp", name="fake", files=files, also=(), url="", hub=None, languages=("en", "de", "sw"))
     assert len(load(fake, "test", "de", None)) == 20
+    assert load(fake, "test", "de", None)[3] == ClassificationExample("test-de-3", "premise 3", None, "1")
     assert len(load(fake, "dev", "en", None)) == 2 and len(load(fake, "train", "en", None)) == 18
-    assert asked == [("fake", "test", "de"), ("fake", "train", "en")]
-    assert available(fake, "test", None) == ("en", "de")
+    assert available(fake, "test", None) == available(fake, "test", tmp_path / "nowhere") == ("en", "de")
     assert available(fake, "train", None) == ("en",)
-    with pytest.raises(UserError, match="fake test: the mini suite has no test data in 'sw'"):
-        load(fake, "test", "sw", None)
+    for data in (None, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=r"no test-sw\.jsonl \(fake test, sw\); files are there for en de$"):
+            load(fake, "test", "sw", data)
     before = fingerprint(fake, "test", "de", None)
-    assert before != fingerprint(fake, "test", "en", None)
-    mini.VERSION = 2
+    assert before == fingerprint(fake, "test", "de", tmp_path / "nowhere") != fingerprint(fake, "test", "en", None)
+    (tmp_path / "test-de.jsonl").write_text('{"premise": "another"}\n')
     assert before != fingerprint(fake, "test", "de", None)
+    own = fake.model_copy(update={"also": (files.model_copy(update={"bundled": False}),)})
+    with pytest.raises(UserError, match="fake test: no data folder; set `data:` in the study or XSTILTS_DATA"):
+        load(own, "test", "sw", None)
 
 
 @pytest.mark.realdata

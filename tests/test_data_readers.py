@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from hypothesis import strategies as st
 from xstilts.common.errors import UserError
 from xstilts.data.problems import CAP, Problems
 from xstilts.data.readers import READERS, Source, read
+from xstilts.data.readers import text as reading
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats import Example
+from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.mining import MiningExample
+from xstilts.tasks.formats.mlm import TextExample
+from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
+from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import TABLES, Files
@@ -41,7 +47,7 @@ def read_text(
     given = {name: kwargs.pop(name) for name in ("columns", "header", "label_names") if name in kwargs}
     layout = Files(reader=reader, **given)
     problems = Problems(collect=collect)
-    told = {name: kwargs.pop(name) for name in ("gold", "open_labels") if name in kwargs}
+    told = {name: kwargs.pop(name) for name in ("gold", "open_labels", "format") if name in kwargs}
     source = Source((path,), layout, kwargs.pop("language", "de"), kwargs.pop("labels", NLI), **told)
     assert not kwargs
     return read(source, problems), [line.removeprefix(f"{tmp_path}/") for line in problems.lines()]
@@ -231,10 +237,6 @@ def test_conllu_round_trip(folder: Path, sentences: list[list[tuple[str, str]]])
         for n, rows in enumerate(sentences, start=1)
     ]
     assert read_text("conllu", text, folder, labels=("NOUN", "VERB"))[0] == expected
-    packed = folder / "packed.conllu.gz"
-    packed.write_bytes(gzip.compress(text.encode()))
-    source = Source((packed,), Files(reader="conllu"), "de", ("NOUN", "VERB"))
-    assert read(source, Problems()) == expected
 
 
 def conllu(*forms: str) -> str:
@@ -460,6 +462,42 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
             ["file: all 100 rows have the same label: a placeholder, not gold; use files with gold labels"],
         ),
         (
+            "records",
+            '{"premise": "a", "label": "nuetral"}\n{"premise": ["a"]}\n{"premise": "a", "label": 1}',
+            {"format": "classification"},
+            [
+                "file:1: label 'nuetral' is not in the label set; did you mean 'neutral'?",
+                "file:2: premise: Input should be a valid string; no record of classification (docs/add-a-task.md)",
+                "file:3: label: Input should be a valid string; no record of classification (docs/add-a-task.md)",
+            ],
+        ),
+        (
+            "records",
+            '{"context": "a b", "question": "?", "answers": [{"text": "b", "start": 1}]}',
+            {"format": "span"},
+            [
+                "file: 1 of 1 answers are not at their offset, the first id 1: answer_start 1 of 'b' gives ' ' in the"
+                " context; offsets count characters (not bytes) from 0"
+            ],
+        ),
+        (
+            "records",
+            '{"prompt": "a", "choices": ["b", "c"], "label": 2}',
+            {"format": "multiple_choice"},
+            ["file:1: label 2 of 2 choices; they count from 0"],
+        ),
+        (
+            "records",
+            '{"tokens": ["a", "b"], "tags": ["neutral"]}\n{"tokens": ["a"], "tags": ["X"]}\n{}\n{"tokens": [""]}',
+            {"format": "tagging"},
+            [
+                "file:1: 1 tags, but 2 tokens; one tag a token",
+                "file:2: label 'X' is not in the label set; known: contradiction, entailment, neutral",
+                "file:3: tokens: Field required; no record of tagging (docs/add-a-task.md)",
+                "file:4: no tokens, or an empty one; remove it",
+            ],
+        ),
+        (
             "pairs_json",
             '{"7": {"text_a": "a", "label": "neutral"}}',
             {},
@@ -626,7 +664,97 @@ def test_a_missing_file_is_told(reader: str, tmp_path: Path) -> None:
     several = {"tatoeba": "no.xx no.eng", "bucc": "no.xx no.en no.gold", "aligned": "labels.xx s1.xx s2.xx"}
     names = several.get(reader, "no.xx").split()
     with pytest.raises(UserError, match=r"\.xx: no such file; check the data folder"):
-        read(Source(tuple(tmp_path / name for name in names), Files(reader=reader, columns=columns), "de"), Problems())
+        paths = tuple(tmp_path / name for name in names)
+        read(Source(paths, Files(reader=reader, columns=columns), "de", format="mlm"), Problems())
+
+
+RECORDS: list[Example] = [
+    ClassificationExample("a", "It rains.", "It is wet.", "neutral"),
+    ClassificationExample("a", "It rains.", None, None),
+    MultipleChoiceExample("a", "It rains.", ("so", "but"), 1),
+    MultipleChoiceExample("a", "It rains.", ("so", "but", "or"), None),
+    SpanExample("a", "It rains.", "What does it?", (Answer("rains", 3), Answer("It", 0))),
+    SpanExample("a", "It rains.", "Who does it?", ()),
+    SpanExample("a", "It rains.", "Who does it?", (), has_gold=False),
+    TaggingExample("a", ("It", "rains"), ("neutral", "neutral")),
+    TaggingExample("a", ("It",), None),
+    RetrievalExample("a", "Es regnet.", "It rains."),
+    MiningExample("a", "Es regnet.", False, ("b", "c")),
+    MiningExample("a", "It rains.", True, None),
+    TextExample("a", "It\u2028rains."),
+]
+FORMATS = {
+    ClassificationExample: "classification", MultipleChoiceExample: "multiple_choice", SpanExample: "span",
+    TaggingExample: "tagging", RetrievalExample: "retrieval", MiningExample: "mining", TextExample: "mlm",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("example", RECORDS, ids=lambda example: type(example).__name__)
+def test_records_round_trip_in_every_format(example: Example, tmp_path: Path) -> None:
+    row = {key: value for key, value in asdict(example).items() if value is not None}
+    text = json.dumps(row) + "\n" + json.dumps({**row, "id": "2", "more": 1}) + "\n"
+    found = read_text("records", text, tmp_path, format=FORMATS[type(example)])[0]
+    assert found == [example, replace(example, id="2")]
+    del row["id"]
+    assert read_text("records", json.dumps(row), tmp_path, format=FORMATS[type(example)])[0][0].id == "1"
+
+
+NAMES = (
+    "id premise hypothesis label prompt choices context question answers tokens tags source target text english"
+    " translations"
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner | st.fixed_dictionaries({"text": inner, "start": inner}), max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("format_name", sorted(FORMATS.values()))
+@given(row=st.dictionaries(st.sampled_from(NAMES.split()), VALUES, max_size=8))
+@few
+def test_a_record_of_anything_is_read_or_told(folder: Path, format_name: str, row: dict[str, Any]) -> None:
+    examples, problems = read_text("records", json.dumps(row), folder, format=format_name, collect=True)
+    assert examples or problems
+    assert all(FORMATS[type(example)] == format_name and hash(example) for example in examples)
+
+
+@pytest.mark.parametrize(
+    ("reader", "files", "columns"),
+    [
+        ("tsv", {"x.tsv": "a\tb\tneutral\n"}, ("premise", "hypothesis", "label")),
+        ("jsonl", {"x.jsonl": '{"s": "a"}\n'}, {"premise": "s"}),
+        ("csv", {"x.csv": 's\n"a, b"\n'}, {"premise": "s"}),
+        ("aligned", {"labels.dev": "neutral\n", "s1.dev": "a\n", "s2.dev": "b\n"}, ()),
+        ("pairs_json", {"x.json": '{"0": {"text_a": "a", "text_b": "b", "label": "neutral"}}'}, ()),
+        ("conllu", {"x.conllu": "1\tJa\tja\tneutral" + "\t_" * 6 + "\n"}, ()),
+        ("tatoeba", {"t.deu-eng.deu": "Ja.\n", "t.deu-eng.eng": "Yes.\n"}, ()),
+        ("bucc", {"de-en.x.de": "d1\tJa.\n", "de-en.x.en": "e1\tYes.\n", "de-en.x.gold": "d1\te1\n"}, ()),
+        ("lines", {"x.txt": "Ja.\n"}, ()),
+    ],
+)  # fmt: skip
+def test_files_may_be_packed(reader: str, files: dict[str, str], columns: Any, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(text.encode()))
+    layout = Files(reader=reader, columns=columns)
+    plain, packed = (
+        read(Source(tuple(tmp_path / f"{name}{ending}" for name in files), layout, "de", NLI), Problems())
+        for ending in ("", ".gz")
+    )
+    assert [replace(e, id="") for e in packed] == [replace(e, id="") for e in plain] != []
+
+
+def test_a_small_file_does_not_unpack_to_more_than_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.txt.gz"
+    path.write_bytes(gzip.compress(b"a" * 5000))
+    monkeypatch.setattr(reading, "MOST_BYTES", 5000)
+    assert len(reading.read_bytes(path, Problems())) == 5000
+    monkeypatch.setattr(reading, "MOST_BYTES", 4999)
+    with pytest.raises(UserError, match=r"x\.txt\.gz: unpacks to more than 4,999 bytes; unpack it yourself"):
+        reading.read_bytes(path, Problems())
 
 
 def test_a_broken_gz_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,14 @@ def test_xtremes_rows_with_another_label_or_of_other_texts_are_told(data: Path) 
     refused(PAWSX, "en-es-translated.tsv", data, "en-es-translated.tsv:1: label '0', but '1' in English")
     (data / "en-es-translated.tsv").write_text("A is B .\tB is A .\tx\ty\t1\nno\tno\tx\ty\t0\nnot\tnot\tx\ty\t0\n")
     refused(PAWSX, "en-es-translated.tsv", data, ":2: 1 of 3 rows have English texts of pawsx's training data")
+
+
+def test_translations_may_be_records(data: Path) -> None:
+    nli = builtin_catalog()["mini-nli"]
+    source = english(nli, data)
+    rows = [replace(one, premise=one.premise.upper()) for one in source]
+    (data / "es.jsonl").write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    assert list(read_translated(nli, "es.jsonl", "es", source[:20], data).examples) == rows[:20]
 
 
 # Our own files

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xstilts.common.errors import StageError
 from xstilts.common.progress import silent
 from xstilts.common.units import parse_memory
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -39,7 +39,7 @@ GRADIENTS = HYPER.model_copy(update={"adam_epsilon": 1.0, "learning_rate": 0.01,
 def built(task_name: str, hyper: Hyperparameters = HYPER, count: int = 24) -> tuple[Trimmed, list[Row], heads.Format]:
     task = builtin_catalog()[task_name]
     fmt = heads.get(task.format)
-    examples = mini.generate(task_name.removeprefix("mini-"), "train", "en")[:count]
+    examples = load(task, "train", "en", None)[:count]
     rows = fmt.make_rows(examples, task, load_tokenizer(ENCODER), Lengths(128, 32, 32), training=True)
     trimmed = build_model(ENCODER, task, 1, None, rows, head=False, dropout=hyper.dropout)
     return trimmed, trimmed.rows(rows), fmt

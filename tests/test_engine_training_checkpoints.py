@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from xstilts.common.progress import Event, silent
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -89,7 +89,7 @@ def train(
     rows = {}
     for name in tasks:
         language = "sw" if name == "mini-text" else "en"
-        examples = mini.generate(catalog[name].files.train or "", "train", language)[:24]
+        examples = load(catalog[name], "train", language, None)[:24]
         fmt = heads.get(catalog[name].format)
         rows[name] = fmt.make_rows(examples, catalog[name], tokenizer, hyper.lengths, training=True)[:24]
     trimmed = build_models(

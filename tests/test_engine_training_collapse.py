@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xstilts.analysis.gather import gather
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.engine.inference import score
 from xstilts.engine.training import collapse
 from xstilts.engine.training.checkpoints import Policy
@@ -27,19 +27,19 @@ from xstilts.tasks.formats.tagging import TaggingExample
 
 def majority(name: str, examples: list[Any] | None = None) -> float:
     task = builtin_catalog()[name]
-    dev = examples or mini.generate(task.files.dev or "", "dev", "en")
+    dev = examples or load(task, "dev", "en", None)
     fmt = formats.get(task.format)
     return score(dev, fmt.majority(dev, task), fmt, task, "en")
 
 
 def test_the_majority_is_the_most_frequent_label_position_or_tag_and_no_answer() -> None:
     catalog = builtin_catalog()
-    labels = [example.label for example in mini.generate("nli", "dev", "en")]
+    labels = [example.label for example in load(catalog["mini-nli"], "dev", "en", None)]
     assert majority("mini-nli") == pytest.approx(100 * max(map(labels.count, labels)) / len(labels))
-    positions = [example.label for example in mini.generate("choice", "dev", "en")]
+    positions = [example.label for example in load(catalog["mini-choice"], "dev", "en", None)]
     assert majority("mini-choice") == pytest.approx(100 * max(map(positions.count, positions)) / len(positions))
     assert majority("mini-span") == 0.0
-    unanswerable = mini.generate(catalog["mini-span-unanswerable"].files.dev or "", "dev", "en")
+    unanswerable = load(catalog["mini-span-unanswerable"], "dev", "en", None)
     share = sum(not example.answers for example in unanswerable) / len(unanswerable)
     assert majority("mini-span-unanswerable") == pytest.approx(100 * share)
     entities = [TaggingExample("1", ("a", "b", "c"), ("O", "O", "B-PER")), TaggingExample("2", ("d",), ("O",))]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from xstilts.common.progress import silent
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.engine import heads
@@ -95,7 +95,7 @@ def test_each_task_goes_on_where_it_was_epoch_after_epoch() -> None:
 
 def rows_of(name: str, count: int = 16) -> list[Row]:
     task = builtin_catalog()[name]
-    examples = mini.generate(task.files.train, "train", "en")[:count]
+    examples = load(task, "train", "en", None)[:count]
     fmt = heads.get(task.format)
     return fmt.make_rows(examples, task, load_tokenizer(ENCODER), HYPER.lengths, training=True)
 
@@ -213,7 +213,7 @@ def test_the_loss_is_over_the_chosen_pieces_alone() -> None:
 
 def test_lines_are_cut_not_packed() -> None:
     task = builtin_catalog()["mini-text"]
-    examples = mini.generate("text", "train", "sw")[:5]
+    examples = load(task, "train", "sw", None)[:5]
     lengths = Lengths(16, 8, 8)
     rows = heads.get("mlm").make_rows(examples, task, load_tokenizer(ENCODER), lengths, training=True)
     assert [row.example for row in rows] == list(range(5)) and max(row.length for row in rows) == 16

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.engine import heads
@@ -53,10 +53,10 @@ def outputs_at(rows: list[Row], spans: list[tuple[int, int]]) -> SimpleNamespace
     return SimpleNamespace(start_logits=start, end_logits=end)
 
 
-@pytest.mark.parametrize("language", mini.LANGUAGES)
+@pytest.mark.parametrize("language", builtin_catalog()["mini-span"].languages)
 def test_span_targets_mark_the_answer_and_are_read_back_in_every_language(tokenizer: Any, language: str) -> None:
     task = builtin_catalog()["mini-span"]
-    examples = [example for example in mini.generate("span", "test", language) if isinstance(example, SpanExample)][:30]
+    examples = [example for example in load(task, "test", language, None) if isinstance(example, SpanExample)][:30]
     rows = span.HEAD.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
     assert len(rows) == len(examples)
     read_back = span.HEAD.assemble(
@@ -115,8 +115,8 @@ def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: 
     chosen = tokenizer if kind == "bundled" else bert_tokenizer()
     task = builtin_catalog()["mini-span"]
     examples: list[SpanExample] = []
-    for language in mini.LANGUAGES:
-        own = [example for example in mini.generate("span", "test", language) if isinstance(example, SpanExample)][:8]
+    for language in task.languages:
+        own = [example for example in load(task, "test", language, None) if isinstance(example, SpanExample)][:8]
         passage = "".join(example.context for example in own)  # a long one, for all of them
         examples += [SpanExample(example.id, passage, example.question[:20], ()) for example in own]
     rows = span.HEAD.make_rows(examples, task, chosen, lengths, training=False)
@@ -142,7 +142,7 @@ def test_windows_are_those_of_the_tokenizer(tokenizer: Any, kind: str, lengths: 
 
 def test_the_span_loss_is_transformers_own_but_for_padding(tokenizer: Any) -> None:
     task, encoder = builtin_catalog()["mini-span"], Encoder("bundled/e5-small", layers=1)
-    examples = mini.generate("span", "train", "en")[:3]
+    examples = load(task, "train", "en", None)[:3]
     rows = span.HEAD.make_rows(examples, task, tokenizer, Lengths(256, 64, 64), training=False)
     model = load_model(encoder, AutoModelForQuestionAnswering, seed=1)
     model.qa_outputs.weight.data *= 50  # so that the loss is not that of guessing
@@ -383,7 +383,7 @@ def test_label_order_is_the_catalogs_and_goes_through_the_head_and_back_by_name(
 
 def test_labels_go_by_name_and_rows_without_gold_are_not_trained_on(tokenizer: Any) -> None:
     task = builtin_catalog()["mini-nli"]
-    examples = [e for e in mini.generate("nli", "test", "de")][:12]
+    examples = load(task, "test", "de", None)[:12]
     rows = classification.HEAD.make_rows(examples, task, tokenizer, LENGTHS, training=True)
     assert [task.labels[row.target[0]] for row in rows] == [example.label for example in examples]
     from dataclasses import replace

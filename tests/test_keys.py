@@ -98,7 +98,7 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
         # Retrieval reads with the preset's maximum length, which is another there.
         "preset": (put("preset", "jiant"), ALL),
         "training": (put("training", {"learning_rate": 0.1}), TRAINED),
-        "data": (put("data", "/nowhere"), NOTHING),  # the mini suite is not in files
+        "data": (put("data", "/nowhere"), NOTHING),  # the mini suite comes with the install
         "hub": (put("hub", {"google/xtreme": "main"}), NOTHING),
         "tasks": (put("tasks", []), NOTHING),
         "on_overlap": (put("on_overlap", "drop"), NOTHING),

@@ -11,12 +11,13 @@ import pytest
 from xstilts.analysis.gather import gather
 from xstilts.api import open_store
 from xstilts.common.errors import UserError
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.data.translation import from_files
 from xstilts.planning.plan import Merge, Plan, Train, Translate
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.run import execute
+from xstilts.tasks import builtin_catalog
 
 TINY = {"max_train_examples": 24, "max_dev_examples": 8, "batch_size": 4}
 
@@ -110,7 +111,7 @@ def test_a_translation_is_made_once_for_all_encoders_and_seeds() -> None:
 
 
 def test_mlm_text_that_is_evaluated_on_is_contamination(tmp_path: Path) -> None:
-    passages = [example.context for example in mini.generate("span", "test", "de")]
+    passages = [example.context for example in load(builtin_catalog()["mini-span"], "test", "de", None)]
     (tmp_path / "mlm_text").mkdir()
     (tmp_path / "mlm_text" / "de.txt").write_text("\n".join(passages[:3]) + "\nEin Satz aus ganz anderen Worten.\n")
     with pytest.raises(UserError, match=r"contamination: mlm train and mini-span \(de\) share .* passage"):
@@ -149,8 +150,8 @@ def test_a_translated_file_that_is_not_parallel_is_said_before_any_training(tmp_
 
 
 def test_a_translated_file_that_is_evaluated_on_is_contamination(tmp_path: Path) -> None:
-    english = mini.generate("span", "train", "en")[:400]
-    evaluated = mini.generate("span", "test", "de")[0]
+    english = load(builtin_catalog()["mini-span"], "train", "en", None)[:400]
+    evaluated = load(builtin_catalog()["mini-span"], "test", "de", None)[0]
     header = {"translation": {"task": "mini-span", "format": "span", "language": "de", "examples": 1}}
     answer = evaluated.answers[0]
     row = {

@@ -12,7 +12,7 @@ import torch
 
 from xstilts.common.errors import StageError
 from xstilts.common.progress import silent
-from xstilts.data import mini
+from xstilts.data import load
 from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -35,7 +35,7 @@ HYPER = Hyperparameters(
 
 
 def rows_of(task: Task, count: int = 16) -> list[Row]:
-    examples = mini.generate(task.files.train or "", "train", "en")[:count]
+    examples = load(task, "train", "en", None)[:count]
     tokenizer = load_tokenizer(ENCODER)
     return heads.get(task.format).make_rows(examples, task, tokenizer, HYPER.lengths, training=True)
 
@@ -155,6 +155,6 @@ def test_first500_keeps_the_examples_that_begin_within_the_first_rows(
     rows: list[int], count: int, examples: int, kept: int
 ) -> None:
     """For jiant's rows: windows (features) of questions, not questions. An example's windows stay together."""
-    everything = mini.generate("span", "train", "en")[: max(rows) + 1]
+    everything = load(builtin_catalog()["mini-span"], "train", "en", None)[: max(rows) + 1]
     first, left = _begin(everything, [Row(i, [[0]]) for i in rows], count)
     assert first == everything[:examples] and [row.example for row in left] == rows[:kept]

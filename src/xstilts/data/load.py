@@ -23,13 +23,16 @@ VERSION = 1
 #: The same, of single readers.
 READER_VERSIONS = {"conllu": 2}
 
+#: The data folder that comes with the install.
+BUNDLED = Path(__file__).parent / "bundled"
+
 #: Share of the training groups that is cut out as dev where a task has no dev files.
 DEV_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Provider:
-    """Where examples come from: a folder of data files (the mini suite needs none), then the hub if ``hub``.
+    """Where examples come from: a folder of data files (bundled ones need none), then the hub if ``hub``.
 
     ``revisions`` are pairs of a repository of the hub and the branch, tag or commit to read; others have the catalog's.
     """
@@ -49,7 +52,7 @@ def provider_of(data: Data) -> Provider:
 
 
 def load(task: Task, split: Split, language: str, data: Data) -> list[Example]:
-    """The examples of a split in one language; ``data`` is the data folder (None does for the mini suite) or Provider.
+    """The examples of a split in one language; ``data`` is the data folder (None does for bundled files) or Provider.
 
     Where the catalog entry has no dev files, dev is a tenth of train: the groups (all the examples on one passage,
     premise or prompt) with the lowest sha256 of their text; train is the rest. A task that unites others has
@@ -85,19 +88,14 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
         "columns": layout.columns,
         "header": layout.header,
         "language": language,
-        "split": split if located.cut or layout.reader == "mini" else None,
+        "split": split if located.cut else None,
     }
     if layout.label_names:
         parts["label_names"] = layout.label_names
     if layout.skip_short:
         parts["skip_short"] = True
-    if layout.reader == "mini":
-        from xstilts.data import mini
-
-        parts["mini"] = [located.pattern, str(mini.VERSION)]
-    else:
-        parts["files"] = [digests.of_file(path) for path, *_ in _stat(located)]
-        parts["gold"] = located.gold is not None
+    parts["files"] = [digests.of_file(path) for path, *_ in _stat(located)]
+    parts["gold"] = located.gold is not None
     return digests.of_json(parts)
 
 
@@ -226,16 +224,10 @@ def _candidates(task: Task, split: Split, language: str) -> list[Located]:
 def _find(task: Task, split: Split, language: str, data: Data) -> Located | None:
     """The first layout whose files are there, else what the hub has, if it may be asked."""
     provider = provider_of(data)
-    folder = provider.folder
     for located in _candidates(task, split, language):
         layout = task.layouts[located.layout]
-        if layout.reader == "mini":
-            from xstilts.data import mini
-
-            everywhere = located.split == "test" or formats.get(task.format).plain_text
-            if language == "en" or (everywhere and language in mini.LANGUAGES):
-                return located
-        elif folder is not None and (paths := matching(folder, file_name(located.pattern, layout, language))):
+        folder = BUNDLED if layout.bundled else provider.folder
+        if folder is not None and (paths := matching(folder, file_name(located.pattern, layout, language))):
             gold = folder / file_name(layout.test_gold, layout, language) if layout.test_gold else None
             with_gold = gold is not None and gold.is_file() and split == "test"  # XTREME's own download has none
             return replace(located, paths=paths, gold=gold if with_gold else None)
@@ -258,11 +250,8 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
     if not candidates:
         trained = f"; it is trained on {task.train!r}" if task.train and split != "test" else ""
         raise UserError(f"{name}: the catalog entry has no such split{trained}")
-    patterns = [(one.pattern, layout) for one in candidates if (layout := task.layouts[one.layout]).reader != "mini"]
-    if not patterns:
-        raise UserError(f"{name}: the mini suite has no {split} data in {language!r}; name other `languages`")
     provider = provider_of(data)
-    folder = provider.folder
+    folder = BUNDLED if all(task.layouts[one.layout].bundled for one in candidates) else provider.folder
     if folder is not None and not folder.is_dir():
         raise UserError(f"{folder}: no such folder; set `data:` in the study or XSTILTS_DATA to the data folder")
     if provider.hub and task.hub:
@@ -273,7 +262,7 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
         raise UserError(
             f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
         )
-    wanted = " nor ".join(file_name(pattern, layout, language) for pattern, layout in patterns)
+    wanted = " nor ".join(file_name(one.pattern, task.layouts[one.layout], language) for one in candidates)
     there = available(task, split, data)
     others = f"; files are there for {' '.join(there)}" if there else ""
     source = f"; get it from {task.url}" if task.url else ""
@@ -304,11 +293,7 @@ def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Ex
     if located.hub:
         return tuple(hub.read(task, located.hub))
     layout = task.layouts[located.layout]
-    if layout.reader == "mini":
-        from xstilts.data import mini
-
-        return tuple(mini.generate(located.pattern, located.split, located.language))
     source = Source(
-        located.paths, layout, located.language, task.labels, located.gold, open_labels=task.labels_from_data
+        located.paths, layout, located.language, task.labels, located.gold, task.labels_from_data, task.format
     )
     return tuple(read(source, Problems()))

@@ -36,13 +36,13 @@ class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
 
     Patterns are relative to the data folder; ``{lang}`` stands for the language (``{context}`` and ``{question}``
-    for those of a pair such as de-en), ``*`` matches several files (read in sorted order). For the reader ``mini``
-    they name a data set of the mini suite.
+    for those of a pair such as de-en), ``*`` matches several files (read in sorted order).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     reader: str
+    bundled: bool = Field(False, description="whether the files come with xstilts, in place of the data folder")
     train: str | None = None
     dev: str | None = None
     test: str | None = None

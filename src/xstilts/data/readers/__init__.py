@@ -11,6 +11,7 @@ from xstilts.data.readers.choices import read_choices, read_commonsenseqa, read_
 from xstilts.data.readers.pairs import read_aligned, read_csv, read_jsonl, read_pairs_json, read_tsv
 from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.plain import read_lines
+from xstilts.data.readers.records import read_records
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import read_squad, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
@@ -36,6 +37,7 @@ READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "tatoeba": read_tatoeba,
     "bucc": read_bucc,
     "lines": read_lines,
+    "records": read_records,
 }
 
 

@@ -67,9 +67,10 @@ def _read_lines(
                 problems.add(path, f"not in the layout {layout}; has {', '.join(row) or 'nothing'}", line)
                 continue
             id, prompt, choices, label = parsed
-            if label is not None and not 0 <= label < len(choices):
-                problems.add(path, f"label {label} of {len(choices)} choices; they count from 0", line)
-            yield MultipleChoiceExample(id or str(number), prompt, tuple(choices), label)
+            example = MultipleChoiceExample(id or str(number), prompt, tuple(choices), label)
+            if fault := example.fault:
+                problems.add(path, fault, line)
+            yield example
 
 
 def _texts(value: Any) -> TypeGuard[list[str]]:

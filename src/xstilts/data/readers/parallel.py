@@ -7,15 +7,15 @@ from pathlib import Path
 
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.text import lines
+from xstilts.data.readers.text import lines, suffix
 from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
 
 
 def read_tatoeba(source: Source, problems: Problems) -> Iterator[RetrievalExample]:
     """Two files, tatoeba.XXX-eng.XXX and tatoeba.XXX-eng.eng, whose lines translate each other; ids count the lines."""
-    english = [path for path in source.paths if path.suffix == ".eng"]
-    foreign = [path for path in source.paths if path.suffix != ".eng"]
+    english = [path for path in source.paths if suffix(path) == ".eng"]
+    foreign = [path for path in source.paths if suffix(path) != ".eng"]
     if len(english) != 1 or len(foreign) != 1:
         problems.add(source.paths[0], "not a pair of files; the English side ends in .eng and lies beside the other")
         return
@@ -39,8 +39,8 @@ def read_bucc(source: Source, problems: Problems) -> Iterator[MiningExample]:
     The same sentence may stand under several ids. Without the file of pairs (the shared task's test set) there is no
     gold.
     """
-    by_suffix = {path.suffix: path for path in source.paths}
-    foreign = [path for path in source.paths if path.suffix not in (".en", ".gold")]
+    by_suffix = {suffix(path): path for path in source.paths}
+    foreign = [path for path in source.paths if suffix(path) not in (".en", ".gold")]
     if len(by_suffix) != len(source.paths) or len(foreign) != 1 or ".en" not in by_suffix:
         what = "not two corpora of one name; one side ends in .en, the other in its language, the pairs in .gold"
         problems.add(source.paths[0], what)

@@ -21,6 +21,7 @@ class Source:
     labels: tuple[str, ...] = ()
     gold: Path | None = None
     open_labels: bool = False  # the files themselves say what labels there are
+    format: str = ""  # the task's
 
     def label(self, written: str) -> str | None:
         """The task's name of a label as the files write it; None where its rows are to be passed over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
     document = json_document(path, problems)
     if document is None:
         return
-    misplaced: list[str] = []
+    wrong: list[str] = []
     answers_in_all = 0
     for where, article in _items(document, "data", "", path, problems):
         for where_paragraph, paragraph in _items(article, "paragraphs", where, path, problems):
@@ -70,20 +70,28 @@ def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
                     continue
                 answers = tuple(_answers(row, f"{where_question} (id {id})", path, problems))
                 answers_in_all += len(answers)
-                for answer in answers:
-                    found = context[answer.start : answer.start + len(answer.text)] if answer.start >= 0 else ""
-                    if found != answer.text:
-                        misplaced.append(
-                            f"id {id}: answer_start {answer.start} of {answer.text!r} gives {found!r} in the context"
-                        )
+                wrong += misplaced(str(id), context, answers)
                 impossible = row.get("is_impossible") is True
                 yield SpanExample(
                     str(id), context, question, () if impossible else answers, has_gold=impossible or bool(answers)
                 )
-    if misplaced:
+    tell_misplaced(wrong, answers_in_all, path, problems)
+
+
+def misplaced(id: str, context: str, answers: Iterable[Answer]) -> Iterator[str]:
+    """What is wrong with each of ``answers`` that ``context`` does not have where it says."""
+    for answer in answers:
+        found = context[answer.start : answer.start + len(answer.text)] if answer.start >= 0 else ""
+        if found != answer.text:
+            yield f"id {id}: answer_start {answer.start} of {answer.text!r} gives {found!r} in the context"
+
+
+def tell_misplaced(wrong: list[str], answers: int, path: Path, problems: Problems) -> None:
+    """Add one problem for all the answers of a file that are ``wrong``, of so many ``answers``."""
+    if wrong:
         problems.add(
             path,
-            f"{len(misplaced)} of {answers_in_all} {NOT_AT_OFFSET}, the first {misplaced[0]};"
+            f"{len(wrong)} of {answers} {NOT_AT_OFFSET}, the first {wrong[0]};"
             " offsets count characters (not bytes) from 0",
         )
 

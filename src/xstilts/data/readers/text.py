@@ -12,17 +12,40 @@ from typing import Any
 
 from xstilts.data.problems import Problems, count
 
+#: How much a packed file may unpack to: a small one can hold more zeros than there is memory.
+MOST_BYTES = 1 << 31
+
+CHUNK = 1 << 20
+
+
+def suffix(path: Path) -> str:
+    """The ending of a file's name, that of a packed one before its .gz."""
+    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
+
 
 def read_bytes(path: Path, problems: Problems) -> bytes:
     """The bytes of ``path``, unpacked when its name ends in .gz; empty after a problem."""
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        return _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     except FileNotFoundError:
         problems.add(path, "no such file; check the data folder")
+    except OverflowError:
+        problems.add(path, f"unpacks to more than {MOST_BYTES:,} bytes; unpack it yourself, if it is meant to")
     except (OSError, EOFError, zlib.error) as error:
         problems.add(path, f"cannot be read ({error}); fetch it again")
     return b""
+
+
+def _unpacked(path: Path) -> bytes:
+    chunks: list[bytes] = []
+    left = MOST_BYTES
+    with gzip.open(path) as file:
+        while chunk := file.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise OverflowError
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:

@@ -77,7 +77,7 @@ def read_stagged(source: Source, problems: Problems) -> Iterator[TaggingExample]
 
 
 def read_conllu(source: Source, problems: Problems) -> Iterator[TaggingExample]:
-    """CoNLL-U, also packed as .gz: the syntactic words with their UPOS. Ids count the sentences.
+    """CoNLL-U: the syntactic words with their UPOS. Ids count the sentences.
 
     Ranges ("1-2", the surface form of several words) and empty nodes ("1.1") are passed over, as UD's own evaluation
     does; XTREME's files hold fused surface forms instead, so the tokens differ in languages with contractions. As in

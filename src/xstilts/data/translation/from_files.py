@@ -17,7 +17,7 @@ from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.squad import NOT_AT_OFFSET
-from xstilts.data.readers.text import lines
+from xstilts.data.readers.text import lines, suffix
 from xstilts.data.translation.by_engine import VERSION, Translated, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.tasks import formats
@@ -141,11 +141,9 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     """The examples, as the first of the task's layouts reads them that finds no fault; misplaced answers are none."""
     faults: list[list[str]] = []
     for layout in task.layouts:
-        if layout.reader == "mini":
-            continue
         of = "en" if layout.languages_in_ids else language  # of the original
         problems = Problems(collect=True)
-        examples: list[Example] = read(Source(paths, layout, of, task.labels), problems)
+        examples: list[Example] = read(Source(paths, layout, of, task.labels, format=task.format), problems)
         faults.append([line for line in problems.lines() if NOT_AT_OFFSET not in line])
         if not faults[-1]:
             return examples
@@ -168,7 +166,7 @@ def _in_place(example: Example) -> bool:
 
 
 def _is_xtreme_pairs(path: Path, task: Task) -> bool:
-    if path.suffix != ".tsv":
+    if suffix(path) != ".tsv":
         return False
     first = next((line for _, line in lines(path, Problems(collect=True))), "").split("\t")
     return len(first) == 5 and _label(first[4], task) in task.labels

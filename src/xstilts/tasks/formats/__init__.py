@@ -88,14 +88,14 @@ class Example(ABC):
         """The same in other words, as a translation gives them for `texts` and `marks`; or why that cannot be."""
 
     @property
-    def fault(self) -> str | None:
-        """What is wrong with it by itself, such as tags that are not as many as tokens."""
-        return None
-
-    @property
     def inputs(self) -> Sequence[tuple[str, ...]]:
         """Which of its texts are read together, for each input that is made of it."""
         return (self.texts,)
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it in itself, which its types do not tell; None where nothing is."""
+        return None
 
     @property
     def gold_label(self) -> str | int | None:

@@ -32,10 +32,10 @@ class TaggingExample(Example):
     @property
     def fault(self) -> str | None:
         if not self.tokens or not all(self.tokens):
-            return "no tokens, or an empty one"
-        if self.tags is not None and len(self.tags) != len(self.tokens):
-            return f"{len(self.tags)} tags for {len(self.tokens)} tokens"
-        return None
+            return "no tokens, or an empty one; remove it"
+        if self.tags is None or len(self.tags) == len(self.tokens):
+            return None
+        return f"{len(self.tags)} tags, but {len(self.tokens)} tokens; one tag a token"
 
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("sentence", language, self.texts, by_chance=True)
