@@ -253,7 +253,7 @@ class _Planner:
         tokens = sum(token_count(ref, hyper.max_length) for ref in read)
         reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
         predicts: list[Any] = [task.format, task.unanswerable, [ref.key() for ref in sets], reads]
-        if formats.get(task.format).comparison:
+        if formats.get(task.format).compares(task):
             predicts += [target.pooling, [ref.key() for ref in dev]]
         scores = [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]]
         return _Target(
@@ -328,7 +328,7 @@ class _Planner:
         self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None
     ) -> None:
         task, where = target.task, f"{encoder.label} seed {seed}: {recipe}"
-        layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).comparison else None
+        layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).compares(task) else None
         random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
             "predict",
