@@ -21,6 +21,7 @@ from xstilts.analysis.analyse import analyse
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.units import duration, memory
 from xstilts.handover.xtreme import BENCHMARKS
+from xstilts.planning.study import Study
 
 FORMATS = {"labels": "classification", "tags": "tagging", "answers": "span", "pairs": "mining", "lines": "retrieval"}
 #: Metrics beside the main one.
@@ -32,7 +33,7 @@ def make(encoders: int, recipes: int, seeds: int, examples: int) -> Results:
     rng = np.random.default_rng(0)
     scores, outcomes = [], []
     models = pl.DataFrame(
-        [(f"encoder@{e}", "none" if r == 0 else f"recipe{r}", s, 10**7 * (e + 1), 55.0 + r + rng.normal())
+        [(f"encoder@{e + 1}", "none" if r == 0 else f"recipe{r}", s, 10**7 * (e + 1), 55.0 + r + rng.normal())
          for e in range(encoders) for r in range(recipes) for s in range(seeds)],
         schema=["encoder", "recipe", "seed", "parameters", "true"], orient="row",
     )  # fmt: skip
@@ -49,6 +50,7 @@ def make(encoders: int, recipes: int, seeds: int, examples: int) -> Results:
             table = cells.join(pl.DataFrame({"metric": metrics}), how="cross").with_columns(
                 main=pl.col("metric") == "main", format=pl.lit(FORMATS[benchmark.content]), n=pl.lit(examples),
                 parameters_without_embeddings="parameters", init=pl.lit("pretrained"), dev=pl.col("true"),
+                source=pl.lit("encoder"),
             )  # fmt: skip
             missing = [
                 pl.lit(None, kind).alias(name) for name, kind in SCORES_SCHEMA.items() if name not in table.columns
@@ -58,13 +60,16 @@ def make(encoders: int, recipes: int, seeds: int, examples: int) -> Results:
             outcomes.append(
                 models.select("encoder", "recipe", "seed").join(ids, how="cross", maintain_order="left_right")
                 .with_columns(numerator=pl.Series(right.ravel()), denominator=pl.lit(1.0), metric=pl.lit("main"),
-                              main=pl.lit(True), **{name: pl.lit(value) for name, value in same.items()})
+                              main=pl.lit(True), source=pl.lit("encoder"), averaged=None,
+                              **{name: pl.lit(value) for name, value in same.items()})
                 .select(*OUTCOMES_SCHEMA).cast(pl.Schema(OUTCOMES_SCHEMA))
             )  # fmt: skip
     curves, stages, data = (pl.DataFrame(schema=schema) for schema in (CURVES_SCHEMA, STAGES_SCHEMA, DATA_SCHEMA))
-    return Results(
-        "large", "", "", pl.concat(scores, rechunk=True), pl.concat(outcomes, rechunk=True), curves, stages, data
+    study = Study.model_validate(
+        {name: list(models[name[:-1]].unique(maintain_order=True)) for name in ("encoders", "recipes", "seeds")}
+        | {"name": "large", "targets": [benchmark.task for benchmark in BENCHMARKS]}
     )
+    return Results(study, pl.concat(scores, rechunk=True), pl.concat(outcomes, rechunk=True), curves, stages, data)
 
 
 def peak() -> int:

@@ -55,8 +55,10 @@ def spans(layers: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
     hyper = data.hyperparameters(task)
     fmt, precision = heads.get(task.format), device.precision(hyper.precision)
     pad_id = load_tokenizer(encoder).pad_token_id
-    rows_by_set = [rows_of(source, encoder, hyper, training=False) for source in sources]
-    trimmed = build_model(encoder, task, seed, hyper, None, chain.from_iterable(rows_by_set), head=False)
+    rows_by_set = [rows_of(source, encoder, hyper.lengths, training=False) for source in sources]
+    trimmed = build_model(
+        encoder, task, seed, None, chain.from_iterable(rows_by_set), head=False, dropout=hyper.dropout
+    )
 
     def predict(fmt: Any) -> list[list[str]]:
         sets = [(examples(source), trimmed.rows(rows)) for source, rows in zip(sources, rows_by_set, strict=True)]
@@ -65,7 +67,7 @@ def spans(layers: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
     def prepare_all() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for source in sources:
-                rows_of(source, encoder, hyper, training=False, store=Store(folder))
+                rows_of(source, encoder, hyper.lengths, training=False, store=Store(folder))
 
     def score(answers: list[list[str]]) -> None:
         for source, own in zip(sources, answers, strict=True):
@@ -165,7 +167,7 @@ def _prepared(folder: str) -> dict[str, float]:
     windows = 0
     for split in ENGLISH:
         source = DataRef(task, split, "en", data_folder, fingerprint(task, split, "en", data_folder))
-        windows += len(rows_of(source, encoder, hyper, training=split == "train", store=store))
+        windows += len(rows_of(source, encoder, hyper.lengths, training=split == "train", store=store))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds": time.perf_counter() - began,

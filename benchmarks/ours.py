@@ -34,7 +34,7 @@ def train(task: str, layers: int, dropout: str, batch_size: int, steps: int, see
     """Real tokens a second, and what share of the machine's peak they take, of training after its first step."""
     encoder, source = Encoder(data.ENCODER, layers=layers), data.source(task)
     hyper = data.hyperparameters(source.task, batch_size=batch_size, dropout=dropout)
-    rows = rows_of(source, encoder, hyper, training=True)
+    rows = rows_of(source, encoder, hyper.lengths, training=True)
     lengths = [row.length for row in rows]
     longest = sorted(range(len(rows)), key=lambda i: lengths[i])[-batch_size:]  # the first batch, which warms up
     sample = [rows[i] for i in (*longest, *data.spread(lengths, (steps - 1) * batch_size, seed))]
@@ -56,7 +56,7 @@ def _trained(
     encoder: Encoder, task: Task, hyper: Hyperparameters, of_vocabulary: Iterable[Row], rows: Sequence[Row], seed: int
 ) -> tuple[Trimmed, int, list[float]]:
     """The model after training on ``rows``; the tokens of all steps but the first, and when each step ended."""
-    trimmed = build_model(encoder, task, seed, hyper, None, of_vocabulary, head=False)
+    trimmed = build_model(encoder, task, seed, None, of_vocabulary, head=False, dropout=hyper.dropout)
     rows = trimmed.rows(rows)
     ends: list[float] = []
     epochs = iter(range(hyper.epochs))
@@ -64,11 +64,11 @@ def _trained(
     def progress(_: Event) -> None:
         ends.append(time.perf_counter())  # in a training of 100 steps or more, not every one is reported
 
-    stream = Stream(task.name, heads.get(task.format), rows, hyper, lambda row: str(row.example))
+    stream = Stream(task.name, heads.get(task.format), rows, hyper.reading, lambda row: str(row.example))
     pad_id = load_tokenizer(encoder).pad_token_id
     # The last epoch is the best, as it is with the Trainer.
     log = loop.train(
-        trimmed.joint, Course([stream], hyper, seed, device.precision(hyper.precision), pad_id),
+        trimmed.joint, Course([stream], hyper.optimisation, seed, device.precision(hyper.precision), pad_id),
         lambda: {task.name: next(epochs)}, progress,
     )  # fmt: skip
     first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]
@@ -99,9 +99,9 @@ def evaluate(layers: int, count: int, seed: int) -> dict[str, Any]:
     questions = sum(len(examples(source)) for source in sources)
     load_tokenizer(Encoder(data.ENCODER))  # which `rows_of` takes, whatever the layers
     began = time.perf_counter()
-    rows = [rows_of(source, encoder, hyper, training=False) for source in sources]
+    rows = [rows_of(source, encoder, hyper.lengths, training=False) for source in sources]
     seconds = time.perf_counter() - began
-    trimmed = build_model(encoder, task, seed, hyper, None, chain.from_iterable(rows), head=False)
+    trimmed = build_model(encoder, task, seed, None, chain.from_iterable(rows), head=False, dropout=hyper.dropout)
     began = time.perf_counter()
     _predict(trimmed, sources, rows, hyper)
     seconds += time.perf_counter() - began
@@ -133,7 +133,7 @@ def features(repeats: int, seed: int) -> dict[str, Any]:
     for i in range(repeats):
         source = replace(whole, max_examples=questions + i)  # the same, but `rows_of` would remember
         began = time.perf_counter()
-        rows = rows_of(source, encoder, hyper, training=True)
+        rows = rows_of(source, encoder, hyper.lengths, training=True)
         seconds.append(time.perf_counter() - began)
     return {
         "speed": questions / median(seconds),
@@ -145,7 +145,7 @@ def scaling(layers: int, batch_size: int, steps: int, seed: int) -> dict[str, An
     """How much faster time grows than FLOPs do, from a quarter of the layers to all and from 64 to 384 tokens."""
     source = data.source("xquad")
     hyper = data.hyperparameters(source.task, batch_size=batch_size)
-    real = rows_of(source, Encoder(data.ENCODER), hyper, training=True)
+    real = rows_of(source, Encoder(data.ENCODER), hyper.lengths, training=True)
     text = [piece for row in real for piece in row.sequences[0][1:-1]]
 
     def time_over_flops(depth: int, length: int) -> float:
@@ -173,8 +173,8 @@ def quality(dropout: str, layers: int, questions: int, epochs: int, count: int, 
     encoder, source = Encoder(data.ENCODER, layers=layers), data.source("squad", count=questions)
     hyper = data.hyperparameters(source.task, epochs=epochs, dropout=dropout)
     sources = [data.source("xquad", language, count) for language in data.LANGUAGES]
-    rows = rows_of(source, encoder, hyper, training=True)
-    rows_by_set = [rows_of(each, encoder, hyper, training=False) for each in sources]
+    rows = rows_of(source, encoder, hyper.lengths, training=True)
+    rows_by_set = [rows_of(each, encoder, hyper.lengths, training=False) for each in sources]
     trimmed, *_ = _trained(encoder, source.task, hyper, chain(rows, *rows_by_set), rows, seed)
     answers = _predict(trimmed, sources, rows_by_set, hyper)
     return {"answers": dict(zip(data.LANGUAGES, answers, strict=True)), "settings": _settings(trimmed, hyper)}

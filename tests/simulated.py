@@ -10,11 +10,12 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from xstilts.analysis.axes import BASELINE, Axes, Encoder
+from xstilts.analysis.axes import Axes, Encoder
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 from xstilts.analysis.size import READING, Cell, by_seed_in, sizes, slope_weights
+from xstilts.planning.recipe import NONE
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Design:
     def axes(self) -> Axes:
         languages = ("ar", "de", "hi", "zh", "ru", "th", "tr", "vi", "es", "el")[: self.languages]
         return Axes(
-            encoders=tuple(Encoder(f"e@{layers}", False, layers * 1_774_464) for layers in self.layers),
-            recipes=(BASELINE, "squad"),
+            encoders=tuple(Encoder(f"e@{layers}", "e", False, False, layers * 1_774_464) for layers in self.layers),
+            recipes=(NONE, "squad"),
             targets=tuple(self.targets),
             languages=dict.fromkeys(self.targets, languages),
             formats=dict.fromkeys(self.targets, "span"),
@@ -82,7 +83,7 @@ def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed
     languages = {(target, "squad"): design.axes.languages[target] for target in design.targets}
     found: dict[Cell, BySeed] = {}
     for block in resample(outcomes, resamples=resamples, seed=seed).blocks(design.axes):
-        found |= by_seed_in(block, languages)
+        found |= by_seed_in(block, languages, design.axes)
     return sizes(found, design.axes)
 
 
@@ -108,6 +109,6 @@ def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
     fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
     return (
         pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-        .with_columns(**fixed)
+        .with_columns(**fixed, source=pl.lit("e"), averaged=None)
         .select(*OUTCOMES_SCHEMA)
     )

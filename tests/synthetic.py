@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
+from xstilts.planning.recipe import Average
+from xstilts.planning.study import EncoderEntry, Study
 
 SIZES = {"bundled/e5-small@3": 5_325_312, "bundled/e5-small@6": 10_650_624, "bundled/e5-small@12": 21_301_248}
 LANGUAGES = ("en", "ar", "de", "el", "es", "hi", "ru", "th", "tr", "vi", "zh")
@@ -45,8 +48,9 @@ def make_results(
     gain: Gain = no_gain,
     *,
     name: str = "synthetic",
-    encoders: Mapping[str, int] = SIZES,
+    encoders: Mapping[str, int] | Mapping[EncoderEntry, int] = SIZES,
     recipes: Sequence[str] = RECIPES,
+    average: Average | None = None,
     targets: Mapping[str, str] = TARGETS,
     languages: Sequence[str] = LANGUAGES,
     seeds: Sequence[int] = (0, 1),
@@ -62,6 +66,20 @@ def make_results(
     An example has a difficulty that all models share; tests are parallel. A label that ends in " random" is a
     randomly initialised encoder with a true score of 8 points. Tables are in study order.
     """
+    study = Study.model_validate(
+        {
+            "name": "synthetic",
+            "description": "A study that was never run.",
+            "encoders": list(encoders),
+            "recipes": list(recipes) or ["none"],
+            "targets": list(targets),
+            "seeds": list(seeds),
+            "average": average,
+        }
+    ).model_copy(update={"name": name})  # which may be one that no study file could have
+    encoders = {one.encoder.label: size for one, size in zip(study.encoders, encoders.values(), strict=True)}
+    averaged = {mean.label(recipe): mean.of for mean in study.means for recipe in recipes}
+    recipes = [*recipes, *averaged]
     rng = np.random.default_rng(random_state)
     scored = []
     for target, format_ in targets.items():
@@ -87,11 +105,9 @@ def make_results(
     outcomes = pl.concat(scored) if scored else pl.DataFrame(schema=OUTCOMES_SCHEMA)
     curves = _curves(encoders, recipes, targets, seeds, rng)
     return Results(
-        name=name,
-        description="A study that was never run.",
-        study_yaml=f"name: {name}\nrecipes: [{', '.join(recipes)}]\nseeds: [{', '.join(map(str, seeds))}]\n",
-        scores=_scores(outcomes, encoders, targets, gain),
-        outcomes=outcomes,
+        study=study,
+        scores=_named(_scores(outcomes, encoders, targets, gain), study, averaged).select(*SCORES_SCHEMA),
+        outcomes=_named(outcomes, study, averaged).select(*OUTCOMES_SCHEMA),
         curves=curves,
         stages=_stages(encoders, recipes, targets, seeds),
         data=_data(recipes, targets, languages, examples),
@@ -99,6 +115,11 @@ def make_results(
         failures=list(failures),
         notes=list(notes),
     )
+
+
+def with_recipes(results: Results, entries: Sequence[object]) -> Results:
+    """The results of a study with these recipes, as a study file writes them."""
+    return replace(results, study=Study.model_validate({**results.study.content(), "recipes": entries}))
 
 
 def without(results: Results, **cell: object) -> Results:
@@ -110,6 +131,15 @@ def without(results: Results, **cell: object) -> Results:
             "scores": results.scores.filter(~match),
             "outcomes": results.outcomes.filter(~match),
         }
+    )
+
+
+def _named(table: pl.DataFrame, study: Study, averaged: Mapping[str, str]) -> pl.DataFrame:
+    """With the columns that say of which model an encoder is, and of what a recipe's weights are the mean."""
+    sources = {entry.encoder.label: entry.source for entry in study.encoders}
+    return table.with_columns(
+        source=pl.col("encoder").replace_strict(sources, return_dtype=pl.String),
+        averaged=pl.col("recipe").replace_strict(averaged, default=None, return_dtype=pl.String),
     )
 
 
@@ -143,7 +173,7 @@ def _outcomes(
             numerator="numerator",
             denominator=pl.lit(1.0),
         )
-        .cast(OUTCOMES_SCHEMA)
+        .cast({name: kind for name, kind in OUTCOMES_SCHEMA.items() if name not in ("source", "averaged")})
     )
 
 
@@ -188,8 +218,7 @@ def _scores(
         )
         .with_columns(parameters=pl.col("parameters_without_embeddings") + 96_014_208)
         .join(dev, on=["encoder", "recipe", "target"], how="left", maintain_order="left")
-        .select(*SCORES_SCHEMA)
-        .cast(SCORES_SCHEMA)
+        .cast({name: kind for name, kind in SCORES_SCHEMA.items() if name not in ("source", "averaged")})
     )
 
 

@@ -10,6 +10,7 @@ from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
 from xstilts.analysis.results import STAGES_SCHEMA, Results
+from xstilts.planning.study import EncoderEntry
 
 GOLDEN = Path(__file__).parent / "golden" / "answer.txt"
 
@@ -95,6 +96,18 @@ def test_caveats_are_there_when_they_apply_and_not_said_twice():
     assert sum("XTREME" in caveat for caveat in noted) == 1
     plain = " ".join(of(make_results(encoders={"m": 10**7}, targets={"xquad": "span"}, seeds=range(5))).cannot)
     assert "XTREME" not in plain and "@" not in plain and "seeds tell little" not in plain
+
+
+def test_encoders_go_by_their_names():
+    entries = {EncoderEntry(source="bundled/e5-small", layers=n, name=f"cut {n}"): 10**6 * n for n in (3, 6, 12)}
+    found = analyse(make_results(gain_by_size(0.0), encoders=entries, examples=20))
+    assert found.axes.encoders[0].label == "cut 3" and found.axes.encoders[0].source == "bundled/e5-small"
+    assert set(found.sizes["family"]) == {"bundled/e5-small"} and set(found.gains["encoder"]) == {
+        "cut 3", "cut 6", "cut 12"
+    }  # fmt: skip
+    caveats = " ".join(found.answer.cannot)
+    assert "Encoders with `layers` in the study are the first layers of one pretrained encoder" in caveats
+    assert ", on cut " in found.answer.best[0] and "@" not in found.answer.text() + caveats
 
 
 def test_trainings_that_collapsed_are_counted_first():

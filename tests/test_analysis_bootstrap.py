@@ -12,7 +12,10 @@ from xstilts.analysis.results import OUTCOMES_SCHEMA
 def one_cell(rows: list[tuple[str, int, str, float, float]]) -> pl.DataFrame:
     """Outcomes of one encoder, recipe and target from rows of language, seed, id, numerator, denominator."""
     return pl.DataFrame(
-        [("e", "none", "t", language, seed, "f1", True, id_, up, down) for language, seed, id_, up, down in rows],
+        [
+            ("e", "e", "none", None, "t", language, seed, "f1", True, id_, up, down)
+            for language, seed, id_, up, down in rows
+        ],
         schema=OUTCOMES_SCHEMA,
         orient="row",
     )
@@ -22,7 +25,8 @@ def block_of(outcomes: pl.DataFrame, resamples: int = 1000, seed: int = 0) -> Bl
     """The only block of outcomes of one encoder and target."""
     languages, seeds = (tuple(outcomes[name].unique().sort()) for name in ("language", "seed"))
     recipes = tuple(outcomes["recipe"].unique(maintain_order=True))
-    of = Axes((Encoder("e", False, 1),), recipes, ("t",), {"t": languages}, {"t": "span"}, {"t": "f1"}, {}, seeds)
+    encoder = Encoder("e", "e", True, False, 1)
+    of = Axes((encoder,), recipes, ("t",), {"t": languages}, {"t": "span"}, {"t": "f1"}, {}, seeds)
     (block,) = resample(outcomes, resamples=resamples, seed=seed).blocks(of)
     return block
 
@@ -41,7 +45,7 @@ def test_values_are_ratios_of_sums():
 def test_the_same_seed_gives_the_same_replicates_and_another_recipe_leaves_them_alone():
     results = make_results(examples=30, seeds=(0, 1))
     fewer = without(results, recipe="mini-mnli")
-    of = axes(results.scores)
+    of = axes(results)
     first, again, other = (
         next(resample(outcomes, seed=seed).blocks(of)).over(np.arange(1, 11), np.arange(1)).replicates
         for outcomes, seed in ((results.outcomes, 0), (fewer.outcomes, 0), (fewer.outcomes, 1))
@@ -51,7 +55,7 @@ def test_the_same_seed_gives_the_same_replicates_and_another_recipe_leaves_them_
 
 def test_chunks_of_encoders_and_of_weights_change_nothing(monkeypatch: pytest.MonkeyPatch):
     results = make_results(examples=30)
-    of = axes(results.scores)
+    of = axes(results)
     whole = estimates(resample(results.outcomes), of)
     monkeypatch.setattr("xstilts.analysis.bootstrap._REPLICATES_AT_ONCE", 1)
     assert estimates(resample(results.outcomes), of).equals(whole)
@@ -59,7 +63,7 @@ def test_chunks_of_encoders_and_of_weights_change_nothing(monkeypatch: pytest.Mo
 
 def test_estimates_agree_with_the_scores_table():
     results = make_results(gain_by_size(5.0), examples=40)
-    table = estimates(resample(results.outcomes), axes(results.scores))
+    table = estimates(resample(results.outcomes), axes(results))
     means = (
         results.scores.filter(pl.col("main")).group_by("encoder", "recipe", "target", "language").agg(pl.mean("value"))
     )
@@ -113,7 +117,7 @@ def test_both_sides_of_a_comparison_are_drawn_in_pairs():
 
 def test_one_seed_is_said_to_cover_examples_only():
     results = make_results(seeds=(7,), examples=20)
-    table = estimates(resample(results.outcomes), axes(results.scores))
+    table = estimates(resample(results.outcomes), axes(results))
     assert table["covers"].unique().to_list() == [covers(1)] == ["examples"]
 
 
@@ -128,4 +132,4 @@ def test_a_score_that_is_not_defined_gives_no_interval_and_no_crash():
 
 def test_no_outcomes_give_an_empty_table():
     results = make_results(recipes=())
-    assert estimates(resample(results.outcomes), axes(results.scores)).height == 0
+    assert estimates(resample(results.outcomes), axes(results)).height == 0

@@ -2,9 +2,8 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-import yaml
 
-from synthetic import make_results
+from synthetic import make_results, with_recipes
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import ALL_LANGUAGES
 from xstilts.analysis.claims import (
@@ -51,7 +50,7 @@ def study(*, seeds: tuple[int, ...] = (0, 1, 2, 3), recipes: dict = RECIPES, **o
         gain, encoders=ENCODERS, recipes=tuple(recipes), targets=TARGETS, languages=("en", "de", "ru"), seeds=seeds,
         **{"examples": 120, "seed_noise": 0.2, **options},
     )  # fmt: skip
-    return replace(results, study_yaml=yaml.safe_dump({"name": "study", "recipes": entries}))
+    return with_recipes(results, entries)
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +288,9 @@ def test_a_task_that_stands_for_another_is_taken_for_it(results, analysis):
     from xstilts.tasks import Catalog
 
     catalog = Catalog([*builtin_catalog(), squad.model_copy(update={"name": "cut", "stands_for": "squad_v2"})])
-    renamed = replace(results, study_yaml=results.study_yaml.replace("squad_v2", "cut"))
+    entries = [one.model_copy(update={"tasks": tuple("cut" if task == "squad_v2" else task for task in one.tasks)})
+               for one in results.study.recipes]  # fmt: skip
+    renamed = with_recipes(results, entries)
     said = claim({"kind": "gain", "recipes": ["squad_v2"], "targets": BOTH, "at_least": 0})
     [found] = check([said], renamed, analysis, catalog=catalog)
     assert found.verdict == "supported, in another setting" and "cut for squad_v2" in found.setting

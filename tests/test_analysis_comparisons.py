@@ -9,16 +9,17 @@ from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, estimates, gains
 from xstilts.analysis.results import Results
+from xstilts.planning.recipe import Average
 from xstilts.report.tables import averaging_table
 
 
 def of(results: Results) -> pl.DataFrame:
-    return gains(resample(results.outcomes), axes(results.scores)).frame
+    return gains(resample(results.outcomes), axes(results)).frame
 
 
 def test_a_gain_is_the_difference_of_the_means():
     results = make_results(gain_by_size(5.0), examples=30)
-    table = estimates(resample(results.outcomes), axes(results.scores))
+    table = estimates(resample(results.outcomes), axes(results))
     keys = ["encoder", "target", "language"]
     base = table.filter(pl.col("recipe") == "none").select(*keys, base="value")
     expected = table.join(base, on=keys).select(*keys, "recipe", expected=pl.col("value") - pl.col("base"))
@@ -29,7 +30,7 @@ def test_a_gain_is_the_difference_of_the_means():
 
 def test_pairing_makes_the_interval_narrower_than_two_apart():
     results = make_results(examples=100)
-    table = estimates(resample(results.outcomes), axes(results.scores)).filter(pl.col("language") == ZERO_SHOT)
+    table = estimates(resample(results.outcomes), axes(results)).filter(pl.col("language") == ZERO_SHOT)
     paired = of(results).filter(pl.col("language") == ZERO_SHOT)
     width = (paired["high"] - paired["low"]).mean()
     apart = np.sqrt(2) * (table["high"] - table["low"]).mean()
@@ -107,7 +108,7 @@ def test_no_effect_is_said_where_the_gain_is_shown_to_be_small():
 
 def test_a_contrast_of_one_row_is_that_row_and_of_two_recipes_their_difference():
     results = make_results(gain_by_size(5.0), examples=40, seeds=(0, 1, 2))
-    found = gains(resample(results.outcomes), axes(results.scores))
+    found = gains(resample(results.outcomes), axes(results))
     first = found.frame.row(0, named=True)
     alone = contrast(found, [0], [1.0])
     assert alone.value == pytest.approx(first["gain"]) and alone.low < first["gain"] < alone.high
@@ -127,26 +128,26 @@ def test_a_contrast_of_one_row_is_that_row_and_of_two_recipes_their_difference()
 
 
 def test_averaged_models_are_compared_with_the_baseline_averaged_alike_and_with_the_models_they_are_of():
-    means = ("mean of 3 checkpoints", "mean of 2 seeds")
-    labels = [f"{recipe} ({mean})" for mean in means for recipe in ("none", "mini-mnli")]
     shape = {"encoders": {"bundled/e5-small@6": 1000}, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "sw")}
-    results = make_results(recipes=("none", "mini-mnli", *labels), examples=60, seed_noise=3.0, **shape)  # type: ignore[arg-type]
+    average = Average(checkpoints=3, seeds=True)
+    results = make_results(recipes=("none", "mini-mnli"), average=average, examples=60, seed_noise=3.0, **shape)  # type: ignore[arg-type]
+    labels = [mean.label(recipe) for mean in results.study.means for recipe in ("none", "mini-mnli")]
     for label in labels[2:]:  # one model
         results = without(results, recipe=label, seed=1)
     found = analyse(results)
     value = {(row["recipe"], row["language"]): row["value"] for row in found.scores.iter_rows(named=True)}
     gained = {(row["recipe"], row["language"]): row["gain"] for row in found.gains.iter_rows(named=True)}
-    assert {recipe for recipe, _ in gained} == {"mini-mnli", labels[1], labels[3]}
+    assert {recipe for recipe, _ in gained} == {"mini-mnli", *labels[1::2]}
     for (recipe, language), gain in gained.items():
         assert gain == pytest.approx(value[recipe, language] - value[recipe.replace("mini-mnli", "none"), language])
     over_plain = list(found.averaging.iter_rows(named=True))
-    assert {row["recipe"] for row in over_plain} == set(labels) and len(over_plain) == 4 * 5
+    assert {row["recipe"] for row in over_plain} == set(labels) and len(over_plain) == 6 * 5
     for row in over_plain:
         recipe, language = row["recipe"], row["language"]
         assert row["gain"] == pytest.approx(value[recipe, language] - value[recipe.split(" (")[0], language], abs=1e-4)
         one = "seeds" in recipe
         assert (row["n_seeds"], row["covers"]) == ((1, "examples") if one else (2, "seeds and examples"))
-    assert set(found.sizes["recipe"]) == {"mini-mnli", labels[1], labels[3]}
+    assert set(found.sizes["recipe"]) == {"mini-mnli", *labels[1::2]}
     report = averaging_table(found.averaging.filter(language=ZERO_SHOT))
-    assert len(report.rows) == 4 and report.rows[0][2] in labels
+    assert len(report.rows) == 6 and report.rows[0][2] in labels
     assert analyse(make_results(examples=10)).averaging.is_empty()

@@ -39,8 +39,8 @@ def test_where_only_seeds_vary_it_is_a_t_test():
 def test_where_only_examples_vary_it_is_nearly_a_t_test():
     right = np.random.default_rng(0).normal(1, 10, 400)
     cell = pl.DataFrame({"id": [str(i) for i in range(400)], "numerator": right}).with_columns(
-        encoder=pl.lit("e"), recipe=pl.lit("none"), target=pl.lit("t"), language=pl.lit("en"),
-        metric=pl.lit("f1"), main=pl.lit(True), seed=pl.lit(0), denominator=pl.lit(1.0),
+        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, target=pl.lit("t"),
+        language=pl.lit("en"), metric=pl.lit("f1"), main=pl.lit(True), seed=pl.lit(0), denominator=pl.lit(1.0),
     ).select(*OUTCOMES_SCHEMA)  # fmt: skip
     sample = block_of(cell, 4000).over(np.array([0]), np.array([0]))
     about = spread(sample.of_examples, *variance_over_seeds(sample.by_seed), np.array([400]))
@@ -114,7 +114,14 @@ def coverage(n_seeds: int, shares: tuple[float, float, float], runs: int, n: int
                 "id": [str(i) for i in range(n)] * n_seeds,
                 "numerator": (0.6 + (seeds + examples + both) / 100).ravel(),
             }
-        ).with_columns(encoder=pl.lit("e"), recipe=pl.lit("none"), target=pl.lit("t"), language=pl.lit("en"))
+        ).with_columns(
+            encoder=pl.lit("e"),
+            source=pl.lit("e"),
+            recipe=pl.lit("none"),
+            averaged=None,
+            target=pl.lit("t"),
+            language=pl.lit("en"),
+        )
         frame = frame.with_columns(metric=pl.lit("f1"), main=pl.lit(True), denominator=pl.lit(1.0))
         sample = block_of(frame.select(*OUTCOMES_SCHEMA), 300, run).over(np.array([0]), np.array([0]))
         about = spread(sample.of_examples, *variance_over_seeds(sample.by_seed), np.array([n]))

@@ -31,7 +31,7 @@ def table(
     values = 50 + 10 * size + (known["recipe"] == "a").to_numpy() * slope * size
     values += noise * (rng.normal(0, 1, 1 + run.max())[run] + rng.normal(0, 2, 1 + of_language.max())[of_language])
     scores = known.with_columns(value=pl.Series(values + noise * rng.normal(0, 0.7, len(values))))
-    return scores, axes(scores)
+    return scores, axes(results)
 
 
 def one(found: pl.DataFrame, **cell: str) -> dict[str, float]:
@@ -99,11 +99,11 @@ def test_what_cannot_be_told_apart_is_left_out_and_said():
 
 
 def test_too_few_sizes_are_said():
-    scores, _ = table()
+    scores, of = table()
     two = scores.filter(pl.col("encoder") != "e@12")
-    assert mixed(two, axes(two))["note"].str.contains("two sizes").all()
+    assert mixed(two, of)["note"].str.contains("two sizes").all()
     single = scores.filter(pl.col("encoder") == "e@12")
-    found = mixed(single, axes(single))
+    found = mixed(single, of)
     assert found["note"].str.contains("not fitted: one size").all() and found["slope"].is_null().all()
 
 
@@ -140,14 +140,14 @@ def test_no_fit_where_it_would_take_minutes(monkeypatch: pytest.MonkeyPatch):
 def test_sizes_that_go_with_family_are_said():
     results = make_results(gain_by_size(0), encoders={"a": 10**6, "b": 10**7, "c": 10**8}, examples=20,
                            languages=("en", "de", "ru"), recipes=("none", "squad"))  # fmt: skip
-    found = mixed(results.scores, axes(results.scores))
+    found = mixed(results.scores, axes(results))
     together = found.filter(pl.col("family") == "all encoders")
     assert together.height and together["note"].str.contains("size goes with family").all()
 
 
 def test_no_gains_no_rows():
     results = without(make_results(examples=2), recipe="none")
-    assert mixed(results.scores, axes(results.scores)).height == 0
+    assert mixed(results.scores, axes(results)).height == 0
 
 
 def test_importing_does_not_load_statsmodels():

@@ -1,11 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
-import yaml
 
-from synthetic import make_results
+from synthetic import make_results, with_recipes
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.matched import Matched
 from xstilts.analysis.meta import random_effects
@@ -28,7 +25,7 @@ def study() -> Matched:
         examples=60,
     )
     entries = ["none", {"name": "nli", "tasks": ["mnli"]}]
-    results = replace(results, study_yaml=yaml.safe_dump({"recipes": entries}))
+    results = with_recipes(results, entries)
     return Matched(results, analyse(results, resamples=100), builtin_catalog(), None)
 
 

@@ -19,6 +19,8 @@ from xstilts.analysis.size import (
     groups,
     slope_weights,
 )
+from xstilts.encoders import parse
+from xstilts.planning.study import EncoderEntry
 
 SPAN = {"xquad": "span", "mlqa": "span", "tatoeba": "retrieval"}
 DESIGNS: dict[str, dict[str, Any]] = {  # what the variance of a slope is made of
@@ -98,7 +100,8 @@ def test_an_encoder_that_lacks_a_recipe_is_left_out_of_that_row_alone():
 
 
 def encoders(**sizes: int) -> list[Encoder]:
-    return [Encoder(label, "random" in label, size) for label, size in sizes.items()]
+    known = [(label, parse(label), size) for label, size in sizes.items()]
+    return [Encoder(label, one.source, one.layers is None, one.init == "random", size) for label, one, size in known]
 
 
 def test_groups_are_sources_families_and_all():
@@ -119,6 +122,16 @@ def test_groups_are_sources_families_and_all():
         "someone/model": ["someone/model"],
         ALL_ENCODERS: list(labels)[:-1],
     }
+
+
+def test_an_at_sign_in_a_path_cuts_no_layers_off():
+    folders = {f"models@lab/{name}": size for name, size in (("a", 5_000_000), ("b", 10_000_000), ("c", 20_000_000))}
+    entries = {EncoderEntry(source=folder): size for folder, size in folders.items()}
+    analysis = analyse(make_results(encoders=entries, examples=20))
+    assert [(one.source, one.whole) for one in analysis.axes.encoders] == [(folder, True) for folder in folders]
+    assert set(analysis.sizes["family"]) == {*folders, ALL_ENCODERS}, "three models, each of a family of its own"
+    assert analysis.sizes.filter(pl.col("family") == ALL_ENCODERS)["confounded"].all()
+    assert not any("first layers" in caveat for caveat in analysis.answer.cannot)
 
 
 @pytest.mark.parametrize(

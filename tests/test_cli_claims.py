@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from synthetic import SIZES, make_results
 from xstilts.analysis.results import Results
 from xstilts.cli import app as cli
 from xstilts.cli import claims as cli_claims
+from xstilts.planning.study import load_study
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "studies" / "quickstart.yaml"
@@ -23,7 +25,7 @@ def results() -> Results:
         lambda encoder, recipe, target: GAINS.get(recipe, 0.0), name="quickstart", encoders=SIZES,
         recipes=("none", *GAINS), targets={"mini-span": "span", "mini-retrieval": "retrieval"},
         languages=("en", "de", "ru"), seeds=(1, 2), examples=60)  # fmt: skip
-    return Results(**{**vars(found), "study_yaml": QUICKSTART.read_text("utf-8")})
+    return replace(found, study=load_study(QUICKSTART))
 
 
 @pytest.fixture

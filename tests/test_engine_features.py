@@ -210,9 +210,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def rows_of(ref: DataRef, store: Store, training: bool = True, **changes: Any) -> list[object]:
     """As a process does that has made nothing yet."""
-    hyper = HYPER.model_copy(update=changes)
+    lengths = HYPER.model_copy(update=changes).lengths
     encoder = Encoder(bundled.NAME, layers=1)
-    return [plain(row) for row in features.rows_of(ref, encoder, hyper, training=training, store=Store(store.root))]
+    return [plain(row) for row in features.rows_of(ref, encoder, lengths, training=training, store=Store(store.root))]
 
 
 def test_rows_are_made_anew_when_something_changes_that_decides_them_and_only_then(

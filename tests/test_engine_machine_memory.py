@@ -41,7 +41,7 @@ def built(task_name: str, hyper: Hyperparameters = HYPER, count: int = 24) -> tu
     fmt = heads.get(task.format)
     examples = mini.generate(task_name.removeprefix("mini-"), "train", "en")[:count]
     rows = fmt.make_rows(examples, task, load_tokenizer(ENCODER), Lengths(128, 32, 32), training=True)
-    trimmed = build_model(ENCODER, task, 1, hyper, None, rows, head=False)
+    trimmed = build_model(ENCODER, task, 1, None, rows, head=False, dropout=hyper.dropout)
     return trimmed, trimmed.rows(rows), fmt
 
 

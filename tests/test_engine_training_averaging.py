@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from xstilts.analysis.axes import Axes
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
 from xstilts.engine.models import IDS, MEAN, ROWS, WEIGHTS
@@ -21,7 +22,7 @@ from xstilts.engine.training.averaging import Snapshots, average
 from xstilts.handover.export import Choice, choose, export
 from xstilts.planning.plan import Average, Plan, Train
 from xstilts.planning.planner import make_plan
-from xstilts.planning.recipe import NONE, Mean, baseline, plain
+from xstilts.planning.recipe import NONE, Mean
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
@@ -86,10 +87,15 @@ def test_labels_say_what_a_mean_is_of_and_what_it_is_compared_with() -> None:
     assert labels == [
         "mnli (mean of 5 checkpoints)", "mnli (mean of 3 seeds)", "mnli (mean of 5 checkpoints of 3 seeds)"
     ]  # fmt: skip
-    assert [plain(label) for label in (*labels, "mnli", "a (b)")] == ["mnli"] * 4 + ["a (b)"]
-    assert [baseline(label) for label in labels] == [mean.label(NONE) for mean in means]
-    assert [baseline(mean.label(NONE)) for mean in means] == [mean.label(NONE) for mean in means]
-    assert baseline("mnli") == baseline(NONE) == NONE
+    study = make_study({**STUDY, "recipes": ["none", "mini-nli", {"name": "a (mean of 9 seeds)", "task": "mini-nli"}]})
+    recipes = [recipe.name for recipe in study.recipes]
+    of_recipe = {recipe: {mean.label(recipe): mean for mean in study.means} for recipe in recipes}
+    every = {label: mean for own in of_recipe.values() for label, mean in own.items()}
+    of = Axes((), (*recipes, *every), (), {}, {}, {}, {}, (), every)
+    assert len(of.baselines) == 4 * 3 and [of.baselines[recipe] for recipe in recipes] == [NONE] * 3
+    assert all(of.baselines[label] == mean.label(NONE) for label, mean in every.items())
+    assert all(of.averaged(recipe) == own for recipe, own in of_recipe.items())
+    assert all(of.averaged(label) == {} for label in every)
 
 
 # -- a study -----------------------------------------------------------------------------------------------------------
@@ -133,7 +139,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Snapshots, "take", recorded)
-        scored = {key for cell in own.plan.cells if cell.recipe == SCORED for key in (cell.predictions, cell.score)}
+        cells = [cell for cell in own.plan.cells if cell.recipe_label == SCORED]
+        scored = {key for cell in cells for key in (cell.predictions, cell.score)}
         for key, stage in own.plan.stages.items():
             if stage.kind in ("train", "average") or key in scored:
                 run_stage(stage, own.store, lambda *_: None)
@@ -143,7 +150,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
 def test_every_trained_target_has_a_cell_for_each_mean_and_its_scores_stand_under_its_label(ran: Ran) -> None:
     recipes = ["none", "mini-nli"]
     labels = {*recipes, *(f"{recipe} ({mean})" for recipe in recipes for mean in MEANS)}
-    cells = [(cell.recipe, cell.target.task, cell.seed) for cell in ran.plan.cells]
+    cells = [(cell.recipe_label, cell.target.task, cell.seed) for cell in ran.plan.cells]
     assert len(set(cells)) == len(cells)
     assert set(cells) == {
         *((label, "mini-paraphrase", seed) for label in labels for seed in ([3] if "2 seeds" in label else [1, 3])),
@@ -200,7 +207,7 @@ def test_runs_of_other_seeds_are_under_the_head_that_the_first_one_trained(ran: 
 
 def test_an_averaged_model_is_chosen_by_its_dev_score_and_exported_as_any_other(ran: Ran, tmp_path: Path) -> None:
     cell = choose(ran.plan, ran.store, Choice(recipe=SCORED))
-    assert cell.recipe == SCORED and cell.seed == 3
+    assert cell.recipe_label == SCORED and cell.seed == 3
     out = export(ran.plan, ran.store, cell, tmp_path / "model")
     card = (out / "README.md").read_text()
     assert "intermediate task `mini-nli`" in card and "its weights are the mean of 2 checkpoints of 2 seeds" in card
@@ -221,7 +228,7 @@ def test_costs_of_a_mean_are_those_of_all_that_it_needs(ran: Ran) -> None:
 
 def test_an_untrained_control_is_not_averaged_over_seeds() -> None:
     plan = make_plan(make_study({**STUDY, "encoders": ["bundled/e5-small@1 random"]}))
-    assert {cell.recipe for cell in plan.cells} == {
+    assert {cell.recipe_label for cell in plan.cells} == {
         "none", "mini-nli", "none (mean of 2 checkpoints)", "mini-nli (mean of 2 checkpoints)"
     }  # fmt: skip
     assert any("begins with other weights for each seed, and is not averaged over seeds" in n for n in plan.notes)
@@ -236,7 +243,10 @@ def test_an_untrained_control_is_not_averaged_over_seeds() -> None:
         ({"average": {"seeds": True}, "seeds": [1]}, "the study has one seed; list two or more"),
         ({"targets": ["mini-retrieval"]}, "average: no target of the study is trained on"),
         ({"average": {"checkpoints": 9}}, "checkpoints: 9 of mini-paraphrase, which is trained for 4 steps; lower it"),
-        ({"recipes": ["none", {"name": "a (mean of 2 seeds)", "task": "mini-nli"}]}, "rename it"),
+        (
+            {"recipes": ["none", "mini-nli", {"name": "mini-nli (mean of 2 seeds)", "task": "mini-nli"}]},
+            "recipes: mini-nli (mean of 2 seeds): is how the averaged models of another recipe are called; rename it",
+        ),
     ],
 )
 def test_what_cannot_be_averaged_is_said_in_one_line(changes: dict[str, Any], said: str) -> None:

@@ -92,8 +92,8 @@ def train(
         fmt = heads.get(catalog[name].format)
         rows[name] = fmt.make_rows(examples, catalog[name], tokenizer, hyper.lengths, training=True)[:24]
     trimmed = build_models(
-        ENCODER, [catalog[name] for name in tasks], 1, hyper, None, [row for own in rows.values() for row in own],
-        head=False,
+        ENCODER, [catalog[name] for name in tasks], 1, None, [row for own in rows.values() for row in own],
+        head=False, dropout=hyper.dropout,
     )  # fmt: skip
     if hyper.lora:
         lora.attach(trimmed.joint, hyper.lora, describe(ENCODER), 1)
@@ -273,19 +273,11 @@ STUDY = {
 #: Trains the first stage of the study, writing a checkpoint every third step.
 RUN = """
 import json, sys
-<<<<<<< HEAD
 from xstilts.engine.training.checkpoints import Policy
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
-=======
-from xstilts.planning.planner import make_plan
-from xstilts.running.stages import run_stage
-from xstilts.store import Store
-from xstilts.planning.study import make_study
-from xstilts.engine.training.checkpoints import Policy
->>>>>>> main
 plan = make_plan(make_study(json.loads(sys.argv[1])))
 stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
 run_stage(stage, Store(sys.argv[2]), lambda done, *_: print(done, flush=True), Policy(every_steps=3))

@@ -51,8 +51,7 @@ def test_the_layers_that_are_adapted_and_their_sizes_are_those_of_the_model(mode
 
 def model_of(seed: int = 1) -> Joint:
     task = builtin_catalog()["mini-nli"]
-    hyper = make_study(STUDY).hyperparameters(task, {})
-    return Joint({task.name: load_architecture(ENCODER, task, seed, hyper)})
+    return Joint({task.name: load_architecture(ENCODER, task, seed)})
 
 
 def test_the_merged_model_computes_what_the_adapted_one_does() -> None:
@@ -146,8 +145,7 @@ def test_only_adapted_layers_pooler_and_heads_change(ran: Ran) -> None:
     (intermediate, _), (target, spec) = ran.trained()
     assert spec.start == intermediate
     task = builtin_catalog()["mini-nli"]
-    hyper = make_study(STUDY).hyperparameters(task, {})
-    pretrained = load_architecture(ENCODER, task, 1, hyper).state_dict()
+    pretrained = load_architecture(ENCODER, task, 1).state_dict()
     first, second = ran.weights(intermediate), ran.weights(target)
     for before, after in ((pretrained, first), (first, second)):
         shared = [name for name in after if name.startswith("bert.") and name in before]

@@ -118,7 +118,7 @@ def train(trimmed: Trimmed, rows: dict[str, list[Row]], **options: Any) -> Log:
 
 def build(rows: dict[str, list[Row]]) -> Trimmed:
     tasks = [builtin_catalog()[name] for name in rows]
-    return build_models(ENCODER, tasks, 1, HYPER, None, [row for own in rows.values() for row in own], head=False)
+    return build_models(ENCODER, tasks, 1, None, [row for own in rows.values() for row in own], head=False)
 
 
 @pytest.mark.parametrize("names", [("mini-span", "mini-nli", "mini-choice"), ("mini-nli", "mini-pos", "mini-text")])
@@ -140,7 +140,7 @@ def test_all_tasks_learn_over_one_encoder_and_the_same_bits_each_time(names: tup
         assert log.steps_of["mini-text"] == pytest.approx(0.25 * log.steps, abs=1)
     save_trained(trimmed, tmp_path)
     task = builtin_catalog()["mini-paraphrase"]
-    following = build_model(ENCODER, task, 1, HYPER, tmp_path, rows_of(task.name), head=False)
+    following = build_model(ENCODER, task, 1, tmp_path, rows_of(task.name), head=False)
     name = "bert.encoder.layer.0.output.dense.weight"
     assert torch.equal(following.model.state_dict()[name], trimmed.model.state_dict()[name])
 
@@ -154,14 +154,14 @@ def test_evaluation_comes_as_often_as_the_most_epochs_and_last_at_the_end() -> N
 def test_without_the_pooler_the_following_stage_draws_its_own(tmp_path: Path) -> None:
     nli = builtin_catalog()["mini-nli"]
     rows = rows_of(nli.name)
-    first = build_model(ENCODER, nli, 1, HYPER, None, rows, head=False)
+    first = build_model(ENCODER, nli, 1, None, rows, head=False)
     train(first, {nli.name: rows})
     save_trained(first, tmp_path)
     name = "bert.pooler.dense.weight"
     trained = first.model.state_dict()[name]
-    fresh = build_model(ENCODER, nli, 1, HYPER, None, rows, head=False).model.state_dict()[name]
+    fresh = build_model(ENCODER, nli, 1, None, rows, head=False).model.state_dict()[name]
     for pooler, expected in ((True, trained), (False, fresh)):
-        after = build_models(ENCODER, [nli], 1, HYPER, tmp_path, rows, head=False, pooler=pooler).model.state_dict()
+        after = build_models(ENCODER, [nli], 1, tmp_path, rows, head=False, pooler=pooler).model.state_dict()
         assert torch.equal(after[name], expected)
         assert torch.equal(after["bert.encoder.layer.0.output.dense.weight"],
                            first.model.state_dict()["bert.encoder.layer.0.output.dense.weight"])  # fmt: skip
@@ -227,7 +227,7 @@ def test_a_merged_encoder_is_the_pretrained_one_plus_weighted_task_vectors(tmp_p
     trained = []
     for at, name in enumerate(("mini-nli", "mini-span")):
         rows = rows_of(name)
-        trimmed = build_model(ENCODER, builtin_catalog()[name], 1, HYPER, None, rows, head=False)
+        trimmed = build_model(ENCODER, builtin_catalog()[name], 1, None, rows, head=False)
         train(trimmed, {name: rows})
         folder = tmp_path / name
         folder.mkdir()
@@ -246,13 +246,13 @@ def test_a_merged_encoder_is_the_pretrained_one_plus_weighted_task_vectors(tmp_p
     assert not any("pooler" in name for name in merged)
     save_file(merged, tmp_path / WEIGHTS)
     task = builtin_catalog()["mini-paraphrase"]
-    following = build_model(ENCODER, task, 1, HYPER, tmp_path, rows_of(task.name), head=False)
+    following = build_model(ENCODER, task, 1, tmp_path, rows_of(task.name), head=False)
     assert torch.equal(following.model.state_dict()["bert." + name], merged["bert." + name])
 
 
 def test_merging_a_model_alone_with_weight_one_gives_it_back(tmp_path: Path) -> None:
     rows = rows_of("mini-nli")
-    trimmed = build_model(ENCODER, builtin_catalog()["mini-nli"], 1, HYPER, None, rows, head=False)
+    trimmed = build_model(ENCODER, builtin_catalog()["mini-nli"], 1, None, rows, head=False)
     train(trimmed, {"mini-nli": rows})
     save_trained(trimmed, tmp_path)
     saved, merged = load_file(tmp_path / WEIGHTS), merge(ENCODER, 1, [(tmp_path, 1.0)])

@@ -44,7 +44,7 @@ def test_what_is_written_batch_by_batch_is_read_block_by_block(batches: list[int
 def rows_and_model(layers: int) -> tuple[list[Row], Trimmed]:
     encoder = Encoder("bundled/e5-small", layers=layers)
     rows = sentences.rows_of(TEXTS, load_tokenizer(encoder), HYPER.lengths)
-    return rows, build_model(encoder, TASK, 1, HYPER, None, rows, head=True)
+    return rows, build_model(encoder, TASK, 1, None, rows, head=True)
 
 
 def embedded(layers: int, pooling: Any = "mean") -> Embedded:

@@ -50,7 +50,7 @@ def fill(plan: Plan, store: Store, dev: dict[str, float] | None = None) -> None:
         for key in (cell.intermediate, cell.training):
             if key and store.peek(key) is None:
                 with store.publish(key) as (_, meta):
-                    meta["dev"] = (dev or {}).get(cell.recipe, 50.0)
+                    meta["dev"] = (dev or {}).get(cell.recipe_label, 50.0)
         spec = plan.stages[cell.predictions].spec
         assert isinstance(spec, Predict)
         frames = []

@@ -108,6 +108,7 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
         "layers": (put("encoders.0.layers", 1), ALL),
         "init": (put("encoders.0.init", "random"), ALL),
         "recipes": (put("encoders.0.recipes", ["none", "nli", "mixed", "sum"]), NOTHING),
+        "name": (put("encoders.0.name", "small"), NOTHING),
     },
     RecipeEntry: {
         "name": (put("recipes.2", {**BASE["recipes"][2], "name": "mixed"}), NOTHING),

@@ -123,7 +123,7 @@ def test_a_preset_of_intermediate_tasks_leaves_target_tasks_alone(monkeypatch: p
     preset = {**presets()["quick"], "intermediate": {"mini-nli": {"batch_size": 3}}}
     monkeypatch.setattr(xstilts.planning.study, "presets", lambda: {"quick": preset})
     specs = trainings(plan(recipes=["none", "mini-nli"], targets=[{"task": "mini-nli", "max_examples": 5}], seeds=[1]))
-    targets = [spec for spec in specs if spec.hyper.batch_size == 16]
+    targets = [spec for spec in specs if spec.parts[0].reading.batch_size == 16]
     # two encoders: each task trained alone, and after the intermediate one
     assert len(targets) == 4 and len(specs) == 6
 

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from xstilts.common.errors import UserError
+from xstilts.handover.export import Choice, check_names
+from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, load_study, make_study, presets
 
 GOOD: dict[str, Any] = {
@@ -41,6 +43,15 @@ def test_a_good_study_is_read_as_written() -> None:
     assert study.preset == "quick"
 
 
+def test_an_encoder_stands_under_its_name() -> None:
+    plain = make_plan(make_study(GOOD))
+    named = make_plan(make_study({**GOOD, "encoders": [{"source": "bundled/e5-small", "layers": 3, "name": "small"}]}))
+    assert {cell.encoder.label for cell in named.cells} == {"small"} and named.stages.keys() == plain.stages.keys()
+    assert all(Choice(encoder="small").allows(cell) for cell in named.cells)
+    with pytest.raises(UserError, match="--encoder bundled/e5-small@3: the study trains no such model"):
+        check_names(named.cells, Choice(encoder="bundled/e5-small@3"))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -57,6 +68,24 @@ def test_a_good_study_is_read_as_written() -> None:
         ({"encoders": []}, "encoders"),
         ({"encoders": ["bundled/e5-small@0"]}, "bundled/e5-small@6"),
         ({"encoders": ["bundled/e5-small@3", "bundled/e5-small@3"]}, "listed twice"),
+        (
+            {"encoders": [{"source": "bundled/e5-small", "layers": n, "name": "small"} for n in (1, 2)]},
+            "encoders: small: two have this name; give one another `name`",
+        ),
+        (
+            {
+                "encoders": [
+                    "bundled/e5-small@1",
+                    {"source": "bundled/e5-small", "layers": 2, "name": "bundled/e5-small@1"},
+                ]
+            },
+            "encoders: bundled/e5-small@1: two have this name",
+        ),
+        (
+            {"encoders": ["bundled/e5-small@1", {"source": "bundled/e5-small", "layers": 1, "name": "small"}]},
+            "encoders: small is listed twice; remove one",
+        ),
+        ({"encoders": [{"source": "bundled/e5-small", "name": " "}]}, "encoders.0.name"),
         ({"seeds": ["one"]}, "seeds"),
         ({"recipes": [{"task": "mini-nli", "mlm": {"shar": 0.2}}]}, "did you mean 'share'?"),
         ({"recipes": [{"task": "mini-nli", "mlm": {"share": 1.0}}]}, "less than 1"),

@@ -19,6 +19,7 @@ from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
 from xstilts.analysis.results import SCORES_SCHEMA, Results
 from xstilts.common.errors import UserError
+from xstilts.encoders import parse
 from xstilts.handover.model_card import model_card
 from xstilts.report import write
 from xstilts.report.charts import STRONGEST
@@ -166,7 +167,7 @@ def test_the_page_says_the_answer_first_and_holds_all_parts(report: Path, result
     assert first < text.index("<svg") < text.index('id="gains"') < text.index('id="costs"')
     for part in (answer.size[0], answer.controls, "train x: out of memory", "a1b2c3d4a1b2", "AVX-512", *answer.cannot):
         assert html.escape(part).replace("&#x27;", "&#39;") in text
-    assert "recipes: [none, mini-squad" in text
+    assert "recipes:\n- name: none\n- name: mini-squad\n  tasks:\n  - mini-squad\n" in text
 
 
 def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
@@ -321,7 +322,7 @@ def test_tex_escapes_special_characters():
 def test_model_card():
     results = make_results(examples=20)
     text = model_card(
-        encoder="bundled/e5-small@6",
+        encoder=parse("bundled/e5-small@6"),
         recipe="mini-squad",
         target="mini-qa",
         format="span",
@@ -354,8 +355,9 @@ def test_model_card():
 
 def test_model_card_of_a_folder_names_no_base_model():
     text = model_card(
-        encoder="/data/models/mine", recipe="none", target="xnli", format="classification", seed=0, hyperparameters={},
-        data=[], scores=make_results(recipes=()).scores, auto_class="AutoModelForSequenceClassification",
+        encoder=parse("/data/models/mine"), recipe="none", target="xnli", format="classification", seed=0,
+        hyperparameters={}, data=[], scores=make_results(recipes=()).scores,
+        auto_class="AutoModelForSequenceClassification",
     )  # fmt: skip
     assert "base_model" not in text and "was not scored" in text
 
@@ -443,7 +445,7 @@ def large() -> tuple[Results, Analysis]:
     slopes = slopes.with_columns(family=pl.col("encoder").str.split("@").list.first(), slope=pl.col("low") + 2)
     return results, replace(
         analysis,
-        axes=axes(results.scores),
+        axes=axes(results),
         scores=filled(means, analysis.scores),
         gains=filled(gains, analysis.gains),
         sizes=filled(slopes.drop("encoder"), analysis.sizes),

@@ -49,9 +49,9 @@ def test_gains_of_what_all_have_stand_side_by_side(first: Results, tmp_path: Pat
 
 
 def test_settings_of_the_study_files_are_compared(first: Results):
-    second = replace(
-        study("second", examples=40), study_yaml="name: second\npreset: quick\ntraining: {epochs: 3, memory: 8GB}\n"
-    )
+    second = study("second", examples=40)
+    training = {"training": {"epochs": 3, "memory": "8GB"}}
+    second = replace(second, study=second.study.model_copy(update=training))
     rows = settings_table(compare([first, second])).rows
     assert rows == (
         ("examples a language, mini-qa", "60", "40"),

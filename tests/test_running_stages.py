@@ -62,7 +62,7 @@ def test_training_lowers_the_loss_and_is_the_same_bit_for_bit(span: Task) -> Non
     rows = rows_of(span)
     runs = []
     for _ in range(2):
-        trimmed = build_model(ENCODER, span, 1, HYPER, None, rows, head=False)
+        trimmed = build_model(ENCODER, span, 1, None, rows, head=False)
         log = train(trimmed, rows, span, [1.0, 2.0, 3.0, 4.0], epochs=4)
         runs.append((weights(trimmed), [point.loss for point in log.points if point.loss is not None]))
     assert runs[0][1] == runs[1][1] and all(torch.equal(runs[0][0][name], runs[1][0][name]) for name in runs[0][0])
@@ -73,7 +73,7 @@ def test_the_epoch_with_the_best_dev_score_is_kept_the_earlier_if_tied(span: Tas
     rows = rows_of(span)
     kept = {}
     for dev in ([9.0, 1.0], [9.0, 9.0], [1.0, 9.0], [9.0]):
-        trimmed = build_model(ENCODER, span, 1, HYPER, None, rows, head=False)
+        trimmed = build_model(ENCODER, span, 1, None, rows, head=False)
         log = train(trimmed, rows, span, dev, epochs=len(dev), warmup=0.0, learning_rate=1e-3)
         kept[tuple(dev)] = (log.best_step, weights(trimmed)["qa_outputs.weight"])
     epoch = math.ceil(len(rows) / HYPER.batch_size)  # in steps
@@ -84,7 +84,7 @@ def test_the_epoch_with_the_best_dev_score_is_kept_the_earlier_if_tied(span: Tas
 
 def test_a_loss_that_is_no_number_stops_the_stage_and_names_the_examples(span: Task) -> None:
     rows = rows_of(span)
-    trimmed = build_model(ENCODER, span, 1, HYPER, None, rows, head=False)
+    trimmed = build_model(ENCODER, span, 1, None, rows, head=False)
     with torch.no_grad():
         trimmed.model.qa_outputs.weight.fill_(math.nan)
     with pytest.raises(StageError, match=r"loss is nan at step 1 on example \d+.*lower learning_rate"):
@@ -93,7 +93,7 @@ def test_a_loss_that_is_no_number_stops_the_stage_and_names_the_examples(span: T
 
 def test_frozen_embeddings_stay_and_the_rest_learns(span: Task) -> None:
     rows = rows_of(span)
-    trimmed = build_model(ENCODER, span, 1, HYPER, None, rows, head=False)
+    trimmed = build_model(ENCODER, span, 1, None, rows, head=False)
     before = weights(trimmed)
     trimmed.model.get_input_embeddings().weight.requires_grad_(False)
     train(trimmed, rows, span, [1.0, 1.0])
@@ -105,12 +105,12 @@ def test_frozen_embeddings_stay_and_the_rest_learns(span: Task) -> None:
 def test_an_intermediate_stage_hands_on_its_encoder_and_not_its_head(span: Task, tmp_path: Path) -> None:
     nli = builtin_catalog()["mini-nli"]
     rows = rows_of(nli)
-    first = build_model(ENCODER, nli, 1, HYPER, None, rows, head=False)
+    first = build_model(ENCODER, nli, 1, None, rows, head=False)
     train(first, rows, nli, [1.0, 1.0])
     save_trained(first, tmp_path)
     span_rows = rows_of(span)
-    second = build_model(ENCODER, span, 1, HYPER, tmp_path, span_rows, head=False)
-    fresh = build_model(ENCODER, span, 1, HYPER, None, span_rows, head=False)
+    second = build_model(ENCODER, span, 1, tmp_path, span_rows, head=False)
+    fresh = build_model(ENCODER, span, 1, None, span_rows, head=False)
     name = "bert.encoder.layer.0.attention.self.query.weight"
     assert torch.equal(weights(second)[name], weights(first)[name])
     assert not torch.equal(weights(second)[name], weights(fresh)[name])
@@ -123,10 +123,10 @@ def test_an_intermediate_stage_hands_on_its_encoder_and_not_its_head(span: Task,
 
 def test_the_exported_model_computes_what_the_trained_one_does(span: Task, tmp_path: Path) -> None:
     rows = rows_of(span)
-    trimmed = build_model(ENCODER, span, 1, HYPER, None, rows, head=False)
+    trimmed = build_model(ENCODER, span, 1, None, rows, head=False)
     train(trimmed, rows, span, [1.0, 1.0])
     save_trained(trimmed, tmp_path)
-    whole = load_trained(ENCODER, span, 1, HYPER, tmp_path)
+    whole = load_trained(ENCODER, span, 1, tmp_path)
     assert whole.get_input_embeddings().weight.shape[0] == whole.config.vocab_size
     trimmed.model.eval()
     with torch.no_grad():
@@ -142,9 +142,9 @@ def test_the_exported_model_computes_what_the_trained_one_does(span: Task, tmp_p
 
 def test_weights_that_do_not_fit_are_refused(span: Task, tmp_path: Path) -> None:
     rows = rows_of(span, 4)
-    save_trained(build_model(ENCODER, span, 1, HYPER, None, rows, head=False), tmp_path)
+    save_trained(build_model(ENCODER, span, 1, None, rows, head=False), tmp_path)
     with pytest.raises(StageError, match="do not fit"):
-        build_model(replace(ENCODER, layers=2), span, 1, HYPER, tmp_path, rows, head=False)
+        build_model(replace(ENCODER, layers=2), span, 1, tmp_path, rows, head=False)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.selection import fewshot
-from xstilts.selection.evidence import Candidate, Evidence, Question
+from xstilts.selection.evidence import Candidate, Evidence, Material, Question
 from xstilts.selection.select import (
     CHANCE,
     MEAN_RANK,
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_said_in_a_line(tmp_path: Path, words: list[str], m
 
 def test_only_english_examples_are_read_and_no_more_than_asked_for(tmp_path: Path) -> None:
     plan = make_plan(make_study(STUDY))
-    part = next(stage.spec.parts[0] for stage in plan.stages.values() if isinstance(stage.spec, Train))
+    part = next(Material.of(stage.spec)[0] for stage in plan.stages.values() if isinstance(stage.spec, Train))
     mixed = replace(part, train=replace(part.train, language="en+sw"))
     evidence, encoder = Evidence(Store(tmp_path), 5, 1), Encoder("bundled/e5-small", 1)
     own, english = ([row.sequences[0] for row in evidence.rows(encoder, each, training=True)] for each in (mixed, part))
@@ -147,7 +147,9 @@ def test_few_shot_plans_have_the_studys_own_recipes() -> None:
     before = {cell.intermediate for cell in whole.cells if cell.seed == 3}
     assert {cell.intermediate for cell in short.cells} == before
     spec = short.stages[stages["bundled/e5-small@1", "none", "mini-span"]].spec
-    assert isinstance(spec, Train) and spec.hyper.max_train_examples == 8 and spec.hyper.max_dev_examples == 6
+    assert isinstance(spec, Train)
+    reading = spec.parts[0].reading
+    assert (reading.max_train_examples, reading.max_dev_examples) == (8, 6)
 
 
 def ranked(method: str, scores: dict[str, float]) -> list[tuple[Any, ...]]:

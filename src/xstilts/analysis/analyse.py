@@ -41,18 +41,18 @@ class Analysis:
 
 def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
     """Analyse a study, complete or not. The same results give the same analysis."""
-    of = axes(results.scores)
+    of = axes(results)
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
-    dev, languages = dev_scores(results.scores), common_languages(results.scores)
+    dev, languages = dev_scores(results.scores), common_languages(results.scores, of)
     scores, differences, averaged, choices, gaps = [], [], [], [], []
     by_seed: dict[Cell, BySeed] = {}
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
-        differences.append(gains_in(block))
-        averaged.append(averaging_in(block))
-        choices.append(choice_in(block, dev))
+        differences.append(gains_in(block, of))
+        averaged.append(averaging_in(block, of))
+        choices.append(choice_in(block, dev, of))
         gaps.append(gaps_in(block))
-        by_seed |= by_seed_in(block, languages)
+        by_seed |= by_seed_in(block, languages, of)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of)
     slopes = sizes(by_seed, of)
     return Analysis(

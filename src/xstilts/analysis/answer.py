@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ZERO_SHOT, Axes, millions
+from xstilts.analysis.axes import ZERO_SHOT, Axes, millions
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
@@ -23,6 +23,7 @@ from xstilts.analysis.size import (
     UNDECIDED,
 )
 from xstilts.encoders.families import family_of
+from xstilts.planning.recipe import NONE
 
 QUESTION = (
     "Does training on an English intermediate task, before the English target task, help in languages without "
@@ -37,10 +38,7 @@ _MOST_NAMED = 3  # items of a list that a line of the terminal has room for
 
 # Caveats that a study's own notes may state already, by a word that such a note would hold.
 _MINI = ("mini suite", "Targets named mini-… are the embedded mini suite: their scores are not XTREME's.")
-_TRUNCATED = (
-    "runcat",
-    "Labels with @ are the first layers of one pretrained encoder: no stand-in for pretraining at that size.",
-)
+_TRUNCATED = ("runcat", "{} are the first layers of one pretrained encoder: no stand-in for pretraining at that size.")
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def counted(n: int, thing: str, things: str | None = None) -> str:
 def _best(target: str, of: Axes, means: pl.DataFrame) -> str:
     here = means.filter(pl.col("target") == target).sort("gain", descending=True, nulls_last=True)
     if not here.height:
-        return f"{target}: no comparison with `{BASELINE}` has scores on both sides."
+        return f"{target}: no comparison with `{NONE}` has scores on both sides."
     helped = here.filter(pl.col("verdict") == HELPS)
     row = (helped if helped.height else here).row(0, named=True)
     encoder = of.encoder(row["encoder"])
@@ -259,18 +257,18 @@ def _controls(of: Axes, scores: pl.DataFrame) -> str:
     """Pretrained against randomly initialised encoders: without a gap, scores would say nothing of pretraining."""
     means = scores.filter(pl.col("language") == ZERO_SHOT).select("encoder", "recipe", "target", "value")
     zero_shot = {tuple(cell): value for *cell, value in means.iter_rows()}
-    labels = {encoder.label for encoder in of.encoders}
+    pretrained = {(one.source, one.parameters): one.label for one in of.encoders[::-1] if not one.random}
     said = []
     for target in of.targets[:_MOST_NAMED]:
         for encoder in of.encoders:
-            pretrained = encoder.label.removesuffix(" random")
-            if not encoder.random or pretrained not in labels or pretrained == encoder.label:
+            same = pretrained.get((encoder.source, encoder.parameters))
+            if not encoder.random or same is None:
                 continue
             for recipe in of.recipes:
-                both = [zero_shot.get((label, recipe, target)) for label in (pretrained, encoder.label)]
+                both = [zero_shot.get((label, recipe, target)) for label in (same, encoder.label)]
                 if both[0] is not None and both[1] is not None:
                     said.append(
-                        f"{target}, {pretrained}, {recipe}: pretrained {both[0]:.1f}, untrained control {both[1]:.1f}"
+                        f"{target}, {same}, {recipe}: pretrained {both[0]:.1f}, untrained control {both[1]:.1f}"
                     )
                     break  # one recipe is enough, the first: `none` where it was run
     return f"Controls (non-English mean): {'; '.join(said[:_MOST_NAMED])}." if said else ""
@@ -314,12 +312,13 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
     elif len(of.seeds) < ENOUGH_SEEDS:
         caveats.append(f"{len(of.seeds)} seeds tell little of how training varies; {ENOUGH_SEEDS} or more are better.")
-    for said, applies in (
+    named = any(entry.name and entry.layers for entry in results.study.encoders)
+    for (word, said), applies in (
         (_MINI, any(target.startswith("mini-") for target in of.targets)),
-        (_TRUNCATED, any("@" in encoder.label for encoder in pretrained)),
+        (_TRUNCATED, not all(encoder.whole for encoder in pretrained)),
     ):
-        if applies and not any(said[0] in note for note in results.notes):
-            caveats.append(said[1])
+        if applies and not any(word in note for note in results.notes):
+            caveats.append(said.format("Encoders with `layers` in the study" if named else "Labels with @"))
     if sizes.height and (sizes["verdict"] == TOO_FEW).all():
         caveats.append("Fewer than three sizes of one kind: nothing on how the gain changes with size.")
     elif _speaking(sizes)["confounded"].any():
@@ -369,11 +368,11 @@ def _collapsed(results: Results) -> list[str]:
 def _why_no_gains(of: Axes) -> str:
     if not of.recipes:
         return "No scores yet: nothing can be said."
-    if BASELINE not in of.recipes:
-        return f"No gains: recipe `{BASELINE}` has no scores, and gains are measured against it."
-    if of.recipes == (BASELINE,):
-        return f"No gains: `{BASELINE}` is the only recipe with scores."
-    return f"No gains: no recipe has scores in a non-English language where `{BASELINE}` has some."
+    if NONE not in of.recipes:
+        return f"No gains: recipe `{NONE}` has no scores, and gains are measured against it."
+    if of.recipes == (NONE,):
+        return f"No gains: `{NONE}` is the only recipe with scores."
+    return f"No gains: no recipe has scores in a non-English language where `{NONE}` has some."
 
 
 def _some(head: str, items: Sequence[str], glue: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
-from xstilts.planning.recipe import plain
+from xstilts.analysis.results import Results
+from xstilts.planning.recipe import NONE as NONE
+from xstilts.planning.recipe import Mean
 from xstilts.tasks import formats
 
 #: The language in which everything is trained.
@@ -15,8 +18,6 @@ ENGLISH = "en"
 #: Rows that stand for several languages: the mean over them.
 ZERO_SHOT = "all non-English"
 ALL_LANGUAGES = "all languages"
-#: The recipe without an intermediate task, against which gains are measured.
-BASELINE = "none"
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,10 @@ class Encoder:
     """An encoder as the report speaks of it."""
 
     label: str
+    source: str  # the pretrained model it comes from: truncations of one share it
+    whole: bool  # has all layers of its source
     random: bool
     parameters: int  # without embeddings
-
-    @property
-    def source(self) -> str:
-        """The pretrained model it comes from: truncations of one share it."""
-        return self.label.removesuffix(" random").split("@")[0]
 
     @property
     def size(self) -> str:
@@ -50,6 +48,16 @@ class Axes:
     metrics: Mapping[str, str]  # target → main metric
     vectors: Mapping[tuple[str, str], str]  # retrieval, mining: (encoder, target) → what the vectors compared are
     seeds: tuple[int, ...]
+    means: Mapping[str, Mean] = field(default_factory=dict)  # recipe → of what; those of models themselves have none
+
+    @cached_property
+    def baselines(self) -> dict[str, str]:
+        """Recipe → what its gain is measured against: `none`, its weights averaged as the recipe's own are."""
+        return {recipe: self.means[recipe].label(NONE) if recipe in self.means else NONE for recipe in self.recipes}
+
+    def averaged(self, recipe: str) -> dict[str, Mean]:
+        """The means of a recipe's models."""
+        return {label: mean for label, mean in self.means.items() if label == mean.label(recipe)}
 
     def encoder(self, label: str) -> Encoder:
         return next(encoder for encoder in self.encoders if encoder.label == label)
@@ -59,12 +67,14 @@ class Axes:
         return tuple(target for target in self.targets if formats.get(self.formats[target]).comprehension)
 
 
-def axes(scores: pl.DataFrame) -> Axes:
-    """The axes of a study from its scores (SCORES_SCHEMA); recipes and targets keep their order otherwise."""
-    main = scores.filter(pl.col("main"))
+def axes(results: Results) -> Axes:
+    """The axes of a study as far as it has scores; recipes and targets keep their order otherwise."""
+    main = results.scores.filter(pl.col("main"))
+    cut = {entry.encoder.label for entry in results.study.encoders if entry.layers is not None}
+    means = {mean.of: mean for mean in results.study.means}
     encoders = [
-        Encoder(label, init == "random", parameters)
-        for label, init, parameters in main.select("encoder", "init", "parameters_without_embeddings")
+        Encoder(label, source, label not in cut, init == "random", parameters)
+        for label, source, init, parameters in main.select("encoder", "source", "init", "parameters_without_embeddings")
         .unique("encoder", keep="first", maintain_order=True)
         .iter_rows()
     ]
@@ -72,7 +82,7 @@ def axes(scores: pl.DataFrame) -> Axes:
     pairs = main.select("target", "language").unique().rows()
     return Axes(
         encoders=tuple(sorted(encoders, key=lambda encoder: (encoder.random, encoder.parameters, encoder.label))),
-        recipes=tuple(sorted(main["recipe"].unique(maintain_order=True), key=lambda recipe: recipe != BASELINE)),
+        recipes=tuple(sorted(main["recipe"].unique(maintain_order=True), key=lambda recipe: recipe != NONE)),
         targets=tuple(
             target for target, _, _ in sorted(targets, key=lambda row: not formats.get(row[1]).comprehension)
         ),
@@ -87,12 +97,8 @@ def axes(scores: pl.DataFrame) -> Axes:
             for row in main.filter(pl.col("hidden_layer").is_not_null()).iter_rows(named=True)
         },
         seeds=tuple(sorted(main["seed"].unique())),
+        means={recipe: means[of] for recipe, of in main.select("recipe", "averaged").drop_nulls().unique().rows()},
     )
-
-
-def averaged(recipes: Iterable[str]) -> list[str]:
-    """Of the labels of recipes those of models with averaged weights: they are no recipes of their own."""
-    return [recipe for recipe in recipes if plain(recipe) != recipe]
 
 
 def how_compared(row: Mapping[str, object]) -> str:

@@ -177,7 +177,8 @@ def resample(outcomes: pl.DataFrame, *, resamples: int = RESAMPLES, seed: int = 
     """Make ready the main metric's ``outcomes`` (OUTCOMES_SCHEMA). The same arguments give the same replicates."""
     groups: dict[str, list[_Group]] = {}
     for target in outcomes["target"].unique(maintain_order=True):
-        frame = outcomes.lazy().filter(pl.col("main"), pl.col("target") == target).drop("target", "main").collect()
+        own = outcomes.lazy().filter(pl.col("main"), pl.col("target") == target)
+        frame = own.select(*_CELL, "id", "numerator", "denominator").collect()
         if frame.height:
             groups[str(target)] = [_group(str(target), part) for part in _sharing(frame)]
     return Resamples(groups, resamples, seed)

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, Axes, averaged
+from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.bootstrap import Block, Floats
 from xstilts.analysis.intervals import moderated, spread
+from xstilts.planning.recipe import NONE
 
 #: The row of an encoder that takes the mean over its targets.
 ALL_TARGETS = "all targets"
@@ -60,11 +61,11 @@ def dev_scores(scores: pl.DataFrame) -> dict[tuple[str, str, str, int], float]:
     return {(encoder, target, recipe, seed): dev for encoder, target, recipe, seed, dev in cells.iter_rows()}
 
 
-def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float]) -> Choice | None:
+def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float], of: Axes) -> Choice | None:
     """The choice that one encoder has on one target; None where `none` has no dev score or no other language."""
-    if BASELINE not in block.recipes:
+    if NONE not in block.recipes:
         return None
-    base = block.recipes.index(BASELINE)
+    base = block.recipes.index(NONE)
     others = [i for i in np.flatnonzero(block.scored[base]) if block.languages[i] != ENGLISH]
     if not others:
         return None
@@ -73,7 +74,7 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float]) -> Choi
              for recipe in block.recipes]  # fmt: skip
     sample = block.over(languages, np.arange(len(block.recipes)))
     complete = ~np.isnan(sample.by_seed + np.array(known))  # [recipes, seeds]
-    complete[np.isin(block.recipes, averaged(block.recipes))] = False  # the choice is of recipes
+    complete[np.isin(block.recipes, list(of.means))] = False  # the choice is of recipes
     mask = complete[base]
     if not mask.any():
         return None

@@ -25,7 +25,7 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import ranged, signed
-from xstilts.analysis.axes import BASELINE, ENGLISH
+from xstilts.analysis.axes import ENGLISH
 from xstilts.analysis.claims_file import (
     Best,
     Claim,
@@ -42,11 +42,11 @@ from xstilts.analysis.claims_file import (
     Share,
 )
 from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
-from xstilts.analysis.matched import Matched, source_of
+from xstilts.analysis.matched import Matched, is_known_as
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import Data, training_size
-from xstilts.planning.recipe import RecipeEntry
+from xstilts.planning.recipe import NONE, RecipeEntry
 from xstilts.tasks import Catalog, builtin_catalog, formats
 from xstilts.tasks.task import Task
 
@@ -260,7 +260,7 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
         rows = compared
     if not rows.height:
-        return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{BASELINE}`")
+        return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{NONE}`")
     chosen = ", ".join(f"{recipe} on {target}" for target, recipe in recipes.iter_rows())
     found = (
         f"Chosen by English dev data: {chosen}; mean gain over non-English languages {signed(row['gain'])} points "
@@ -274,7 +274,7 @@ def _setting(claim: Claim, said: OverTargets, study: Matched, rows: pl.DataFrame
     """In what the gains differ from what the claim is about."""
     differ = []
     encoder = rows["encoder"][0]
-    if claim.encoder and source_of(encoder) != source_of(claim.encoder):
+    if claim.encoder and not is_known_as(study.axes.encoder(encoder), claim.encoder):
         differ.append(f"{encoder}, not {claim.encoder}")
     chosen = study.analysis.choices.filter(pl.col("encoder") == encoder, pl.col("chosen").is_not_null())
     used = (chosen if isinstance(said, Best) else rows)["target"].unique(maintain_order=True).to_list()
@@ -323,7 +323,7 @@ def _encoder(claim: Claim, said: EncoderIs, study: Matched) -> Verdict:
     labels = [one.label for one in study.axes.encoders]
     if not labels:
         return Verdict(claim, NOT_TESTED, "The study has no scores yet")
-    if all(source_of(label) == source_of(said.source) for label in labels):
+    if all(is_known_as(one, said.source) for one in study.axes.encoders):
         return Verdict(claim, SUPPORTED, f"The study starts from {', '.join(labels)}")
     return Verdict(claim, NOT_TESTED, f"The study starts from {', '.join(labels)}, not from {said.source}")
 

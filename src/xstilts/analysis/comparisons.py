@@ -12,7 +12,6 @@ import polars as pl
 from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
-from xstilts.planning.recipe import baseline, over_seeds, plain
 
 ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
@@ -119,18 +118,18 @@ def gains(resamples: Resamples, of: Axes) -> Gains:
     is "no effect" where it does not and the two one-sided tests show the gain to be less than EQUIVALENCE_MARGIN
     points either way, else "no evidence".
     """
-    return join_gains([gains_in(block) for block in resamples.blocks(of)], of)
+    return join_gains([gains_in(block, of) for block in resamples.blocks(of)], of)
 
 
-def gains_in(block: Block) -> Part | None:
+def gains_in(block: Block, of: Axes) -> Part | None:
     """What `join_gains` needs of one block; None where there is nothing to compare."""
-    bases = [baseline(recipe) for recipe in block.recipes]  # as many as there are ways of averaging
+    bases = [of.baselines[recipe] for recipe in block.recipes]  # as many as there are ways of averaging
     return _differences(
         (block, i, [other == recipe for other in bases]) for i, recipe in enumerate(block.recipes) if recipe == bases[i]
     )
 
 
-def averaging_in(block: Block) -> Part | None:
+def averaging_in(block: Block, of: Axes) -> Part | None:
     """What `join_gains` needs to compare averaged models with those that they are made of, of the same recipe.
 
     A mean over checkpoints is paired with the model of its seed. A mean over seeds is one model, and compared with the
@@ -138,8 +137,9 @@ def averaging_in(block: Block) -> Part | None:
     """
     recipes, pairs = block.recipes, []
     for i, recipe in enumerate(recipes):
-        of_seeds = [plain(other) == recipe and over_seeds(other) for other in recipes]
-        pairs.append((block, i, [plain(other) == recipe and not over_seeds(other) for other in recipes]))
+        own = of.averaged(recipe)
+        of_seeds = [other in own and own[other].seeds > 1 for other in recipes]
+        pairs.append((block, i, [other in own and own[other].seeds == 1 for other in recipes]))
         if any(of_seeds) and block.scored[i].any():
             pairs.append((_one_run(block, i), i, of_seeds))
     return _differences(pairs)

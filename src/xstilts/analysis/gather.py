@@ -10,13 +10,11 @@ from importlib import metadata
 from typing import Any
 
 import polars as pl
-import yaml
 
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
 from xstilts.planning.plan import Average, Plan, Train
-from xstilts.planning.study import Study
 from xstilts.store import Store
 
 #: Whose versions stand in the report: those that can change a score.
@@ -36,14 +34,15 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         task = plan.study.catalog[cell.target.task]
         named = pl.read_parquet(table).with_columns(
             encoder=pl.lit(cell.encoder.label),
-            recipe=pl.lit(cell.recipe),
+            source=pl.lit(cell.encoder.source),
+            recipe=pl.lit(cell.recipe_label),
+            averaged=pl.lit(cell.mean.of if cell.mean else None, pl.String),
             target=pl.lit(task.name),
             seed=pl.lit(cell.seed, pl.Int64),
         )
         outcomes.append(named.filter("main").select(list(OUTCOMES_SCHEMA)))  # those of every block would be many
-        cells = named.group_by(
-            "encoder", "recipe", "target", "seed", "language", "metric", "main", maintain_order=True
-        ).agg(
+        cell_of = ("encoder", "source", "recipe", "averaged", "target", "seed", "language", "metric", "main")
+        cells = named.group_by(cell_of, maintain_order=True).agg(
             value=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0),
             n=pl.len().cast(pl.Int64),
         )
@@ -86,9 +85,7 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
     score_table = pl.concat(scores) if scores else pl.DataFrame(schema=SCORES_SCHEMA)
     outcome_table = pl.concat(outcomes) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA)
     return Results(
-        name=plan.study.name,
-        description=plan.study.description,
-        study_yaml=_as_yaml(plan.study),
+        study=plan.study,
         scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
         outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
         curves=_curves(plan, store),
@@ -96,7 +93,7 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
-        planned=Counter((cell.encoder.label, cell.recipe, cell.target.task) for cell in plan.cells if cell.score),
+        planned=Counter((cell.encoder.label, cell.recipe_label, cell.target.task) for cell in plan.cells if cell.score),
         notes=_notes(plan, metas),
     )
 
@@ -111,9 +108,9 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
     frames, seen = [], set()
     for cell in plan.cells:
         for phase, key in (("intermediate", cell.intermediate), ("target", cell.training)):
-            if key is None or (key, phase, cell.recipe) in seen:
+            if key is None or (key, phase, cell.recipe_label) in seen:
                 continue
-            seen.add((key, phase, cell.recipe))
+            seen.add((key, phase, cell.recipe_label))
             spec = plan.stages[key].spec
             if not isinstance(spec, Train | Average) or (table := store.read(key, "curve.parquet")) is None:
                 continue
@@ -122,7 +119,7 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
                 .with_columns(
                     key=pl.lit(key),
                     encoder=pl.lit(cell.encoder.label),
-                    recipe=pl.lit(cell.recipe),
+                    recipe=pl.lit(cell.recipe_label),
                     phase=pl.lit(phase),
                     task=pl.lit(spec.trained_on),
                     seed=pl.lit(cell.seed, pl.Int64),
@@ -172,11 +169,6 @@ def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
             "neutral starting point for intermediate training, and its retrieval scores are flattered."
         )
     return notes
-
-
-def _as_yaml(study: Study) -> str:
-    content = study.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
-    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def described(label: str, meta: Mapping[str, Any]) -> str | None:

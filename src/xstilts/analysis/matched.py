@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import polars as pl
-import yaml
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ZERO_SHOT, Axes, axes
+from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import Gains, gains
 from xstilts.analysis.results import Results
 from xstilts.data import Data
-from xstilts.planning.recipe import RecipeEntry
+from xstilts.planning.recipe import NONE, RecipeEntry
 from xstilts.tasks import Catalog
 from xstilts.tasks.task import Task
 
@@ -32,9 +31,8 @@ class Matched:
     @cached_property
     def recipes(self) -> dict[str, RecipeEntry]:
         """Those that have scores, by name, without `none`."""
-        entries = (yaml.safe_load(self.results.study_yaml) or {}).get("recipes", [])
-        found = [RecipeEntry.model_validate(RecipeEntry.named(entry)) for entry in entries]
-        return {one.name: one for one in found if one.name != BASELINE and one.name in self.axes.recipes}
+        entries = self.results.study.recipes
+        return {one.name: one for one in entries if one.name != NONE and one.name in self.axes.recipes}
 
     @cached_property
     def plain(self) -> dict[str, RecipeEntry]:
@@ -52,8 +50,9 @@ class Matched:
 
     def encoder(self, wanted: str | None) -> str | None:
         """The label of the pretrained encoder that is the ``wanted`` one, whole, else of the largest."""
-        same = [one for one in self.pretrained if wanted and source_of(one) == source_of(wanted)]
-        return next(iter(same or self.pretrained[-1:]), None)
+        pretrained = [one for one in self.axes.encoders if not one.random]
+        same = [one for one in pretrained if wanted and is_known_as(one, wanted)]
+        return next((one.label for one in same or pretrained[-1:]), None)
 
     def task(self, name: str) -> Task | None:
         return next((task for task in self.catalog if task.name == name), None)
@@ -87,15 +86,16 @@ class Matched:
             return frame.filter(
                 "main",
                 pl.col("encoder") == rows["encoder"][0],
-                pl.col("recipe").is_in([*rows["recipe"], BASELINE]),
+                pl.col("recipe").is_in([*rows["recipe"], NONE]),
                 pl.col("target").is_in(rows["target"].to_list()),
             )
 
-        return gains(resample(used(self.results.outcomes)), axes(used(self.results.scores)))
+        scored = replace(self.results, scores=used(self.results.scores))
+        return gains(resample(used(self.results.outcomes)), axes(scored))
 
     def keys(self, rows: pl.DataFrame) -> tuple[str, ...]:
         """The score stages behind rows of gains, of the recipes and of `none`."""
-        sides = pl.concat([rows, rows.with_columns(recipe=pl.lit(BASELINE))]).select("encoder", "recipe", "target")
+        sides = pl.concat([rows, rows.with_columns(recipe=pl.lit(NONE))]).select("encoder", "recipe", "target")
         scored = self.results.scores.filter("main").join(sides.unique(), on=["encoder", "recipe", "target"], how="semi")
         return tuple(scored["key"].unique(maintain_order=True))
 
@@ -109,6 +109,13 @@ def mean_rows(frame: pl.DataFrame, languages: str) -> pl.DataFrame:
     return rows.filter((pl.col("language") == ALL_LANGUAGES) | ~has_all)
 
 
-def source_of(label: str) -> str:
-    """An encoder's name without its publisher: FacebookAI/xlm-roberta-large is also known as xlm-roberta-large."""
-    return label.rsplit("/", 1)[-1].lower()
+def is_known_as(encoder: Encoder, name: str) -> bool:
+    """By its label or, if it is whole, by its source; the publisher does not matter: FacebookAI/xlm-roberta-large is
+    also known as xlm-roberta-large.
+    """
+    names = (encoder.label, *([encoder.source] if encoder.whole and not encoder.random else []))
+    return _bare(name) in map(_bare, names)
+
+
+def _bare(name: str) -> str:
+    return name.rsplit("/", 1)[-1].lower()

@@ -36,7 +36,6 @@ from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.crossed import Floats
 from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
-from xstilts.planning.recipe import baseline, plain
 
 MIXED_SCHEMA = {
     "family": pl.String,  # as in SIZES_SCHEMA
@@ -73,7 +72,7 @@ def mixed(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
 
     A fit that fails says so in ``note``; nothing is raised.
     """
-    gains = _gains(scores)
+    gains = _gains(scores, of)
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
     targets |= {target: (target,) for target in of.targets}
     rows: list[dict[str, object]] = []
@@ -82,25 +81,22 @@ def mixed(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
             own = gains.filter(
                 pl.col("encoder").is_in([one.label for one in group.encoders]), pl.col("target").is_in(pooled)
             )
-            recipes = [recipe for recipe in own["recipe"].unique() if recipe == plain(recipe)]
+            recipes = [recipe for recipe in own["recipe"].unique() if recipe not in of.means]
             together = own.filter(pl.col("recipe").is_in(recipes)).group_by(_CELL, maintain_order=True)
             everywhere = together.agg(pl.col("gain").mean(), n=pl.len()).filter(pl.col("n") == len(recipes)).drop("n")
             mean = [everywhere.with_columns(recipe=pl.lit(ALL_RECIPES))] if len(recipes) > 1 else []
-            kinds = own.with_columns(
-                base=pl.col("recipe").replace({one: baseline(one) for one in own["recipe"].unique()})
-            )
+            kinds = own.with_columns(base=pl.col("recipe").replace(of.baselines))
             by_kind = [part.drop("base") for part in kinds.partition_by("base", maintain_order=True)]
             for frame in [*mean, *by_kind]:  # averaged models have other seeds, and a model of their own
                 rows += [{"family": group.name, "target": target, **row} for row in _slopes(frame, group)]
     return pl.DataFrame(rows, schema=MIXED_SCHEMA).fill_nan(None)
 
 
-def _gains(scores: pl.DataFrame) -> pl.DataFrame:
+def _gains(scores: pl.DataFrame, of: Axes) -> pl.DataFrame:
     """encoder, recipe, target, language, seed and gain, of the pretrained encoders in the non-English languages."""
     main = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
-    bases = {recipe: baseline(recipe) for recipe in main["recipe"].unique()}
     base = main.select(*_CELL, base="recipe", before="value")
-    after = main.with_columns(base=pl.col("recipe").replace(bases)).filter(pl.col("recipe") != pl.col("base"))
+    after = main.with_columns(base=pl.col("recipe").replace(of.baselines)).filter(pl.col("recipe") != pl.col("base"))
     both = after.join(base, on=[*_CELL, "base"], maintain_order="left")
     return both.select(*_CELL, "recipe", gain=pl.col("value") - pl.col("before")).drop_nulls().drop_nans()
 

@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 from pydantic import Field, ValidationError, field_validator
 
-from xstilts.analysis.axes import BASELINE
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.meta import random_effects
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import first_problem
 from xstilts.planning.part import Part
+from xstilts.planning.recipe import NONE
 
 #: What is established of results on XTREME, with where it was read.
 BUILTIN = Path(__file__).parent / "published.csv"
@@ -161,12 +161,12 @@ def _gains(published: Sequence[Result], study: Matched) -> Iterator[tuple[Result
     def of(one: Result) -> tuple[str, ...]:
         return one.citation, one.source, one.encoder, one.target, one.language, one.metric, one.split
 
-    bases = {of(one): one for one in published if one.quantity == "score" and one.recipe == BASELINE}
+    bases = {of(one): one for one in published if one.quantity == "score" and one.recipe == NONE}
     for one in published:
         base = bases.get(of(one))
         if one.quantity == "gain":
             yield one, one.error, STATED if one.error is not None else UNKNOWN
-        elif one.recipe != BASELINE and base is not None:
+        elif one.recipe != NONE and base is not None:
             gain = one.model_copy(update={"quantity": "gain", "value": one.value - base.value})
             yield gain, *_error_of_difference(one, base, study)
 
@@ -224,8 +224,8 @@ def _beside(
 
 def _own_recipe(published: str, target: str, encoder: str, study: Matched) -> str | None:
     """The study's recipe that is the published one; for `best`, the one that dev data choose for the target."""
-    if published == BASELINE:
-        return BASELINE
+    if published == NONE:
+        return NONE
     if published == BEST:
         choices = study.analysis.choices.filter(pl.col("encoder") == encoder, pl.col("target") == target)
         return choices["chosen"].item() if choices.height == 1 else None

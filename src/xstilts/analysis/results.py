@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from xstilts.planning.study import Study
+
 #: One row per encoder, recipe, target, language, seed and metric.
 SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,  # label, e.g. bundled/e5-small@6
+    "source": pl.String,  # the model that it is, or is the lowest layers of: a folder, or a name of the hub
     "init": pl.String,  # pretrained | random
     "layers": pl.Int64,
     "parameters": pl.Int64,  # total
     "parameters_without_embeddings": pl.Int64,
-    "recipe": pl.String,  # `none` or the intermediate task's name
+    "recipe": pl.String,  # `none` or the recipe's name; of averaged weights with what is averaged, in brackets
+    "averaged": pl.String,  # what of its models is, as in `5 checkpoints of 3 seeds`; null: a model itself
     "target": pl.String,
     "format": pl.String,
     "language": pl.String,
@@ -43,7 +47,9 @@ SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
 #: 2·correct over predicted + gold.
 OUTCOMES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
+    "source": pl.String,
     "recipe": pl.String,
+    "averaged": pl.String,
     "target": pl.String,
     "language": pl.String,
     "seed": pl.Int64,
@@ -95,9 +101,7 @@ DATA_SCHEMA: dict[str, type[pl.DataType]] = {
 class Results:
     """The tables of one study; see the schemas above for the columns."""
 
-    name: str
-    description: str
-    study_yaml: str
+    study: Study
     scores: pl.DataFrame
     outcomes: pl.DataFrame
     curves: pl.DataFrame
@@ -107,3 +111,7 @@ class Results:
     failures: list[str] = field(default_factory=list)  # one line a failed or skipped stage
     planned: Mapping[tuple[str, str, str], int] | None = None  # (encoder, recipe, target) → seeds; None: all of them
     notes: list[str] = field(default_factory=list)  # caveats to print, e.g. that the mini suite is not XTREME
+
+    @property
+    def name(self) -> str:
+        return self.study.name

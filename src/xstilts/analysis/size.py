@@ -16,7 +16,6 @@ from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.encoders.families import family_of
-from xstilts.planning.recipe import baseline, plain
 
 #: The row that takes all pretrained encoders together, whatever their family.
 ALL_ENCODERS = "all encoders"
@@ -68,8 +67,8 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     has seeds of its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders
     were chosen, nor a gain that bends.
     """
-    recipes = tuple(recipe for recipe in of.recipes if recipe != baseline(recipe))
-    own = tuple(recipe for recipe in recipes if recipe == plain(recipe))
+    recipes = tuple(recipe for recipe in of.recipes if recipe != of.baselines[recipe])
+    own = tuple(recipe for recipe in recipes if recipe not in of.means)
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
     targets |= {target: (target,) for target in of.targets}
     averages = {ALL_RECIPES: own} if len(own) > 1 else {}
@@ -94,7 +93,7 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
     return fitted.fill_nan(None).with_columns(verdict=verdict)
 
 
-def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
+def common_languages(scores: pl.DataFrame, of: Axes) -> dict[tuple[str, str], tuple[str, ...]]:
     """Of each target and recipe, the non-English languages that all pretrained encoders have that have it and its
     baseline.
 
@@ -102,8 +101,8 @@ def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, .
     """
     cell = ["encoder", "target", "language"]
     zero_shot = scores.filter("main", pl.col("init") == "pretrained", pl.col("language") != ENGLISH)
-    bases = {recipe: baseline(recipe) for recipe in zero_shot["recipe"].unique()}
-    based = zero_shot.with_columns(base=pl.col("recipe").replace(bases)).filter(pl.col("recipe") != pl.col("base"))
+    based = zero_shot.with_columns(base=pl.col("recipe").replace(of.baselines))
+    based = based.filter(pl.col("recipe") != pl.col("base"))
     both = based.join(zero_shot.select(*cell, base="recipe"), on=[*cell, "base"], how="semi")
     by_encoder = both.group_by("target", "recipe", "encoder").agg(pl.col("language").unique())
     common: dict[tuple[str, str], set[str]] = {}
@@ -112,13 +111,13 @@ def common_languages(scores: pl.DataFrame) -> dict[tuple[str, str], tuple[str, .
     return {key: tuple(sorted(languages)) for key, languages in common.items() if languages}
 
 
-def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]]) -> dict[Cell, BySeed]:
+def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], of: Axes) -> dict[Cell, BySeed]:
     """The gain of each recipe of a block as the mean over its ``languages`` (by target and recipe), by seed."""
     found = {}
     for i, recipe in enumerate(block.recipes):
         at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
         if at:
-            base = block.recipes.index(baseline(recipe))
+            base = block.recipes.index(of.baselines[recipe])
             values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
             if not np.isnan(values).all():
                 drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)

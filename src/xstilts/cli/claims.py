@@ -36,7 +36,7 @@ def claims(
     ] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="test effects on this encoder, by its label; the claim's own or the largest by default"),
+        typer.Option(help="test effects on this encoder, by its name or label; by default the claim's, or the largest"),
     ] = None,
     format: Annotated[
         ClaimsFormat, typer.Option(help="csv: the claims alone; md and json: published results too")

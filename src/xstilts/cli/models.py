@@ -59,7 +59,7 @@ def export(
     study: StudyFile,
     out: Annotated[Path, typer.Option(help="a new folder for the model")],
     target: Annotated[str | None, typer.Option(help="the target task; needed if there are several")] = None,
-    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its label")] = None,
+    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
     seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
     store: StoreOption = None,
@@ -72,4 +72,4 @@ def export(
     planned = plan_of(study)
     cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
     folder = exporting.export(planned, place, cell, out)
-    print(f"{cell.encoder.label}, recipe {cell.recipe}, target {cell.target.task}, seed {cell.seed}: {folder}")
+    print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

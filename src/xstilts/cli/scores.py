@@ -31,7 +31,7 @@ class TableFormat(str, Enum):
 
 def print_scores(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
-    encoder: Annotated[Several, typer.Option(help="only this encoder, by its label")] = None,
+    encoder: Annotated[Several, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[Several, typer.Option(help="only this recipe")] = None,
     target: Annotated[Several, typer.Option(help="only this target")] = None,
     language: Annotated[Several, typer.Option(help="only this language")] = None,

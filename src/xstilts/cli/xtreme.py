@@ -18,7 +18,7 @@ def submission(
     study: StudyFile,
     out: Annotated[Path, typer.Option(help="the folder of predictions: new, or one to add tasks to")],
     target: Annotated[str | None, typer.Option(help="only this target")] = None,
-    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its label")] = None,
+    encoder: Annotated[str | None, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
     seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
     store: StoreOption = None,

@@ -6,7 +6,7 @@ Nothing here imports torch or Transformers, so that a plan is quick; `xstilts.en
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from xstilts.common.errors import UserError
@@ -21,17 +21,20 @@ class Encoder:
 
     ``source`` is ``bundled/e5-small``, a folder, or a hub id such as ``FacebookAI/xlm-roberta-base``. ``layers``
     keeps only the lowest so many; None keeps all. ``init`` random takes the shape and the tokenizer alone.
-    ``revision`` is a branch, tag or commit of a hub model.
+    ``revision`` is a branch, tag or commit of a hub model. ``name`` is for people, and makes no other encoder of it.
     """
 
     source: str
     layers: int | None = None
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
+    name: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
-        """How tables name it: ``bundled/e5-small@6``, with `` random`` after it for a random initialisation."""
+        """How tables name it: its name, or ``bundled/e5-small@6``, with `` random`` after it for a random init."""
+        if self.name is not None:
+            return self.name
         layers = "" if self.layers is None else f"@{self.layers}"
         return f"{self.source}{layers}" + (" random" if self.init == "random" else "")
 

@@ -29,7 +29,7 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.rows import Ids, Row, Rows
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.planning.hyperparameters import Hyperparameters, Lengths
+from xstilts.planning.hyperparameters import Lengths
 from xstilts.store import Store
 from xstilts.tasks.formats import Example
 
@@ -188,10 +188,10 @@ CHUNK = 4096
 
 
 def rows_of(
-    ref: DataRef, encoder: Encoder, hyper: Hyperparameters, *, training: bool, store: Store | None = None
+    ref: DataRef, encoder: Encoder, lengths: Lengths, *, training: bool, store: Store | None = None
 ) -> Sequence[Row]:
     """The model inputs of a data set, from the cache of ``store``: a study reads the same set with many models."""
-    return _rows(ref, Encoder(encoder.source, revision=encoder.revision), hyper.lengths, training, store)
+    return _rows(ref, Encoder(encoder.source, revision=encoder.revision), lengths, training, store)
 
 
 @lru_cache(maxsize=64)

@@ -23,7 +23,7 @@ from xstilts.engine.features import Renumbered
 from xstilts.engine.machine import device
 from xstilts.engine.machine.dropout import replace_dropout
 from xstilts.engine.rows import Row
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Dropout
 from xstilts.tasks.task import Task
 
 WEIGHTS = "model.safetensors"
@@ -87,12 +87,12 @@ def build_models(
     encoder: Encoder,
     tasks: Sequence[Task],
     seed: int,
-    hyper: Hyperparameters,
     start: Path | None,
     rows: Iterable[Row],
     *,
     head: bool,
     pooler: bool = True,
+    dropout: Dropout = "preset",
 ) -> Trimmed:
     """The encoder under the heads of ``tasks``, trimmed to what ``rows`` read.
 
@@ -104,7 +104,7 @@ def build_models(
     read = (np.asarray(ids) for row in rows for ids in row.sequences)
     vocabulary = trim.used_vocabulary(chain(trained, read), load_tokenizer(encoder))
     ids = torch.from_numpy(vocabulary)
-    models = {task.name: load_architecture(encoder, task, seed, hyper, vocabulary) for task in tasks}
+    models = {task.name: load_architecture(encoder, task, seed, dropout, vocabulary) for task in tasks}
     mapping, *_ = [trim.trim_vocabulary(model, ids) for model in models.values()]
     joint = Joint(models)
     if start:
@@ -114,19 +114,19 @@ def build_models(
 
 
 def build_model(
-    encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, start: Path | None, rows: Iterable[Row], *,
-    head: bool,
+    encoder: Encoder, task: Task, seed: int, start: Path | None, rows: Iterable[Row], *, head: bool,
+    dropout: Dropout = "preset",
 ) -> Trimmed:  # fmt: skip
     """`build_models` for a single task."""
-    return build_models(encoder, [task], seed, hyper, start, rows, head=head)
+    return build_models(encoder, [task], seed, start, rows, head=head, dropout=dropout)
 
 
 def load_architecture(
-    encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, vocabulary: np.ndarray | None = None
+    encoder: Encoder, task: Task, seed: int, dropout: Dropout = "preset", vocabulary: np.ndarray | None = None
 ) -> PreTrainedModel:
     fmt = heads.get(task.format)
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
-    if hyper.dropout == "none":
+    if dropout == "none":
         options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
     if device.on_cpu():
@@ -193,9 +193,9 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
     save_file(tensors, folder / name)
 
 
-def load_trained(encoder: Encoder, task: Task, seed: int, hyper: Hyperparameters, folder: Path) -> PreTrainedModel:
+def load_trained(encoder: Encoder, task: Task, seed: int, folder: Path, dropout: Dropout = "preset") -> PreTrainedModel:
     """The trained model with its whole vocabulary, as an export hands it over."""
-    model = load_architecture(encoder, task, seed, hyper)
+    model = load_architecture(encoder, task, seed, dropout)
     saved = load_file(folder / WEIGHTS)
     pretrained = _word_embeddings(model)
     mapping = trim.trim_vocabulary(model, saved[IDS])

@@ -31,7 +31,7 @@ class Choice:
         return (
             self.target in (None, cell.target.task)
             and self.encoder in (None, cell.encoder.label)
-            and self.recipe in (None, cell.recipe)
+            and self.recipe in (None, cell.recipe_label)
             and self.seed in (None, cell.seed)
         )
 
@@ -57,7 +57,7 @@ def check_names(cells: Sequence[Cell], choice: Choice) -> None:
     for field, wanted, names in (
         ("target", choice.target, {cell.target.task for cell in cells}),
         ("encoder", choice.encoder, {cell.encoder.label for cell in cells}),
-        ("recipe", choice.recipe, {cell.recipe for cell in cells}),
+        ("recipe", choice.recipe, {cell.recipe_label for cell in cells}),
         ("seed", choice.seed, {cell.seed for cell in cells}),
     ):
         if wanted is not None and wanted not in names:
@@ -79,27 +79,23 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         raise UserError(f"--out {out}: exists already; choose a new folder")
     spec = plan.stages[cell.training or ""].spec
     assert isinstance(spec, Train | Average)
+    run = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
+    assert isinstance(run, Train)
     fmt = heads.get(spec.task.format)
     with store.files(cell.training or "") as folder:
-        model = load_trained(spec.encoder, spec.task, spec.seed, spec.hyper, folder)
+        model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     load_tokenizer(spec.encoder).save_pretrained(out)
-    results = gather(plan, store)
-    scores = results.scores.filter(
-        (results.scores["encoder"] == cell.encoder.label)
-        & (results.scores["recipe"] == cell.recipe)
-        & (results.scores["target"] == cell.target.task)
-        & (results.scores["seed"] == cell.seed)
-    )
     used = [*_data(plan, cell.intermediate), *_data(plan, cell.training)]
     card = model_card(
-        encoder=cell.encoder.label,
+        encoder=cell.encoder,
         recipe=cell.recipe,
+        mean=cell.mean,
         target=cell.target.task,
         format=spec.task.format,
         seed=cell.seed,
-        hyperparameters=spec.hyper.model_dump(),
+        hyperparameters=run.hyperparameters,
         data=[
             {
                 "task": ref.task.name,
@@ -111,7 +107,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
             }
             for use, ref in used
         ],
-        scores=scores,
+        scores=gather(plan, store).scores,
         auto_class=fmt.AUTO_CLASS,
     )
     (out / "README.md").write_text(card, encoding="utf-8")

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 import yaml
 
-from xstilts.analysis.axes import BASELINE, ENGLISH, how_compared
-from xstilts.planning.recipe import plain
+from xstilts.analysis.axes import ENGLISH, how_compared
+from xstilts.encoders import Encoder, bundled
+from xstilts.planning.recipe import NONE, Mean
 from xstilts.tasks import formats
 
 # What the bundled weights are a copy of, so that the card names a model that its reader can find.
@@ -18,8 +19,9 @@ _SOURCES = {"bundled/e5-small": "intfloat/multilingual-e5-small"}
 
 def model_card(
     *,
-    encoder: str,
+    encoder: Encoder,
     recipe: str,
+    mean: Mean | None = None,
     target: str,
     format: str,
     seed: int,
@@ -31,14 +33,15 @@ def model_card(
 ) -> str:
     """The text of a model's README.md.
 
-    ``data`` are rows of DATA_SCHEMA for what the model was trained and selected on; ``scores`` are rows of
-    SCORES_SCHEMA, of which those of this encoder, recipe, target and seed are shown.
+    ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what the
+    model was trained and selected on; ``scores`` are rows of SCORES_SCHEMA, of which those of this encoder, recipe,
+    target and seed are shown.
     """
-    source, _, truncation = encoder.removesuffix(" random").partition("@")
-    base = _SOURCES.get(source, source)
+    base = _SOURCES.get(encoder.source, encoder.source)
+    label = mean.label(recipe) if mean else recipe
     own = scores.filter(
-        pl.col("encoder") == encoder,
-        pl.col("recipe") == recipe,
+        pl.col("encoder") == encoder.label,
+        pl.col("recipe") == label,
         pl.col("target") == target,
         pl.col("seed") == seed,
     )
@@ -47,13 +50,13 @@ def model_card(
         front["base_model"] = base
     front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
-    start = f"the first {truncation} layers of `{base}`" if truncation else f"`{base}`"
-    if encoder.endswith(" random"):
+    start = f"the first {encoder.layers} layers of `{base}`" if encoder.layers else f"`{base}`"
+    if encoder.init == "random":
         start = f"a randomly initialised model of the shape of {start}"
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
-        f"# {encoder}, {recipe}, {target}",
-        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, data)}. "
+        f"# {encoder.label}, {label}, {target}",
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         _opening(auto_class),
@@ -73,16 +76,12 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, data: list[dict[str, object]]) -> str:
-    trained = plain(recipe)
-    first = (
-        "without an intermediate task" if trained == BASELINE else f"first trained on the intermediate task `{trained}`"
-    )
-    averaged = recipe.removeprefix(trained).strip(" ()")
+def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> str:
+    first = "without an intermediate task" if recipe == NONE else f"first trained on the intermediate task `{recipe}`"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
         f"{first}, then on the target"
-        + (f"; its weights are the {averaged}" if averaged else "")
+        + (f"; its weights are the mean of {mean.of}" if mean else "")
         + ("; all training data are English" if languages == {ENGLISH} else "")
     )
 
@@ -134,18 +133,18 @@ def _metric(row: Mapping[str, object]) -> str:
     return f"{row['metric']} (block {row['hidden_layer']}, {how_compared(row)})" if pooled else str(row["metric"])
 
 
-def _limits(encoder: str, target: str, own: pl.DataFrame) -> list[str]:
+def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
     limits = ["Zero-shot scores differ between languages; in a language that is not listed, none was measured."]
     if target.startswith("mini-"):
         limits.append("The target is of the embedded mini suite, small and made for trying out: not an XTREME score.")
-    if "@" in encoder:
+    if encoder.layers:
         limits.append("Its layers were cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
-    if encoder.startswith("bundled/e5-small"):
+    if encoder.source == bundled.NAME:
         limits.append(
             "multilingual-e5-small was tuned on pairs that include NLI, SQuAD and translations: "
             "no neutral starting point for a study of intermediate tasks."
         )
-    if encoder.endswith(" random"):
+    if encoder.init == "random":
         limits.append("It was not pretrained: a control, of no use otherwise.")
     if own.height and own["preset"].drop_nulls().len():
         limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")

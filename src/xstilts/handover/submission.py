@@ -144,7 +144,7 @@ def _chosen(plan: Plan, store: Store, choice: Choice, benchmark: Benchmark, gaps
     """The model to take the predictions of; None where there is none, and ``gaps`` says why."""
     allowed = [cell for cell in plan.cells if choice.allows(cell)]
     trained = [cell for cell in allowed if cell.training]
-    kinds = list(dict.fromkeys((cell.encoder.label, cell.recipe) for cell in allowed))
+    kinds = list(dict.fromkeys((cell.encoder.label, cell.recipe_label) for cell in allowed))
     if not allowed:
         gaps.append(f"{benchmark.name}: left out, the study has no such model of it")
         return None
@@ -170,7 +170,7 @@ def _chosen(plan: Plan, store: Store, choice: Choice, benchmark: Benchmark, gaps
 
 def _named(plan: Plan, store: Store, cell: Cell, choice: Choice) -> str:
     """The model, and how it was chosen."""
-    name = f"{cell.encoder.label}, recipe {cell.recipe}, seed {cell.seed}"
+    name = f"{cell.encoder.label}, recipe {cell.recipe_label}, seed {cell.seed}"
     artifact = store.peek(cell.training) if cell.training else None
     if artifact is None:
         return name

@@ -69,8 +69,8 @@ def _shared(ref: DataRef, indexes: list[overlap.Index], data: StudyData) -> froz
 def _used(data: StudyData) -> dict[DataRef, bool]:
     """What reaches training stages: what tasks are trained on (true), their dev data, and texts."""
     refs: dict[DataRef, bool] = {}
-    for task, overrides, intermediate in data.trained_tasks():
-        train, dev, _ = data.training(task, overrides, intermediate)
+    for task, reading, _ in data.trained_tasks():
+        train, dev = data.training(task, reading)
         refs |= {train: True, dev: False}
     for recipe in data.study.recipes:
         if recipe.mlm:
@@ -81,8 +81,8 @@ def _used(data: StudyData) -> dict[DataRef, bool]:
 def _selecting(data: StudyData) -> list[tuple[Task, overlap.Index]]:
     """The tasks that targets are trained on, with their English dev data, by which recipes are chosen."""
     refs: dict[DataRef, None] = {}
-    for task, overrides, intermediate in data.trained_tasks():
-        dev = data.training(task, overrides, intermediate)[1]
+    for task, reading, intermediate in data.trained_tasks():
+        dev = data.training(task, reading)[1]
         if not intermediate and dev.expected is None:
             refs[dev] = None
     return [
@@ -98,7 +98,9 @@ def _check_translated(data: StudyData, evaluated: overlap.Index) -> None:
         if translated is None or translated.files is None:
             continue
         for name in recipe.tasks:
-            source = data.training(data.task(name), recipe.training, True)[0]
+            task = data.task(name)
+            hyper = data.study.hyperparameters(task, recipe.training, intermediate=True)
+            source = data.training(task, hyper.reading)[0]
             for language in translated.languages:
                 found = translation.read_translated(
                     source.task, translated.files, language, examples(source), source.provider

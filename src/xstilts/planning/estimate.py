@@ -166,21 +166,21 @@ def training_memory(plan: Plan, stage: Stage) -> int:
     facts = plan.facts[spec.encoder]
     if not isinstance(spec, Train):
         return (4 if isinstance(spec, Predict) else 8) * facts.parameters
-    if spec.hyper.memory:
-        return parse_memory(spec.hyper.memory)
-    shared = spec.hyper.processes if spec.hyper.sharding == "full" else 1
-    wide = 4 if spec.hyper.precision == "fp32" else 2
+    if spec.optimisation.memory:
+        return parse_memory(spec.optimisation.memory)
+    shared = spec.optimisation.processes if spec.optimisation.sharding == "full" else 1
+    wide = 4 if spec.optimisation.precision == "fp32" else 2
     rows = 0.0
     for part in spec.parts:
-        hyper = part.hyper
-        tokens = hyper.batch_tokens or hyper.batch_size * hyper.max_length
-        if not hyper.batch_tokens:
+        reading = part.reading
+        tokens = reading.batch_tokens or reading.batch_size * reading.max_length
+        if not reading.batch_tokens:
             tokens *= formats.get(part.task.format).inputs
         each = cost.activation_bytes(
-            facts.layers, facts.hidden_size, facts.ffn, facts.heads, hyper.max_length, wide, checkpointing=False
+            facts.layers, facts.hidden_size, facts.ffn, facts.heads, reading.max_length, wide, checkpointing=False
         )
-        rows = max(rows, tokens / hyper.processes * each)
-    trained = cost.lora_parameters(facts, spec.hyper.lora) if spec.hyper.lora else facts.parameters
+        rows = max(rows, tokens / spec.optimisation.processes * each)
+    trained = cost.lora_parameters(facts, spec.optimisation.lora) if spec.optimisation.lora else facts.parameters
     return round((4 * facts.parameters + 12 * trained) / shared + rows)
 
 

@@ -1,4 +1,4 @@
-"""How a training stage is run, and how its model reads text."""
+"""Hyper-parameters: how a task's data are read, and how a training stage is optimised."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from xstilts.planning.part import Part
 
 #: At most so many special tokens stand in a model input: ``<s> A </s></s> B </s>``.
 SPECIAL_TOKENS = 4
+
+Dropout = Literal["preset", "none"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -38,30 +41,38 @@ class Lora(Part):
         return [value] if isinstance(value, str) else sorted(value) if isinstance(value, list) else value
 
 
-class Hyperparameters(Part):
-    """How one training stage is run, and how its model reads text."""
+class Reading(Part):
+    """How a task's data are read, and how much of them: each task of a stage has its own."""
 
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0, description="examples (windows, for spans) an optimiser step")
     batch_tokens: int | None = Field(None, gt=0, description="tokens with padding a step, instead of batch_size")
-    learning_rate: float = Field(gt=0, lt=1)
-    warmup: float = Field(ge=0, description="linear warm-up: a share of all steps if below 1, else a number of steps")
-    weight_decay: float = Field(ge=0, description="on all but biases and layer norms")
     max_length: int = Field(ge=16, description="tokens of a model input, with the special ones")
     doc_stride: int = Field(128, gt=0, description="tokens that two windows over one passage share")
     max_query_length: int = Field(64, gt=0, description="tokens that a question is cut to")
-    max_grad_norm: float = Field(1.0, gt=0)
-    adam_epsilon: float = Field(1e-8, gt=0)
-    dropout: Literal["preset", "none"] = Field("preset", description="`preset`: as the encoder's configuration has it")
-    freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    memory: str | None = Field(None, description="what training may take, as 8GB: batches are divided to fit")
     max_train_examples: int | None = Field(None, gt=0)
     max_dev_examples: int | None = Field(None, gt=0)
     dev_selection: Literal["all", "first500"] = Field(
         "all", description="`first500`: of the first 500 dev rows only, as jiant (xtreme_runconfig_writer.py:48)"
     )
 
+    @property
+    def lengths(self) -> Lengths:
+        return Lengths(self.max_length, self.doc_stride, self.max_query_length)
+
+
+class Optimisation(Part):
+    """How a training stage changes its model: one for all of its tasks."""
+
+    learning_rate: float = Field(gt=0, lt=1)
+    warmup: float = Field(ge=0, description="linear warm-up: a share of all steps if below 1, else a number of steps")
+    weight_decay: float = Field(ge=0, description="on all but biases and layer norms")
+    max_grad_norm: float = Field(1.0, gt=0)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    dropout: Dropout = Field("preset", description="`preset`: as the encoder's configuration has it")
+    freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
+    precision: Precision = "auto"
+    memory: str | None = Field(None, description="what training may take, as 8GB: batches are divided to fit")
     processes: int = Field(1, gt=0, description="processes that share each batch of a training stage")
     sharding: Literal["none", "full"] = Field(
         "none", description="`full`: processes share the weights and optimiser state too (FSDP), for large encoders"
@@ -78,9 +89,17 @@ class Hyperparameters(Part):
             parse_memory(value)
         return value
 
+
+class Hyperparameters(Optimisation, Reading):
+    """All that a task is trained with: a study writes it as one mapping, and a plan holds the two apart."""
+
     @property
-    def lengths(self) -> Lengths:
-        return Lengths(self.max_length, self.doc_stride, self.max_query_length)
+    def reading(self) -> Reading:
+        return Reading(**self.model_dump(include=set(Reading.model_fields)))
+
+    @property
+    def optimisation(self) -> Optimisation:
+        return Optimisation(**self.model_dump(include=set(Optimisation.model_fields)))
 
     def key(self) -> dict[str, Any]:
         """What of these decides a stage's output. Keys from before a field was added stay where it is not used."""
@@ -89,10 +108,3 @@ class Hyperparameters(Part):
 
 #: Values with which these fields do nothing.
 UNUSED = {"processes": 1, "sharding": "none", "collapse_retries": 0, "lora": None}
-
-
-#: Of a stage's hyper-parameters, those that its tasks share; the others say how each task's data are read.
-OF_THE_STAGE = (
-    "learning_rate", "warmup", "weight_decay", "max_grad_norm", "adam_epsilon", "dropout", "freeze_embeddings",
-    "precision", "memory", "processes", "sharding", "collapse_retries", "lora",
-)  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.planning.data_ref import DataRef
-from xstilts.planning.hyperparameters import Hyperparameters
-from xstilts.planning.recipe import PROPORTIONAL, Sampling
+from xstilts.planning.hyperparameters import Lengths, Optimisation, Precision, Reading
+from xstilts.planning.recipe import PROPORTIONAL, Mean, Sampling
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.store import Store
 from xstilts.tasks.task import Task
@@ -44,7 +44,7 @@ class TrainingPart:
     task: Task
     train: DataRef
     dev: DataRef
-    hyper: Hyperparameters
+    reading: Reading
     digest: str  # of all that decides it
     translations: tuple[Translation, ...] = ()  # of `train`, trained on beside it
 
@@ -55,7 +55,7 @@ class MlmPart:
 
     task: Task
     texts: tuple[DataRef, ...]
-    hyper: Hyperparameters
+    reading: Reading
     share: float
     digest: str  # of all that decides it
 
@@ -66,6 +66,7 @@ class Train:
 
     encoder: Encoder
     parts: tuple[TrainingPart, ...]
+    optimisation: Optimisation
     seed: int
     start: str | None  # key of the training stage whose encoder this one starts from
     pooler: bool = True  # whether the encoder's pooler comes along
@@ -80,9 +81,9 @@ class Train:
         return self.parts[0].task
 
     @property
-    def hyper(self) -> Hyperparameters:
-        """Of the optimiser: the same for all tasks."""
-        return self.parts[0].hyper
+    def hyperparameters(self) -> dict[str, Any]:
+        """In one table, with those of the first task's data."""
+        return self.parts[0].reading.model_dump() | self.optimisation.model_dump()
 
     @property
     def trained_on(self) -> str:
@@ -104,6 +105,7 @@ class Average:
 
     encoder: Encoder
     part: TrainingPart
+    precision: Precision
     seed: int  # of the first run
     runs: tuple[str, ...]  # keys of the training stages
     snapshots: bool
@@ -116,10 +118,6 @@ class Average:
     def trained_on(self) -> str:
         return self.task.name
 
-    @property
-    def hyper(self) -> Hyperparameters:
-        return self.part.hyper
-
 
 @dataclass(frozen=True)
 class Predict:
@@ -128,7 +126,8 @@ class Predict:
     encoder: Encoder
     task: Task
     sets: tuple[DataRef, ...]
-    hyper: Hyperparameters
+    lengths: Lengths
+    precision: Precision
     seed: int  # of a randomly initialised encoder; 0 where nothing is random
     hidden_layer: int | None
     model: str | None  # key of the training stage
@@ -163,7 +162,7 @@ class Stage:
     @property
     def processes(self) -> int:
         """That compute it together."""
-        return self.spec.hyper.processes if isinstance(self.spec, Train) else 1
+        return self.spec.optimisation.processes if isinstance(self.spec, Train) else 1
 
 
 @dataclass(frozen=True)
@@ -171,13 +170,19 @@ class Cell:
     """One cell of the study and the keys of its stages."""
 
     encoder: Encoder
-    recipe: str  # or the label of a mean of its models
+    recipe: str
     target: TargetEntry
     seed: int  # of a mean over seeds, the first one, whose head they share
     intermediate: str | None
     training: str | None  # or averaging
     predictions: str
     score: str | None  # None where no language has gold
+    mean: Mean | None = None  # of the recipe's models, whose scores these are; None: a model itself
+
+    @property
+    def recipe_label(self) -> str:
+        """The recipe, and which mean of its models, as tables name it."""
+        return self.mean.label(self.recipe) if self.mean else self.recipe
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,7 @@ class Plan:
         stages: dict[str, dict[str, set[str]]] = {}
         intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)}
         for cell in self.cells:
-            of_recipe = stages.setdefault(cell.recipe, {})
+            of_recipe = stages.setdefault(cell.recipe_label, {})
             of_cell = self.behind(cell.predictions)
             of_recipe.setdefault("", set()).update(of_cell & intermediate)
             of_recipe.setdefault(cell.target.task, set()).update(of_cell - intermediate)

@@ -14,7 +14,7 @@ from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
 from xstilts.planning import contamination, cost
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
-from xstilts.planning.hyperparameters import Hyperparameters, Lora
+from xstilts.planning.hyperparameters import Hyperparameters, Lora, Optimisation
 from xstilts.planning.plan import (
     REVISIONS,
     Average,
@@ -55,6 +55,7 @@ class _Before:
 
     recipe: RecipeEntry
     parts: tuple[TrainingPart, ...]
+    optimisation: Optimisation | None  # where there are parts
     mlm: MlmPart | None
 
 
@@ -120,17 +121,15 @@ class _Planner:
         facts = self.facts[encoder]
         return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
 
-    def _part(
-        self, task: Task, overrides: dict[str, Any], *, intermediate: bool, translated: Translated | None = None
-    ) -> TrainingPart:
+    def _part(self, task: Task, hyper: Hyperparameters, translated: Translated | None = None) -> TrainingPart:
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
-        train, dev, hyper = self.data.training(task, overrides, intermediate)
+        train, dev = self.data.training(task, hyper.reading)
         translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
                              ) if translated else ()  # fmt: skip
         decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
                    [[each.language, each.stage, each.fingerprint] for each in translations]]  # fmt: skip
-        return TrainingPart(task, train, dev, hyper, _digest(decides), translations)
+        return TrainingPart(task, train, dev, hyper.reading, _digest(decides), translations)
 
     def _translation(self, source: DataRef, language: str, wanted: Translated) -> Translation:
         task = source.task
@@ -151,7 +150,7 @@ class _Planner:
         texts, hyper = self.data.texts(mlm)
         clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
-        return MlmPart(self.data.task(mlm.task), clean, hyper, mlm.share, _digest(decides))
+        return MlmPart(self.data.task(mlm.task), clean, hyper.reading, mlm.share, _digest(decides))
 
     def _train(self, spec: Train, label: str) -> str:
         parts = [part.digest for part in spec.parts]
@@ -163,8 +162,8 @@ class _Planner:
         if spec.head:
             decides.append({"head": spec.head})
         translated = [each.stage for part in spec.parts for each in part.translations]
-        if spec.hyper.lora:
-            self._note_lora(spec.encoder, spec.hyper.lora)
+        if spec.optimisation.lora:
+            self._note_lora(spec.encoder, spec.optimisation.lora)
         costs = (spec.encoder, *parts, spec.sampling, mlm)
         if costs not in self.flops:
             self.flops[costs] = self._training_flops(spec)
@@ -185,30 +184,28 @@ class _Planner:
     def _training_flops(self, spec: Train) -> float:
         """Estimated: rows are taken to be as many as examples."""
         sizes = [size(part.train) * (1 + len(part.translations)) for part in spec.parts]
-        share = spec.mlm.share if spec.mlm else 0.0
-        counts, mlm_steps = step_counts(sizes, [part.hyper for part in spec.parts], spec.sampling, share)
+        share, lora = spec.mlm.share if spec.mlm else 0.0, spec.optimisation.lora
+        counts, mlm_steps = step_counts(sizes, [part.reading for part in spec.parts], spec.sampling, share)
         flops = 0.0
         for part, rows, steps in zip(spec.parts, sizes, counts, strict=True):
-            tokens = token_count(part.train, part.hyper.max_length) * (1 + len(part.translations))
-            seen = part.hyper.epochs if len(spec.parts) == 1 else steps * part.hyper.batch_size / max(1, rows)
-            length = min(part.hyper.max_length, tokens / max(1, rows))
-            flops += seen * cost.flops(self.facts[spec.encoder], tokens, length, training=True, lora=part.hyper.lora)
+            tokens = token_count(part.train, part.reading.max_length) * (1 + len(part.translations))
+            seen = part.reading.epochs if len(spec.parts) == 1 else steps * part.reading.batch_size / max(1, rows)
+            length = min(part.reading.max_length, tokens / max(1, rows))
+            flops += seen * cost.flops(self.facts[spec.encoder], tokens, length, training=True, lora=lora)
         if spec.mlm:
-            tokens = sum(token_count(ref, spec.mlm.hyper.max_length) for ref in spec.mlm.texts)
+            tokens = sum(token_count(ref, spec.mlm.reading.max_length) for ref in spec.mlm.texts)
             lines = max(1, sum(size(ref) for ref in spec.mlm.texts))
-            seen = mlm_steps * spec.mlm.hyper.batch_size / lines
-            flops += seen * cost.flops(
-                self.facts[spec.encoder], tokens, tokens / lines, training=True, lora=spec.hyper.lora
-            )
+            seen = mlm_steps * spec.mlm.reading.batch_size / lines
+            flops += seen * cost.flops(self.facts[spec.encoder], tokens, tokens / lines, training=True, lora=lora)
         return flops
 
     def _before(self, recipe: RecipeEntry) -> _Before:
         """The tasks of a recipe by name: their order in the study changes nothing."""
-        parts = tuple(
-            self._part(self.data.task(name), recipe.training, intermediate=True, translated=recipe.translated)
-            for name in sorted(recipe.tasks)
-        )
-        return _Before(recipe, parts, self._mlm(recipe.mlm) if recipe.mlm else None)
+        tasks = [self.data.task(name) for name in sorted(recipe.tasks)]
+        hypers = [self.study.hyperparameters(task, recipe.training, intermediate=True) for task in tasks]
+        parts = tuple(self._part(*each, recipe.translated) for each in zip(tasks, hypers, strict=True))
+        optimisation = hypers[0].optimisation if hypers else None
+        return _Before(recipe, parts, optimisation, self._mlm(recipe.mlm) if recipe.mlm else None)
 
     def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
         """The key of what a recipe does before the target task; None where it does nothing."""
@@ -225,16 +222,16 @@ class _Planner:
                 [self._identity(encoder), [weight for _, weight in weights]], tuple(key for key, _ in weights),
             )  # fmt: skip
         own = before[recipe.name]
-        if not own.parts:
+        if own.optimisation is None:
             return None
-        spec = Train(encoder, own.parts, seed, None, sampling=recipe.sampling, mlm=own.mlm)
+        spec = Train(encoder, own.parts, own.optimisation, seed, None, sampling=recipe.sampling, mlm=own.mlm)
         return self._train(spec, f"{where}: train {recipe.name}")
 
     def _check_snapshots(self, part: TrainingPart) -> None:
         wanted = self.study.average.checkpoints if self.study.average else None
-        if not wanted or part.hyper.batch_tokens:
+        if not wanted or part.reading.batch_tokens:
             return
-        steps = step_counts([size(part.train)], [part.hyper], PROPORTIONAL)[0][0]
+        steps = step_counts([size(part.train)], [part.reading], PROPORTIONAL)[0][0]
         if steps < wanted:
             raise UserError(
                 f"average: checkpoints: {wanted} of {part.task.name}, which is trained for {steps} steps; lower it"
@@ -242,12 +239,12 @@ class _Planner:
 
     def _target(self, target: TargetEntry) -> _Target:
         task = self.data.task(target.task)
-        part = None
-        if task.training_task:
-            part = self._part(self.data.task(task.training_task), target.training, intermediate=False)
+        trained = self.data.task(task.training_task) if task.training_task else None
+        hyper = self.study.hyperparameters(trained or task, target.training)
+        part = self._part(trained, hyper) if trained else None
+        if part:
             self._check_snapshots(part)
         sets, dev = self.data.evaluation[target.task], self.data.thresholds[target.task]
-        hyper = self.study.hyperparameters(part.task if part else task, target.training)
         scored = tuple(ref for ref in sets if has_gold(ref))
         read = {*sets, *dev}
         tokens = sum(token_count(ref, hyper.max_length) for ref in read)
@@ -269,11 +266,10 @@ class _Planner:
         if target.part:
             model = self._target_training(encoder, recipe, intermediate, target, seed)
         self._cell(encoder, recipe.name, intermediate, target, seed, model)
-        average = self.study.average
-        if target.part and model and average and average.checkpoints:
-            label = Mean(average.checkpoints).label(recipe.name)
-            mean = self._average(encoder, label, target.part, seed, (model,), snapshots=True)
-            self._cell(encoder, label, intermediate, target, seed, mean)
+        for mean in self.study.means:
+            if target.part and model and mean.seeds == 1:
+                average = self._average(encoder, recipe, mean, target, seed, (model,))
+                self._cell(encoder, recipe.name, intermediate, target, seed, average, mean)
 
     def _means_over_seeds(self, entry: EncoderEntry, before: dict[str, _Before], targets: list[_Target]) -> None:
         """The cells of an encoder's models averaged over the runs of all seeds, if the study asks for it.
@@ -282,13 +278,12 @@ class _Planner:
         random are not aligned, as Schmidt et al. 2023 found (their `TrainBody`: github.com/fdschmidt93/free-lunch-xlt,
         trident-xtreme/src/projects/fsxlt_avg/module.py).
         """
-        average, encoder, seeds = self.study.average, entry.encoder, self.study.seeds
-        if not average or not average.seeds:
+        encoder, seeds, means = entry.encoder, self.study.seeds, [one for one in self.study.means if one.seeds > 1]
+        if not means:
             return
         if encoder.init == "random":
             self.data.note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
             return
-        means = [Mean(None, len(seeds)), *([Mean(average.checkpoints, len(seeds))] if average.checkpoints else [])]
         for recipe in self.study.recipes_of(entry):
             starts = [self._intermediate(encoder, recipe, before, seed) for seed in seeds]
             for target in targets:
@@ -298,9 +293,8 @@ class _Planner:
                 others = [self._target_training(encoder, recipe, start, target, seed, head)
                           for start, seed in zip(starts[1:], seeds[1:], strict=True)]  # fmt: skip
                 for mean in means:
-                    label, snapshots = mean.label(recipe.name), mean.checkpoints is not None
-                    model = self._average(encoder, label, target.part, seeds[0], (head, *others), snapshots=snapshots)
-                    self._cell(encoder, label, starts[0], target, seeds[0], model)
+                    model = self._average(encoder, recipe, mean, target, seeds[0], (head, *others))
+                    self._cell(encoder, recipe.name, starts[0], target, seeds[0], model, mean)
 
     def _target_training(
         self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int,
@@ -309,32 +303,45 @@ class _Planner:
         assert target.part is not None
         pooler = recipe.transfer_pooler or intermediate is None
         snapshots = self.study.average.checkpoints if self.study.average else None
-        spec = Train(encoder, (target.part,), seed, intermediate, pooler, snapshots=snapshots, head=head)
+        spec = Train(encoder, (target.part,), target.hyper.optimisation, seed, intermediate, pooler,
+                     snapshots=snapshots, head=head)  # fmt: skip
         under = f" under the head of seed {self.study.seeds[0]}" if head else ""
         return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
 
     def _average(
-        self, encoder: Encoder, label: str, part: TrainingPart, seed: int, runs: tuple[str, ...], *, snapshots: bool
+        self, encoder: Encoder, recipe: RecipeEntry, mean: Mean, target: _Target, seed: int, runs: tuple[str, ...]
     ) -> str:
-        tokens = token_count(part.dev, part.hyper.max_length)
-        length = min(part.hyper.max_length, tokens / max(1, size(part.dev)))
+        part, snapshots = target.part, mean.checkpoints is not None
+        assert part is not None
+        tokens = token_count(part.dev, part.reading.max_length)
+        length = min(part.reading.max_length, tokens / max(1, size(part.dev)))
         return self._add(
-            "average", f"{encoder.label} seed {seed}: {label} of {part.task.name}",
-            Average(encoder, part, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
+            "average", f"{encoder.label} seed {seed}: {mean.label(recipe.name)} of {part.task.name}",
+            Average(encoder, part, target.hyper.precision, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
             cost.flops(self.facts[encoder], tokens, length, training=False),
         )  # fmt: skip
 
     def _cell(
-        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None
-    ) -> None:
-        task, where = target.task, f"{encoder.label} seed {seed}: {recipe}"
+        self, encoder: Encoder, recipe: str, intermediate: str | None, target: _Target, seed: int, model: str | None,
+        mean: Mean | None = None,
+    ) -> None:  # fmt: skip
+        task, where = target.task, f"{encoder.label} seed {seed}: {mean.label(recipe) if mean else recipe}"
         layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).compares(task) else None
         random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
             "predict",
             f"{where} → predict {task.name}",
             Predict(
-                encoder, task, target.sets, target.hyper, random_seed, layer, model, target.entry.pooling, target.dev
+                encoder,
+                task,
+                target.sets,
+                target.hyper.lengths,
+                target.hyper.precision,
+                random_seed,
+                layer,
+                model,
+                target.entry.pooling,
+                target.dev,
             ),
             [self._identity(encoder), target.predicts, random_seed, layer],
             (model,),
@@ -347,7 +354,7 @@ class _Planner:
                 (predictions,),
             )  # fmt: skip
         trained_on = model if target.part else None
-        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score))
+        self.cells.append(Cell(encoder, recipe, target.entry, seed, intermediate, trained_on, predictions, score, mean))
 
     def _hidden_layer(self, encoder: Encoder, target: TargetEntry) -> int:
         """0 = embeddings, n = after block n."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,29 +67,16 @@ class Mean:
     checkpoints: int | None
     seeds: int = 1
 
-    def label(self, recipe: str) -> str:
-        """The name under which its scores stand, as in ``mnli (mean of 5 checkpoints)``."""
+    @property
+    def of(self) -> str:
+        """What is averaged, as in ``5 checkpoints of 3 seeds``."""
         checkpoints = f"{self.checkpoints} checkpoints" if self.checkpoints else ""
         seeds = f"{self.seeds} seeds" if self.seeds > 1 else ""
-        return f"{recipe} (mean of {' of '.join(filter(None, (checkpoints, seeds)))})"
+        return " of ".join(filter(None, (checkpoints, seeds)))
 
-
-_MEAN = re.compile(r" \(mean of [^()]*\)$")
-
-
-def plain(label: str) -> str:
-    """The recipe whose models a label's mean is of; of a recipe's own name, that name."""
-    return _MEAN.sub("", label)
-
-
-def over_seeds(label: str) -> bool:
-    """Whether a label names a mean over the runs of several seeds: one model, and not one for each seed."""
-    return plain(label) != label and label.endswith(" seeds)")
-
-
-def baseline(label: str) -> str:
-    """What a recipe's gain is measured against: `none`, its weights averaged as the recipe's own are."""
-    return NONE + label.removeprefix(plain(label))
+    def label(self, recipe: str) -> str:
+        """The name under which its scores stand, as in ``mnli (mean of 5 checkpoints)``."""
+        return f"{recipe} (mean of {self.of})"
 
 
 class RecipeEntry(Part):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Reading
 from xstilts.planning.recipe import Sampling
 
 
 def step_counts(
-    sizes: Sequence[int], hypers: Sequence[Hyperparameters], sampling: Sampling, mlm_share: float = 0.0
+    sizes: Sequence[int], readings: Sequence[Reading], sampling: Sampling, mlm_share: float = 0.0
 ) -> tuple[list[int], int]:
     """Steps of each supervised task, of ``sizes`` rows, and of MLM, which makes up ``mlm_share`` of all steps.
 
@@ -19,7 +19,7 @@ def step_counts(
     all; a single task has all of them.
     """
     capped = [min(size, sampling.cap or size) for size in sizes]
-    total = sum(hyper.epochs * math.ceil(size / hyper.batch_size) for size, hyper in zip(capped, hypers, strict=True))
+    total = sum(each.epochs * math.ceil(size / each.batch_size) for size, each in zip(capped, readings, strict=True))
     if sampling.by == "uniform":
         weights = [1.0] * len(sizes)
     else:

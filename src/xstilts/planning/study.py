@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import first_problem
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
-from xstilts.planning.hyperparameters import OF_THE_STAGE, SPECIAL_TOKENS, Hyperparameters
+from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Part
-from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Translated, plain
+from xstilts.planning.recipe import Average, Mean, Mlm, RecipeEntry, Translated
 from xstilts.tasks import Catalog, builtin_catalog, formats
 from xstilts.tasks.task import Split, Task
 
@@ -35,10 +36,11 @@ class EncoderEntry(Part):
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
     recipes: tuple[str, ...] | None = None
+    name: str | None = Field(None, pattern=r"^\S(.*\S)?$", description="in tables and charts, in place of the source")
 
     @property
     def encoder(self) -> Encoder:
-        return Encoder(source=self.source, layers=self.layers, init=self.init, revision=self.revision)
+        return Encoder(self.source, self.layers, self.init, self.revision, self.name)
 
 
 class TargetEntry(Part):
@@ -101,8 +103,12 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _sound(self) -> Study:
+        for one, other in combinations((entry.encoder for entry in self.encoders), 2):
+            if one == other:
+                raise ValueError(f"encoders: {other.label} is listed twice; remove one")
+            if one.label == other.label:
+                raise ValueError(f"encoders: {one.label}: two have this name; give one another `name`")
         for field, names in (
-            ("encoders", [entry.encoder.label for entry in self.encoders]),
             ("recipes", [recipe.name for recipe in self.recipes]),
             ("targets", [target.task for target in self.targets]),
             ("seeds", [str(seed) for seed in self.seeds]),
@@ -123,9 +129,9 @@ class Study(Part):
                 if name not in trained:
                     raise ValueError(f"recipes: {recipe.name}: merge: {name!r} is no recipe with training: "
                                      f"{did_you_mean(name, trained)}")  # fmt: skip
-        for recipe in self.recipes:
-            if plain(recipe.name) != recipe.name:
-                raise ValueError(f"recipes: {recipe.name}: `(mean of …)` is how averaged models are called; rename it")
+        means = {mean.label(name) for mean in self.means for name in recipes}
+        for name in recipes & means:
+            raise ValueError(f"recipes: {name}: is how the averaged models of another recipe are called; rename it")
         if self.average and self.average.seeds and len(self.seeds) < 2:
             raise ValueError("average: seeds: the study has one seed; list two or more, or leave it out")
         if self.preset not in presets():
@@ -134,6 +140,19 @@ class Study(Part):
 
     def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
         return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
+
+    def content(self) -> dict[str, Any]:
+        """What its file says, without where this machine has data and tasks."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"data", "tasks"})
+
+    @property
+    def means(self) -> tuple[Mean, ...]:
+        """Of trained weights, that are scored beside the models themselves."""
+        if self.average is None:
+            return ()
+        seeds = [1, len(self.seeds)] if self.average.seeds else [1]
+        counts = [None, self.average.checkpoints] if self.average.checkpoints else [None]
+        return tuple(Mean(count, n) for n in seeds for count in counts if count or n > 1)
 
     @property
     def provider(self) -> Provider:
@@ -252,7 +271,7 @@ def _check_translated(recipe: RecipeEntry, task: Task, translated: Translated) -
 
 
 def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
-    """A stage has one optimiser: what its tasks' presets say of it must be the same."""
+    """A stage is optimised in one way: what its tasks' presets say of it must be the same."""
     first: dict[str, Any] = {}
     for name in recipe.tasks:
         hyper = study.hyperparameters(study.catalog[name], recipe.training, intermediate=True)
@@ -261,7 +280,7 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
                 f"recipes: {recipe.name}: batch_tokens is for stages of one task alone, since the steps of several are "
                 f"shared out by examples; set batch_size in its `training`, with `batch_tokens: null`"
             )
-        values = {field: getattr(hyper, field) for field in OF_THE_STAGE}
+        values = {field: getattr(hyper, field) for field in Optimisation.model_fields}
         first = first or values
         for field, value in values.items():
             if value != first[field]:

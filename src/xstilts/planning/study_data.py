@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from xstilts import data
 from xstilts.common.errors import UserError
 from xstilts.planning import cost
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Hyperparameters, Reading
 from xstilts.planning.recipe import Mlm
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.tasks import formats
@@ -43,26 +42,24 @@ class StudyData:
             self._tasks[name] = task if unlabelled else data.labelled(task, self.study.provider)
         return self._tasks[name]
 
-    def trained_tasks(self) -> Iterator[tuple[Task, dict[str, Any], bool]]:
-        """Each task that is trained on, with the overrides of its hyper-parameters, and whether as an intermediate."""
+    def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
+        """Each task that is trained on, with how its data are read, and whether as an intermediate."""
         for recipe in self.study.recipes:
-            for name in recipe.tasks:
-                yield self.task(name), recipe.training, True
+            for task in map(self.task, recipe.tasks):
+                yield task, self.study.hyperparameters(task, recipe.training, intermediate=True).reading, True
         for target in self.study.targets:
             training_task = self.task(target.task).training_task
             if training_task:
-                yield self.task(training_task), target.training, False
+                task = self.task(training_task)
+                yield task, self.study.hyperparameters(task, target.training).reading, False
 
-    def training(
-        self, task: Task, overrides: dict[str, Any], intermediate: bool
-    ) -> tuple[DataRef, DataRef, Hyperparameters]:
+    def training(self, task: Task, reading: Reading) -> tuple[DataRef, DataRef]:
         """The data that a task is trained and selected on: the only data that training stages are given.
 
         They are English, and none of them is evaluated on. Where a target is evaluated on the dev split, the task
         that it shares the split with is selected on a tenth of its train split. Only a task whose entry has
         `train_languages: all`, which its name must say too, trains on other languages; it is selected on English.
         """
-        hyper = self.study.hyperparameters(task, overrides, intermediate=intermediate)
         language, cut = "en", self._is_evaluated_on_dev(task)
         if cut:
             self.note(
@@ -75,9 +72,9 @@ class StudyData:
                 f"{task.name} trains on {', '.join(language.split('+'))}: what is trained on it is NOT zero-shot in "
                 f"these languages."
             )
-        train = self._ref(task, "train", language, "train", hyper.max_train_examples, cut=cut)
-        dev = self._ref(task, "dev", "en", "selection", hyper.max_dev_examples, cut=cut)
-        return self.clean(train), self.clean(dev), hyper
+        train = self._ref(task, "train", language, "train", reading.max_train_examples, cut=cut)
+        dev = self._ref(task, "dev", "en", "selection", reading.max_dev_examples, cut=cut)
+        return self.clean(train), self.clean(dev)
 
     def texts(self, mlm: Mlm) -> tuple[tuple[DataRef, ...], Hyperparameters]:
         """The text of each language, by default of those that targets are evaluated in and that there is text of."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed, size_sentence
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT
+from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
@@ -445,7 +445,7 @@ def _size_points(analysis: Analysis, target: str) -> pl.DataFrame:
         rows = rows.with_columns(**no_interval)
     else:
         rows = rows.filter(pl.col("target") == target).drop("target")
-    recipes = [recipe for recipe in analysis.axes.recipes if recipe != BASELINE]
+    recipes = [recipe for recipe in analysis.axes.recipes if recipe != NONE]
     means = rows.group_by("encoder", maintain_order=True).agg(pl.col("gain").mean(), n=pl.len())
     means = means.filter(pl.col("n") == len(recipes)).with_columns(recipe=pl.lit(ALL_RECIPES), **no_interval)
     return pl.concat([rows, means.select(rows.columns)])
@@ -482,7 +482,7 @@ def _fitted(points: pl.DataFrame, fits: pl.DataFrame, of_groups: Sequence[Group]
 
 
 def _zero_shot(gains: pl.DataFrame) -> pl.DataFrame:
-    return gains.filter(pl.col("language") == ZERO_SHOT, pl.col("gain").is_not_null(), pl.col("recipe") != BASELINE)
+    return gains.filter(pl.col("language") == ZERO_SHOT, pl.col("gain").is_not_null(), pl.col("recipe") != NONE)
 
 
 def _first(names: Sequence[str], most: int, what: str) -> tuple[list[str], str]:

@@ -11,7 +11,7 @@ import polars as pl
 import yaml
 
 from xstilts.analysis.analyse import Analysis, analyse
-from xstilts.analysis.axes import BASELINE, ENGLISH, ZERO_SHOT
+from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import TOO_FEW
 from xstilts.common.errors import UserError
@@ -58,15 +58,15 @@ def compare(studies: Sequence[Results]) -> Comparison:
     if not targets:
         raise UserError(f"{listed(names)}: not comparable: {'; '.join(left_out)}")
     recipes = _shared(mains, "recipe")
-    if BASELINE not in recipes or len(recipes) < 2:
-        raise UserError(f"{listed(names)}: not comparable, they share no recipe besides `{BASELINE}` with its scores")
+    if NONE not in recipes or len(recipes) < 2:
+        raise UserError(f"{listed(names)}: not comparable, they share no recipe besides `{NONE}` with its scores")
     left_out += _only_some(studies, mains, "target", shared) + _only_some(studies, mains, "recipe", recipes)
     languages = {
         target: tuple(_shared([main.filter(pl.col("target") == target) for main in mains], "language"))
         for target in targets
     }
     cut = tuple(_restricted(study, languages, recipes) for study in studies)
-    others = tuple(recipe for recipe in recipes if recipe != BASELINE)
+    others = tuple(recipe for recipe in recipes if recipe != NONE)
     return Comparison(cut, tuple(analyse(study) for study in cut), targets, others, languages, tuple(left_out))
 
 
@@ -194,7 +194,7 @@ def _stacked(found: Comparison, table: str) -> pl.DataFrame:
 def _settings(found: Comparison) -> dict[str, list[str]]:
     """What bears on the gains, by study: from the scores, and from the study files."""
     rows: dict[str, list[str]] = {}
-    files = [_flat(yaml.safe_load(study.study_yaml) or {}) for study in found.studies]
+    files = [_flat(study.study.content()) for study in found.studies]
     mains = [study.scores.filter("main") for study in found.studies]
     rows["encoders"] = [
         listed([e.label for e in analysis.axes.encoders if not e.random]) for analysis in found.analyses

@@ -10,7 +10,7 @@ import polars as pl
 
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted
-from xstilts.analysis.axes import ALL_LANGUAGES, BASELINE, ENGLISH, ZERO_SHOT, how_compared, millions
+from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.report.table import Entry, Number, Table
@@ -145,7 +145,7 @@ def scores_tables(analysis: Analysis) -> list[Table]:
 
 def gains_tables(analysis: Analysis) -> list[Table]:
     """Gains over `none` by language and recipe: one table for each target and encoder."""
-    recipes = tuple(recipe for recipe in analysis.axes.recipes if recipe != BASELINE)
+    recipes = tuple(recipe for recipe in analysis.axes.recipes if recipe != NONE)
     said = _GAIN[0].upper() + _GAIN[1:]
     return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 

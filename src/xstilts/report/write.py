@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import polars as pl
+import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -81,6 +82,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
         .get_template("report.html.j2")
         .render(
             results=results,
+            study_yaml=yaml.safe_dump(results.study.content(), sort_keys=False, allow_unicode=True),
             answer=analysis.answer,
             axes=analysis.axes,
             question=QUESTION,

@@ -65,7 +65,7 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
             case Translate() as spec:
                 _translate(spec, folder, meta, progress)
             case Train() as spec:
-                agree = {"precision": device.precision(spec.hyper.precision)}
+                agree = {"precision": device.precision(spec.optimisation.precision)}
                 checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
                 _train(spec, store, checkpoints, folder, meta, progress)
             case Merge() as spec:
@@ -117,7 +117,7 @@ class _Loaded:
 
     @classmethod
     def of(cls, part: TrainingPart, encoder: Encoder, store: Store) -> _Loaded:
-        rows = rows_of(part.train, encoder, part.hyper, training=True, store=store)
+        rows = rows_of(part.train, encoder, part.reading.lengths, training=True, store=store)
         if not rows:
             raise StageError(f"{part.task.name}: no example is left to train on")
         dev_examples, dev = _dev(part, encoder, store)
@@ -129,15 +129,16 @@ class _Loaded:
     def stream(self, trimmed: Trimmed) -> Stream:
         task = self.part.task
         return Stream(
-            task.name, heads.get(task.format), trimmed.rows(self.train), self.part.hyper,
+            task.name, heads.get(task.format), trimmed.rows(self.train), self.part.reading,
             lambda row: self.train_examples[row.example].id,
         )  # fmt: skip
 
 
 def _dev(part: TrainingPart, encoder: Encoder, store: Store) -> tuple[list[Example], Sequence[Row]]:
     """The English dev examples that a task is selected on, and their rows."""
-    dev_examples, dev = examples(part.dev), rows_of(part.dev, encoder, part.hyper, training=False, store=store)
-    return _begin(dev_examples, dev, 500) if part.hyper.dev_selection == "first500" else (dev_examples, dev)
+    dev_examples = examples(part.dev)
+    dev = rows_of(part.dev, encoder, part.reading.lengths, training=False, store=store)
+    return _begin(dev_examples, dev, 500) if part.reading.dev_selection == "first500" else (dev_examples, dev)
 
 
 def _begin(all_examples: list[Example], rows: Sequence[Row], count: int) -> tuple[list[Example], Sequence[Row]]:
@@ -159,7 +160,7 @@ def _translated(
             part.task, files, one.language, examples(part.train), part.train.provider
         ).examples
     decides = ["translated", one.stage or one.fingerprint, one.language]
-    return found, _features(lambda: found, part.train, encoder, part.hyper.lengths, True, store, decides)
+    return found, _features(lambda: found, part.train, encoder, part.reading.lengths, True, store, decides)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _train(
     majority = {one.part.task.name: _majority(one) for one in loaded}
     attempts = checkpoints.attempts
     saved = None
-    while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.hyper.collapse_retries):
+    while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.optimisation.collapse_retries):
         seed = collapse.seed(spec.seed, len(attempts))
         fitted = _fitted(spec, seed, data, store, checkpoints, progress)
         log = fitted.log
@@ -203,7 +204,7 @@ def _train(
         "attempts": attempts,
         "examples": sum(len(one.train_examples) for one in loaded),
         "flops": sum(attempt["flops"] for attempt in attempts),
-        "precision": device.precision(spec.hyper.precision),
+        "precision": device.precision(spec.optimisation.precision),
         "seconds": checkpoints.earlier,
     }
     if checkpoints.error:
@@ -223,14 +224,17 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     tokenizer = load_tokenizer(spec.encoder)
     tasks = [part.task for part in spec.parts] + ([spec.mlm.task] if spec.mlm else [])
     with _weights(store, spec.start) as start:
-        trimmed = build_models(spec.encoder, tasks, seed, spec.hyper, start, data.rows, head=False, pooler=spec.pooler)
-    if spec.hyper.freeze_embeddings:
+        trimmed = build_models(
+            spec.encoder, tasks, seed, start, data.rows, head=False, pooler=spec.pooler,
+            dropout=spec.optimisation.dropout,
+        )  # fmt: skip
+    if spec.optimisation.freeze_embeddings:
         trimmed.model.get_input_embeddings().weight.requires_grad_(False)
     snapshots = Snapshots(spec.snapshots) if spec.snapshots else None
-    if spec.hyper.lora:
+    if spec.optimisation.lora:
         from xstilts.engine.training import lora
 
-        lora.attach(trimmed.joint, spec.hyper.lora, describe(spec.encoder), seed)
+        lora.attach(trimmed.joint, spec.optimisation.lora, describe(spec.encoder), seed)
         if snapshots:
             snapshots.read = lora.trained
     if spec.head:
@@ -241,17 +245,18 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     if spec.mlm:
         streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
     course = Course(
-        streams, spec.hyper, seed, device.precision(spec.hyper.precision), pad_id, spec.sampling,
+        streams, spec.optimisation, seed, device.precision(spec.optimisation.precision), pad_id, spec.sampling,
         spec.mlm.share if spec.mlm else 0.0,
     )  # fmt: skip
     log = loop.train(
         trimmed.joint, course,
         lambda: {
-            one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id) for one in data.tasks
+            one.part.task.name: _dev_score(one.part, one.dev_examples, one.dev, trimmed, pad_id, course.precision)
+            for one in data.tasks
         },
         lambda event: progress(event.done, event.steps, event.text, event.values), checkpoints, snapshots,
     )  # fmt: skip
-    if spec.hyper.lora:
+    if spec.optimisation.lora:
         lora.merge(trimmed.joint)
     return _Fitted(trimmed, log, snapshots)
 
@@ -285,7 +290,7 @@ def _write_curve(points: Sequence[Point], folder: Path) -> None:
 
 def _flops(spec: Train, log: Log) -> float:
     length = log.tokens / log.sequences
-    return cost.flops(describe(spec.encoder), log.tokens, length, training=True, lora=spec.hyper.lora)
+    return cost.flops(describe(spec.encoder), log.tokens, length, training=True, lora=spec.optimisation.lora)
 
 
 def _majority(one: _Loaded) -> float:
@@ -296,19 +301,19 @@ def _majority(one: _Loaded) -> float:
 
 
 def _dev_score(
-    part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int
+    part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int, precision: str
 ) -> float:
     task = part.task
     (predictions,) = inference.predict(
         trimmed.joint.model(task.name), [(dev_examples, trimmed.rows(dev))], heads.get(task.format), task,
-        pad_id=pad_id, precision=device.precision(part.hyper.precision),
+        pad_id=pad_id, precision=precision,
     )  # fmt: skip
     return inference.score(dev_examples, predictions, formats.get(task.format), task, part.dev.language)
 
 
 def _texts(mlm: MlmPart, encoder: Encoder, store: Store) -> Sequence[Row]:
     """The rows of all languages."""
-    sets = [rows_of(ref, encoder, mlm.hyper, training=True, store=store) for ref in mlm.texts]
+    sets = [rows_of(ref, encoder, mlm.reading.lengths, training=True, store=store) for ref in mlm.texts]
     return Chained(sets, [len(examples(ref)) for ref in mlm.texts])
 
 
@@ -317,7 +322,7 @@ def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer:
     special = frozenset(trimmed.mapping[tokenizer.all_special_ids].tolist())
     mask = int(trimmed.mapping[tokenizer.mask_token_id])
     return Stream(
-        mlm.task.name, heads.get(mlm.task.format), trimmed.rows(texts), mlm.hyper, lambda row: names[row.example],
+        mlm.task.name, heads.get(mlm.task.format), trimmed.rows(texts), mlm.reading, lambda row: names[row.example],
         supervised=False, view=lambda rows, seed: Masked(rows, special, mask, len(trimmed.ids), seed),
     )  # fmt: skip
 
@@ -336,8 +341,9 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
         runs = [stack.enter_context(store.files(key)) for key in spec.runs]
         save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
     dev_examples, dev = _dev(spec.part, spec.encoder, store)
-    trimmed = build_model(spec.encoder, spec.task, spec.seed, spec.hyper, folder, dev, head=True)
-    score = _dev_score(spec.part, dev_examples, dev, trimmed, load_tokenizer(spec.encoder).pad_token_id)
+    trimmed = build_model(spec.encoder, spec.task, spec.seed, folder, dev, head=True)
+    pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, device.precision(spec.precision)
+    score = _dev_score(spec.part, dev_examples, dev, trimmed, pad_id, precision)
     progress(1, 1, in_words({"dev": score}))
     _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
     tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
@@ -346,17 +352,17 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
         "runs": len(spec.runs),
         "tokens": tokens,
         "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(sequences, 1), training=False),
-        "precision": device.precision(spec.hyper.precision),
+        "precision": precision,
     }
 
 
 def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
-    own = {ref: rows_of(ref, spec.encoder, spec.hyper, training=False, store=store) for ref in (*spec.sets, *spec.dev)}
+    own = {
+        ref: rows_of(ref, spec.encoder, spec.lengths, training=False, store=store) for ref in (*spec.sets, *spec.dev)
+    }
     with _weights(store, spec.model) as weights:
-        trimmed = build_model(
-            spec.encoder, spec.task, spec.seed, spec.hyper, weights, chain.from_iterable(own.values()), head=True
-        )
-    precision = device.precision(spec.hyper.precision)
+        trimmed = build_model(spec.encoder, spec.task, spec.seed, weights, chain.from_iterable(own.values()), head=True)
+    precision = device.precision(spec.precision)
     sets = {ref: inference.Set(ref.language, examples(ref), trimmed.rows(rows)) for ref, rows in own.items()}
     reader = inference.Reader(
         trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],

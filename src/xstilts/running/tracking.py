@@ -83,6 +83,6 @@ def tracked(tracking: Tracking | None, stage: Stage) -> Iterator[Callable[[int, 
 def _configuration(stage: Stage) -> dict[str, str | int | float | bool]:
     """What decides the stage, flat, for the tracker's tables."""
     assert isinstance(stage.spec, Train), "only training has values to track"
-    hyper = {name: "none" if value is None else value for name, value in stage.spec.hyper.model_dump().items()}
     spec = stage.spec
+    hyper = {name: "none" if value is None else value for name, value in spec.hyperparameters.items()}
     return {"key": stage.key, "encoder": spec.encoder.label, "tasks": spec.trained_on, "seed": spec.seed, **hyper}

@@ -19,12 +19,32 @@ from xstilts.engine.machine import device
 from xstilts.engine.models import Trimmed, build_model
 from xstilts.engine.rows import Row
 from xstilts.planning import cost
-from xstilts.planning.plan import TrainingPart
-from xstilts.selection.reading import Reading, labelled, taken, unlabelled
+from xstilts.planning.data_ref import DataRef
+from xstilts.planning.hyperparameters import Lengths, Precision
+from xstilts.planning.plan import Train
+from xstilts.selection.probe import Probe, labelled, taken, unlabelled
 from xstilts.store import Store
+from xstilts.tasks.task import Task
 
 T = TypeVar("T")
 Floats32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A task's training data, as a training stage reads them."""
+
+    task: Task
+    train: DataRef
+    lengths: Lengths
+    precision: Precision
+    digest: str  # of the stage's part that they are of
+
+    @classmethod
+    def of(cls, spec: Train) -> tuple[Material, ...]:
+        """Of each task."""
+        precision = spec.optimisation.precision
+        return tuple(cls(part.task, part.train, part.reading.lengths, precision, part.digest) for part in spec.parts)
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,7 @@ class Candidate:
     """A recipe: the tasks that it trains on in English, and the stage that leaves its encoder, None for `none`."""
 
     recipe: str
-    parts: tuple[TrainingPart, ...]
+    parts: tuple[Material, ...]
     stage: str | None
 
 
@@ -42,7 +62,7 @@ class Question:
 
     encoder: Encoder
     target: str
-    part: TrainingPart
+    part: Material
     candidates: tuple[Candidate, ...]  # `none` among them, if the study has it
 
     def among(self, stages: Collection[str]) -> Question:
@@ -97,53 +117,51 @@ class Evidence:
             found[candidate.recipe] = self.once(what, lambda read=read: (measure(*read), 0.0))  # type: ignore[misc]
         return found
 
-    def rows(self, encoder: Encoder, part: TrainingPart, *, training: bool) -> Sequence[Row]:
+    def rows(self, encoder: Encoder, part: Material, *, training: bool) -> Sequence[Row]:
         """The rows of the task's first English training examples (see `data.cap`); nothing else is looked at."""
         cap = min(self.examples, part.train.max_examples or self.examples)
         english = replace(part.train, language="en", max_examples=cap)
-        return rows_of(english, encoder, part.hyper, training=training, store=self.store)
+        return rows_of(english, encoder, part.lengths, training=training, store=self.store)
 
-    def labelled(self, encoder: Encoder, part: TrainingPart, stage: str | None) -> tuple[Floats32, npt.NDArray[Any]]:
+    def labelled(self, encoder: Encoder, part: Material, stage: str | None) -> tuple[Floats32, npt.NDArray[Any]]:
         """The vectors of a target's examples, by the encoder that ``stage`` left or the plain one, and their labels."""
-        reading = self._labels(encoder, part)
-        assert reading.labels is not None
+        probe = self._labels(encoder, part)
+        assert probe.labels is not None
         vectors = self.once(
-            ("labelled", encoder, part.digest, stage), lambda: self._vectors(encoder, part, stage, reading)
+            ("labelled", encoder, part.digest, stage), lambda: self._vectors(encoder, part, stage, probe)
         )
-        return vectors, reading.labels
+        return vectors, probe.labels
 
-    def unlabelled(self, encoder: Encoder, part: TrainingPart, stage: str | None, *, tokens: bool) -> Floats32:
+    def unlabelled(self, encoder: Encoder, part: Material, stage: str | None, *, tokens: bool) -> Floats32:
         """The vectors of a task's texts: one a sequence, or some of its tokens' where ``tokens`` are asked for."""
 
         def make() -> tuple[Floats32, float]:
-            reading = unlabelled(self.rows(encoder, part, training=True), tokens=tokens)
-            return self._vectors(encoder, part, stage, reading)
+            probe = unlabelled(self.rows(encoder, part, training=True), tokens=tokens)
+            return self._vectors(encoder, part, stage, probe)
 
         return self.once(("unlabelled", encoder, part.digest, stage, tokens), make)
 
-    def _labels(self, encoder: Encoder, part: TrainingPart) -> Reading:
+    def _labels(self, encoder: Encoder, part: Material) -> Probe:
         # Rows to train on do not say where the passage is.
         make = lambda: (labelled(self.rows(encoder, part, training=False), part.task), 0.0)  # noqa: E731
         return self.once(("labels", encoder.source, encoder.revision, part.digest), make)
 
-    def _vectors(
-        self, encoder: Encoder, part: TrainingPart, stage: str | None, reading: Reading
-    ) -> tuple[Floats32, float]:
-        trimmed = self.model(encoder, part, stage, reading.rows)
+    def _vectors(self, encoder: Encoder, part: Material, stage: str | None, probe: Probe) -> tuple[Floats32, float]:
+        trimmed = self.model(encoder, part, stage, probe.rows)
         found: dict[int, Floats32] = {}
         outputs = reduced_outputs(
-            cast(Any, trimmed.model.base_model), trimmed.rows(reading.rows), range(len(reading.rows)), taken,
-            pad_id=pad_id(encoder), precision=device.precision(part.hyper.precision),
+            cast(Any, trimmed.model.base_model), trimmed.rows(probe.rows), range(len(probe.rows)), taken,
+            pad_id=pad_id(encoder), precision=device.precision(part.precision),
         )  # fmt: skip
         for places, vectors in outputs:
             found.update(zip(places, vectors, strict=True))
-        array = np.concatenate([found[i] for i in range(len(reading.rows))])
-        return array, passes(encoder, reading.rows, training=False)
+        array = np.concatenate([found[i] for i in range(len(probe.rows))])
+        return array, passes(encoder, probe.rows, training=False)
 
-    def model(self, encoder: Encoder, part: TrainingPart, stage: str | None, rows: Sequence[Row]) -> Trimmed:
+    def model(self, encoder: Encoder, part: Material, stage: str | None, rows: Sequence[Row]) -> Trimmed:
         """The encoder that ``stage`` left, or the plain one, under a new head of the task."""
         with self.store.files(stage) if stage else nullcontext() as start:
-            return build_model(encoder, part.task, self.seed, part.hyper, start, rows, head=False)
+            return build_model(encoder, part.task, self.seed, start, rows, head=False)
 
 
 def pad_id(encoder: Encoder) -> int:

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train, TrainingPart
+from xstilts.planning.plan import Cell, Merge, Plan, Stage, Train
 from xstilts.planning.recipe import NONE
 from xstilts.running.run import compute_stages
 from xstilts.selection import fewshot
@@ -209,34 +209,34 @@ def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -
 
 
 def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
-    from xstilts.selection.evidence import Candidate, Question
+    from xstilts.selection.evidence import Candidate, Material, Question
 
-    recipes = {recipe.name for recipe in plan.study.recipes}  # cells of averaged models go by other names
     candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
-        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and cell.recipe in recipes:
+        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
-            parts = tuple(_parts(plan, cell.intermediate)) if cell.intermediate else ()
+            trained = _trainings(plan, cell.intermediate) if cell.intermediate else ()
+            parts = tuple(part for spec in trained for part in Material.of(spec))
             candidates.setdefault(pair, {})[cell.recipe] = Candidate(cell.recipe, parts, cell.intermediate)
     questions = []
     for pair, cell in firsts.items():
         spec = plan.stages[str(cell.training)].spec
         assert isinstance(spec, Train)
         if set(candidates[pair]) - {NONE}:
-            questions.append(Question(cell.encoder, pair[1], spec.parts[0], tuple(candidates[pair].values())))
+            questions.append(Question(cell.encoder, pair[1], Material.of(spec)[0], tuple(candidates[pair].values())))
     return questions
 
 
-def _parts(plan: Plan, key: str) -> Iterator[TrainingPart]:
-    """The tasks that a stage trains on in English, or that the models it merges were trained on."""
+def _trainings(plan: Plan, key: str) -> Iterator[Train]:
+    """A training stage itself, or those of the models that it merges."""
     spec = plan.stages[key].spec
     if isinstance(spec, Train):
-        yield from spec.parts
+        yield spec
     elif isinstance(spec, Merge):
         for source, _ in spec.weights:
-            yield from _parts(plan, source)
+            yield from _trainings(plan, source)
 
 
 def _with_inputs(plan: Plan, keys: Iterable[str | None], there: Collection[str] = ()) -> list[str]:

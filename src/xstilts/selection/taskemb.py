@@ -23,8 +23,7 @@ from xstilts.engine.batches import training_batches
 from xstilts.engine.heads import Head
 from xstilts.engine.machine.device import accelerator
 from xstilts.engine.rows import Row, pad, padded
-from xstilts.planning.plan import TrainingPart
-from xstilts.selection.evidence import Evidence, Question, pad_id, passes
+from xstilts.selection.evidence import Evidence, Material, Question, pad_id, passes
 from xstilts.selection.textemb import cosine
 
 #: How the head is trained on the frozen encoder: our choice.
@@ -76,7 +75,7 @@ def _nearness(target: Embedding, parts: Sequence[Embedding], name: str) -> float
     return cosine(target.component(name), np.mean([part.component(name) for part in parts], axis=0))
 
 
-def embedding(evidence: Evidence, encoder: Encoder, part: TrainingPart) -> Embedding:
+def embedding(evidence: Evidence, encoder: Encoder, part: Material) -> Embedding:
     """The embedding of a task by the plain encoder, frozen under a head trained on the task's examples.
 
     Vu et al. fine-tune the whole encoder on each task first, or freeze it and train the head alone (README of

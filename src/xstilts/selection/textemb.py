@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xstilts.encoders import Encoder
-from xstilts.planning.plan import TrainingPart
-from xstilts.selection.evidence import Evidence, Question
+from xstilts.selection.evidence import Evidence, Material, Question
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +23,7 @@ def scores(evidence: Evidence, question: Question) -> dict[str, float]:
     }
 
 
-def text_embedding(evidence: Evidence, encoder: Encoder, parts: Sequence[TrainingPart]) -> Floats:
+def text_embedding(evidence: Evidence, encoder: Encoder, parts: Sequence[Material]) -> Floats:
     """[d]: the mean over tokens, then over sequences, of the last block's outputs; over tasks, where there are several.
 
     Source: Vu et al. 2020, arXiv 2005.00770; tuvuumass/task-transferability at commit 4ef2a4c, run_textemb_QA.py.

@@ -83,7 +83,7 @@ class Head(ABC, Generic[E]):
         """Decodes to JSON lists of the ``n`` best predictions, text and probability, where `Format.n_best`."""
         raise TypeError(f"{type(self).__name__} has one prediction an example")
 
-    def reads(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """What the head is given of a training row, and what it is to say of each: for scores without training.
 
         The positions of tokens, or None for the mean of each sequence; and their labels [n]. ``some`` draws a few of

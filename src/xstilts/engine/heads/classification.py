@@ -49,7 +49,7 @@ class Classification(Head[ClassificationExample]):
     ) -> list[str]:
         return list(reduced)
 
-    def reads(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The mean over the sequence, and its class."""
         return None, row.target
 

@@ -52,7 +52,7 @@ class MultipleChoice(Head[MultipleChoiceExample]):
     ) -> list[str]:
         return list(reduced)
 
-    def reads(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The mean over each choice, and whether it is the right one."""
         return None, np.arange(len(row.sequences)) == row.target
 

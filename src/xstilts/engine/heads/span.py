@@ -256,7 +256,7 @@ class Span(Head[SpanExample]):
     def best(self, n: int) -> NBest:
         return NBest(n)
 
-    def reads(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The CLS token, the answer's first and last, and some others of the passage, each with its part in the answer.
 
         `NEITHER`, `FIRST`, `LAST`, or both. It is our choice: the official code of Poth et al. 2021 (arXiv 2104.08247,

@@ -82,7 +82,7 @@ class Tagging(Head[TaggingExample]):
                 raise AssertionError(f"{example.id}: {len(predicted)} tags for {len(example.tokens)} tokens")
         return [" ".join(predicted) for predicted in tags]
 
-    def reads(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The first piece of each word, and its tag; as in Bassignana et al. 2022 (arXiv 2210.11255)."""
         return row.window[1:], row.target
 

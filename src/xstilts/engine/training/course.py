@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from xstilts.engine.training import mixture
 from xstilts.engine.training.mixture import Step, Stream
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Optimisation
 from xstilts.planning.recipe import PROPORTIONAL, Sampling
 from xstilts.planning.steps import step_counts
 
@@ -23,7 +23,7 @@ class Course:
     """
 
     streams: Sequence[Stream]
-    hyper: Hyperparameters
+    optimisation: Optimisation
     seed: int
     precision: str
     pad_id: int
@@ -41,7 +41,7 @@ class Course:
             return [0] * self._ends[-1]
         own = self.supervised
         counts, mlm = step_counts(
-            [len(stream.rows) for stream in own], [stream.hyper for stream in own], self.sampling, self.mlm_share
+            [len(stream.rows) for stream in own], [stream.reading for stream in own], self.sampling, self.mlm_share
         )
         left = iter(counts)
         return mixture.order([next(left) if stream.supervised else mlm for stream in self.streams], self.seed)
@@ -51,14 +51,14 @@ class Course:
         """After which steps: each epoch of a single task; of several, as often as the most epochs of one."""
         if len(self.streams) == 1:
             return frozenset(self._ends)
-        times = max(stream.hyper.epochs for stream in self.supervised)
+        times = max(stream.reading.epochs for stream in self.supervised)
         return frozenset(round(len(self.order) * (i + 1) / times) for i in range(times))
 
     @cached_property
     def _ends(self) -> list[int]:
         """Of the epochs of a single task, in steps."""
         (stream,) = self.streams
-        return list(accumulate(len(stream.batches(self.seed, epoch)) for epoch in range(stream.hyper.epochs)))
+        return list(accumulate(len(stream.batches(self.seed, epoch)) for epoch in range(stream.reading.epochs)))
 
     def steps(self, done: int) -> Iterator[Step]:
         """Those after the first ``done``."""
@@ -66,8 +66,8 @@ class Course:
 
     def learning_rate(self, step: int) -> float:
         """Of the step after ``step`` ones: it rises linearly during warm-up, and falls linearly to 0 at the end."""
-        hyper, steps = self.hyper, len(self.order)
-        warmup = round(hyper.warmup * steps) if hyper.warmup < 1 else int(hyper.warmup)
+        highest, warmup, steps = self.optimisation.learning_rate, self.optimisation.warmup, len(self.order)
+        warmup = round(warmup * steps) if warmup < 1 else int(warmup)
         if step < warmup:
-            return hyper.learning_rate * (step / max(1, warmup))
-        return hyper.learning_rate * max(0.0, (steps - step) / max(1, steps - warmup))
+            return highest * (step / max(1, warmup))
+        return highest * max(0.0, (steps - step) / max(1, steps - warmup))

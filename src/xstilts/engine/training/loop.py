@@ -23,7 +23,6 @@ from xstilts.engine.training.checkpoints import Checkpoints, Training
 from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Step
-from xstilts.planning.hyperparameters import Hyperparameters
 
 
 def train(
@@ -38,7 +37,7 @@ def train(
 
     ``dev_scores`` evaluates the model as it is, task by task, in points. ``progress`` hears of loss and
     tokens_per_second, and of dev scores. AdamW without decay on biases and norms, linear schedule, gradient clipping
-    once a step. A batch that does not fit ``hyper.memory``, or the memory that there is, goes through in parts, whose
+    once a step. A batch that does not fit ``memory``, or the memory that there is, goes through in parts, whose
     gradients add up to the batch's. With ``checkpoints`` it goes on where an earlier attempt was. ``snapshots`` are
     taken meanwhile, in the first process. Raises StageError where the loss or the gradient is not finite, or no
     division of the batches fits.
@@ -55,7 +54,7 @@ def train(
             if not math.isfinite(loss):
                 raise _diverged("loss", loss, log, step)
             scaler.unscale_(optimizer)
-            norm = parallel.full(clip_grad_norm_(run.model.parameters(), course.hyper.max_grad_norm)).item()
+            norm = parallel.full(clip_grad_norm_(run.model.parameters(), course.optimisation.max_grad_norm)).item()
             # In fp16 that is how the scaler finds its scale: it passes over the step and halves it.
             if not math.isfinite(norm) and (not scaler.is_enabled() or scaler.get_scale() < 1):
                 raise _diverged("gradient", norm, log, step)
@@ -85,16 +84,17 @@ def train(
 
 def _begun(model: Joint, course: Course, checkpoints: Checkpoints | None, snapshots: Snapshots | None) -> Training:
     """Before the first step, or after the last one that an earlier attempt has kept."""
-    engine, hyper = accelerator(), course.hyper
+    engine, optimisation = accelerator(), course.optimisation
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
-    shared_out = hyper.sharding == "full" and engine.num_processes > 1
+    shared_out = optimisation.sharding == "full" and engine.num_processes > 1
     trained = parallel.sharded(model) if shared_out else model.to(engine.device)
-    budget = parse_memory(hyper.memory) if hyper.memory else None
+    budget = parse_memory(optimisation.memory) if optimisation.memory else None
     divisions = {stream.task: memory.divide(model.model(stream.task), stream.rows, course.precision, budget, model)
                  for stream in course.streams}  # fmt: skip
     optimizer = torch.optim.AdamW(
-        _parameter_groups(trained, hyper), hyper.learning_rate, eps=hyper.adam_epsilon, fused=True
-    )
+        _parameter_groups(trained, optimisation.weight_decay), optimisation.learning_rate,
+        eps=optimisation.adam_epsilon, fused=True,
+    )  # fmt: skip
     scaler = torch.amp.GradScaler(engine.device.type, enabled=course.precision == "fp16")
     torch.manual_seed(course.seed)
     run = Training(trained, optimizer, scaler, divisions, snapshots=snapshots)
@@ -106,12 +106,12 @@ def _begun(model: Joint, course: Course, checkpoints: Checkpoints | None, snapsh
     return run
 
 
-def _parameter_groups(model: torch.nn.Module, hyper: Hyperparameters) -> list[dict[str, object]]:
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
     decayed: list[torch.nn.Parameter] = []
     plain: list[torch.nn.Parameter] = []
     for parameter in filter(lambda parameter: parameter.requires_grad, model.parameters()):
         (decayed if parameter.ndim >= 2 else plain).append(parameter)  # biases and norm weights are vectors
-    return [{"params": decayed, "weight_decay": hyper.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
 def _diverged(what: str, value: float, log: Log, step: Step) -> StageError:

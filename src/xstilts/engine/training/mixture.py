@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from xstilts.engine.batches import training_batches
-from xstilts.planning.hyperparameters import Hyperparameters
+from xstilts.planning.hyperparameters import Reading
 
 if TYPE_CHECKING:
     from xstilts.engine.heads import Head
@@ -33,7 +33,7 @@ class Stream:
     task: str
     head: Head
     rows: Sequence[Row]
-    hyper: Hyperparameters  # of which epochs and the size of batches count here
+    reading: Reading  # of which epochs and the size of batches count here
     name_of: Callable[[Row], str]  # for error messages
     supervised: bool = True  # whether its steps are what `epochs` says; else they are mixed in
     view: Callable[[Sequence[Row], str], Sequence[Row]] = lambda rows, seed: rows
@@ -44,7 +44,7 @@ class Stream:
         return [row.length * len(row.sequences) for row in self.rows]
 
     def batches(self, seed: int, epoch: int) -> list[list[int]]:
-        return training_batches(self.lengths, self.hyper.batch_size, seed, epoch, self.hyper.batch_tokens)
+        return training_batches(self.lengths, self.reading.batch_size, seed, epoch, self.reading.batch_tokens)
 
 
 @dataclass(frozen=True)

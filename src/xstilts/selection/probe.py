@@ -21,7 +21,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Reading:
+class Probe:
     """Sequences of which vectors are taken, and the label of each vector, where labels are wanted.
 
     Each row has one sequence; its ``window`` holds the positions of the tokens whose vectors are taken, None where the
@@ -32,20 +32,20 @@ class Reading:
     labels: Ints | None = None
 
 
-def unlabelled(rows: Sequence[Row], *, tokens: bool) -> Reading:
+def unlabelled(rows: Sequence[Row], *, tokens: bool) -> Probe:
     """One vector a sequence; with ``tokens``, those of up to `TOKENS` tokens of each."""
     single = _single(rows)
-    return Reading(_at(single, [_some(np.arange(row.length), i) for i, row in enumerate(single)]) if tokens else single)
+    return Probe(_at(single, [_some(np.arange(row.length), i) for i, row in enumerate(single)]) if tokens else single)
 
 
-def labelled(rows: Sequence[Row], task: Task) -> Reading:
-    """The vectors that a head of the task's format reads, and what it is to say of each; see `Head.reads`."""
+def labelled(rows: Sequence[Row], task: Task) -> Probe:
+    """The vectors that a head of the task's format reads, and what it is to say of each; see `Head.probe`."""
     head = heads.get(task.format)
-    found = [head.reads(row, partial(_some, number=i)) for i, row in enumerate(rows)]
+    found = [head.probe(row, partial(_some, number=i)) for i, row in enumerate(rows)]
     labels = np.concatenate([labels for _, labels in found]).astype(np.int64)
     if not head.of_tokens:
-        return Reading(_single(rows), labels)
-    return Reading(_at(_single(rows), [places for places, _ in found if places is not None]), labels)
+        return Probe(_single(rows), labels)
+    return Probe(_at(_single(rows), [places for places, _ in found if places is not None]), labels)
 
 
 def _single(rows: Sequence[Row]) -> list[Row]:
@@ -69,7 +69,7 @@ def _some(places: Ints, number: int) -> Ints:
 
 
 def taken(rows: Sequence[Row], outputs: Any) -> list[npt.NDArray[np.float32]]:
-    """The vectors [n, d] of each row of a reading, out of an encoder's outputs for them."""
+    """The vectors [n, d] of each row of a probe, out of an encoder's outputs for them."""
     hidden = outputs.last_hidden_state.float().cpu().numpy()
     return [
         own[: row.length].mean(axis=0, keepdims=True) if row.window is None else own[row.window]
