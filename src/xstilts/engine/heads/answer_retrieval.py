@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.common.errors import UserError
 from xstilts.engine.heads import Ints, class_ids
 from xstilts.engine.heads.sentences import Compared, mean, rows_of
 from xstilts.engine.inference import Progress, Reader, Set
@@ -95,6 +96,9 @@ class AnswerRetrieval(Compared[AnswerRetrievalExample]):
         """By the trained model, among the sentences of ``examples`` alone."""
         (ranks,) = Pool([(examples, rows)]).ranks([np.concatenate(reduced).__getitem__])
         return ranks
+
+    def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
+        raise UserError("answer retrieval has no labels for logme and hscore: name other targets, or methods")
 
     def embed(self, reader: Reader, sets: Sequence[Set], progress: Progress) -> list[Embedded]:
         """The vectors of each of ``sets``; a trained model is asked for those of its last block."""
