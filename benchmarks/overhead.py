@@ -28,6 +28,7 @@ import yaml
 
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import from_json
 from xstilts.planning.study import make_study
 from xstilts.running.process import environment
 from xstilts.store import Store
@@ -75,9 +76,9 @@ def by_the_engine(folder: str, part: Part) -> None:
     from xstilts.running.run import choose, execute
 
     store = Store(folder)
-    outcome = execute(plan(part), store, make=choose("local", store, Path(folder), workers=1))
-    if outcome.failures:
-        raise RuntimeError(f"stages failed: {outcome.failures}")
+    failures = execute(plan(part), store, make=choose("local", store, Path(folder), workers=1))
+    if failures:
+        raise RuntimeError(f"stages failed: {failures}")
 
 
 def measure(function: str, stages: list[Stage], part: Part) -> Took:
@@ -93,7 +94,7 @@ def measure(function: str, stages: list[Stage], part: Part) -> Took:
         missing = [stage.label for stage, artifact in zip(stages, artifacts, strict=True) if artifact is None]
         if missing:
             raise RuntimeError(f"{function}: not in the store: {missing}")
-        return Took(took, sum(artifact.meta["seconds"] for artifact in artifacts if artifact))
+        return Took(took, sum(from_json(artifact.meta).seconds for artifact in artifacts if artifact))
 
 
 def main() -> None:

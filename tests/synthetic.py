@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from xstilts.analysis.axes import Axes
+from xstilts.analysis.bootstrap import Resamples
+from xstilts.analysis.comparisons import estimates_in, join_estimates
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
 from xstilts.planning.recipe import Average
@@ -27,6 +30,11 @@ METRIC = {
 }
 
 Gain = Callable[[str, str, str], float]
+
+
+def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
+    """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
+    return join_estimates([estimates_in(block) for block in resamples.blocks(of)], of)
 
 
 def no_gain(encoder: str, recipe: str, target: str) -> float:

@@ -2,10 +2,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from synthetic import gain_by_size, make_results, without
+from synthetic import estimates, gain_by_size, make_results, without
 from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
 from xstilts.analysis.bootstrap import Block, Sample, resample
-from xstilts.analysis.comparisons import covers, estimates
+from xstilts.analysis.comparisons import covers
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 
 

@@ -3,11 +3,11 @@ import polars as pl
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from synthetic import gain_by_size, make_results, without
+from synthetic import estimates, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, estimates, gains
+from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, gains
 from xstilts.analysis.results import Results
 from xstilts.planning.recipe import Average
 from xstilts.report.tables import averaging_table

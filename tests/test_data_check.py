@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_is_read_whole_and_all_its_faults_told(folder: Path) -> None:
     report = check(folder)
-    assert not report.ok
+    assert report.problems
     assert [line.removeprefix(f"{folder}/") for line in report.lines()] == [
         "panx/dev-de.tsv: panx dev de, 1 of 10,000 examples",
         "panx/dev-sw.tsv: panx dev sw, 1 of 1,000 examples",
@@ -62,14 +62,14 @@ def test_a_part_of_a_folder_and_one_file_are_recognised_alike(folder: Path) -> N
     (checked,) = check(folder / "xquad" / "xquad.de.json").checked
     assert checked.what == "xquad test de"
     report = check(folder / "xnli" / "test-de.tsv")
-    assert report.ok and report.checked[0].gold == 1  # the gold file beside it is found
+    assert not report.problems and report.checked[0].gold == 1  # the gold file beside it is found
 
 
 def test_pairs_of_languages_are_recognised_and_no_file_is_read_twice(tmp_path: Path) -> None:
     for pair in ("de-question-de", "de-question-en", "de-question-sw"):
         write(tmp_path / "mlqa" / "MLQA_V1" / "test" / f"test-context-{pair}.json", squad())
     report = check(tmp_path)
-    assert report.ok and [one.what for one in report.checked] == ["mlqa test de", "mlqa-cross test de-en"]
+    assert not report.problems and [one.what for one in report.checked] == ["mlqa test de", "mlqa-cross test de-en"]
     assert [path.name for path in report.not_recognised] == ["test-context-de-question-sw.json"]
 
 
@@ -84,7 +84,7 @@ def test_a_task_that_unites_others_is_counted_where_all_are_there(tmp_path: Path
     assert not [one for one in check(tmp_path).checked if one.what.startswith("anli_plus")]
     write(tmp_path / "anli_v1.0" / "R1" / "train.jsonl", row)
     report = check(tmp_path)
-    assert report.ok
+    assert not report.problems
     assert report.lines()[-1].endswith("train.jsonl and 2 more: anli_plus train en, 7 of 1,104,934 examples")
 
 
@@ -92,7 +92,7 @@ def test_a_file_without_gold_beside_it_is_said_to_have_none(folder: Path) -> Non
     """So XTREME's own download comes: it can be predicted, not scored."""
     (folder / "xnli" / "test-labels.txt").unlink()
     report = check(folder / "xnli")
-    assert report.ok and any(line.endswith(", without gold") for line in report.lines())
+    assert not report.problems and any(line.endswith(", without gold") for line in report.lines())
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_file_without_gold_beside_it_is_said_to_have_none(folder: Path) -> Non
 )
 def test_an_unknown_file_is_read_by_its_layout(name: str, text: str, what: str, tmp_path: Path) -> None:
     report = check(write(tmp_path / name, text))
-    assert report.ok and [one.what for one in report.checked] == [what] and not report.not_recognised
+    assert not report.problems and [one.what for one in report.checked] == [what] and not report.not_recognised
 
 
 def test_an_unknown_file_may_be_faulty_too(tmp_path: Path) -> None:
@@ -160,5 +160,5 @@ def test_the_real_files_are_sound(real_data: Path) -> None:
 def test_a_folder_in_which_nothing_is_recognised_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "xquad.en.json").write_text("{}")
     report = check(tmp_path)
-    assert not report.ok and report.not_recognised
+    assert report.problems and report.not_recognised
     assert report.problems[0].startswith(f"{tmp_path}: nothing here that a run could read")

@@ -22,7 +22,7 @@ from xstilts.data import fingerprint
 from xstilts.encoders import Encoder, bundled
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import features, heads
-from xstilts.engine.features import Chained, Features, Renumbered, cache_of, cached
+from xstilts.engine.features import Features, Renumbered, cache_of, cached
 from xstilts.engine.heads import span
 from xstilts.engine.rows import Row
 from xstilts.planning.data_ref import DataRef
@@ -287,10 +287,3 @@ def test_other_rows_need_another_revision() -> None:
                 for row in fmt.make_rows(examples, task, tokenizer, lengths, training=training)]  # fmt: skip
         made[name] = hashlib.sha256(json.dumps([plain(row) for row in rows]).encode()).hexdigest()[:16]
     assert (features.REVISION, made) == PINNED
-
-
-def test_chained_rows_count_their_examples_on() -> None:
-    sets = [[Row(0, [[1]]), Row(2, [[2]])], [], [Row(0, [[3, 4]]), Row(1, [[5]])]]
-    chained = Chained(sets, [3, 1, 2])
-    assert [(row.example, row.sequences[0].tolist()) for row in chained] == [(0, [1]), (2, [2]), (4, [3, 4]), (5, [5])]
-    assert len(chained) == 4 and chained[-1].example == 5 and chained[1:3][1].example == 4

@@ -16,6 +16,7 @@ from xstilts.engine.training import collapse
 from xstilts.engine.training.checkpoints import Policy
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import Attempt
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
@@ -56,8 +57,8 @@ def test_seeds_of_further_attempts_are_derived_from_the_first(first: int, attemp
 
 
 def test_the_first_attempt_that_did_not_collapse_is_kept_else_the_best() -> None:
-    def attempt(dev: float, collapsed: bool) -> dict[str, Any]:
-        return {"dev": dev, "collapsed": ["task"] if collapsed else []}
+    def attempt(dev: float, collapsed: bool) -> Attempt:
+        return Attempt(1, dev, {"task": dev}, ("task",) if collapsed else (), 1e9)
 
     failed, better, sound = attempt(33.0, True), attempt(33.5, True), attempt(60.0, False)
     assert collapse.kept([failed, sound]) is sound and collapse.kept([failed, better]) is better

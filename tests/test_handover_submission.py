@@ -21,6 +21,7 @@ from xstilts.handover.xtreme import BENCHMARKS
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import TrainRecord
 from xstilts.planning.study import make_study
 from xstilts.store import Store
 from xstilts.tasks import builtin_catalog
@@ -50,7 +51,8 @@ def fill(plan: Plan, store: Store, dev: dict[str, float] | None = None) -> None:
         for key in (cell.intermediate, cell.training):
             if key and store.peek(key) is None:
                 with store.publish(key) as (_, meta):
-                    meta["dev"] = (dev or {}).get(cell.recipe_label, 50.0)
+                    score = (dev or {}).get(cell.recipe_label, 50.0)
+                    meta |= TrainRecord(dev=score, precision="fp32", best_step=1, steps=1, examples=1).to_json()
         spec = plan.stages[cell.predictions].spec
         assert isinstance(spec, Predict)
         frames = []

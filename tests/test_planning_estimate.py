@@ -16,6 +16,7 @@ from xstilts.common.errors import UserError
 from xstilts.planning import estimate
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import TrainRecord
 from xstilts.planning.study import make_study
 from xstilts.store import Store
 
@@ -72,6 +73,23 @@ def test_what_cells_share_is_counted_once() -> None:
     assert shared.flops_alone - shared.flops == pytest.approx(nli + again)
 
 
+def test_a_forecast_says_of_each_stage_what_it_takes(tmp_path: Path) -> None:
+    plan, store = make_plan(make_study(STUDY)), Store(tmp_path)
+    found = estimate.forecast(plan, store, 2)
+    assert [each.key for each in found.stages] == list(plan.stages) and not found.measured
+    assert {each.state for each in found.stages} == {"to do"} and found.rate == estimate.ASSUMED_FLOPS_PER_SECOND
+    assert all(each.seconds == pytest.approx(each.flops / found.rate) for each in found.stages)
+    assert found.left.flops == pytest.approx(sum(each.flops for each in found.stages)) and not found.notes
+    on = estimate.device("a100-80gb")
+    assert estimate.forecast(plan, store, 1, on).rate == on.rate
+    trained = next(each.key for each in found.stages if each.kind == "train")
+    with store.publish(trained) as (_, meta):
+        meta["seconds"] = 2.0
+    after = estimate.forecast(plan, store, 2)
+    assert after.measured and after.rate == pytest.approx(plan.stages[trained].flops / 2)
+    assert [each.key for each in after.stages if each.state == "done"] == [trained]
+
+
 def test_memory_is_what_training_keeps() -> None:
     def largest(**training: Any) -> int:
         plan = make_plan(make_study({**STUDY, "training": training}))
@@ -109,7 +127,7 @@ def test_the_speed_is_that_of_training_stages_that_are_done(tmp_path: Path) -> N
     assert estimate.measured_rate(plan, store) is None
     train = next(each for each in plan.stages.values() if each.kind == "train")
     with store.publish(train.key) as (_, meta):
-        meta["seconds"] = 4.0
+        meta |= TrainRecord(dev=50.0, precision="fp32", best_step=1, steps=1, examples=1, seconds=4.0).to_json()
     assert estimate.measured_rate(plan, store) == pytest.approx(train.flops / 4.0)
 
 

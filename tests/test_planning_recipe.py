@@ -55,7 +55,7 @@ def test_every_kind_of_recipe_runs_to_its_scores(tmp_path: Path) -> None:
         targets=[{"task": "mini-paraphrase", "languages": ["de"], "max_examples": 8}],
     )
     store = open_store(tmp_path)
-    assert execute(planned, store).failures == {}
+    assert execute(planned, store) == {}
     results = gather(planned, store)
     recipes = ["none", "mini-nli", "three", "mini-nli+mini-text", "mini-paraphrase+pt", "sum", "fresh"]
     assert results.scores.filter("main")["recipe"].to_list() == [name.replace("mini-text", "mlm") for name in recipes]

@@ -82,8 +82,8 @@ def test_a_node_lost_in_the_middle_changes_no_score(cluster: Any, finished: Path
             if stage.kind == "train" and cluster.worker_nodes.issuperset({victim}):
                 cluster.remove_node(victim, allow_graceful=False)
 
-    outcome = execute(plan, store, Saboteur(), choose("ray", store, tmp_path, address=cluster.address))
-    assert outcome.failures == {} and victim not in cluster.worker_nodes
+    failures = execute(plan, store, Saboteur(), choose("ray", store, tmp_path, address=cluster.address))
+    assert failures == {} and victim not in cluster.worker_nodes
     assert gather(plan, store).scores.drop("seconds").equals(scores_in(finished).filter(pl.col("recipe") == "none"))
 
 
@@ -94,8 +94,8 @@ def test_a_stage_of_two_processes_is_computed_on_two_nodes(cluster: Any, finishe
     for processes in (1, 2):
         content = {**STUDY, "recipes": ["none"], "training": {**training, "processes": processes}}
         plan, store, listener = make_plan(make_study(content)), Store(tmp_path / str(processes)), Recorded()
-        outcome = execute(plan, store, listener, choose("ray", store, tmp_path, address=cluster.address))
-        assert outcome.failures == {}
+        failures = execute(plan, store, listener, choose("ray", store, tmp_path, address=cluster.address))
+        assert failures == {}
         scores.append(gather(plan, store).scores)
         losses = [[record["loss"] for record in logs.read(store, stage.key) if "loss" in record]
                   for stage in plan.stages.values() if stage.kind == "train"]  # fmt: skip

@@ -93,7 +93,7 @@ def test_what_sbatch_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_scores_are_those_of_the_local_executor(finished: Path, tmp_path: Path) -> None:
     plan, store = make_plan(make_study(STUDY)), Store(tmp_path / "store")
     make = partial(SlurmExecutor, store, tmp_path / "jobs", ["timeout_min=30"], jobs=2, cluster="local")
-    assert execute(plan, store, make=make).failures == {}
+    assert execute(plan, store, make=make) == {}
     scores = gather(plan, store).scores.drop("seconds")
     assert scores.equals(scores_in(finished).cast(pl.Schema(scores.schema)))
 

@@ -110,14 +110,14 @@ def test_a_failed_stage_stops_only_what_needs_it(tmp_path: Path) -> None:
     # With an epsilon that rounds to 0, AdamW divides 0 by 0 for the embeddings that a batch does not use.
     study = make_study({**STUDY, "recipes": ["none", {"task": "mini-nli", "training": {"adam_epsilon": 1e-60}}]})
     plan, store, recorder = make_plan(study), Store(tmp_path), Recorder()
-    outcome = execute(plan, store, recorder, choose("local", store, tmp_path, workers=1))
+    failures = execute(plan, store, recorder, choose("local", store, tmp_path, workers=1))
     failed = [label for label, reason in recorder.reasons.items() if reason != SKIPPED]
     assert failed == ["bundled/e5-small@1 seed 1: train mini-nli"]
     assert "loss is" in recorder.reasons[failed[0]] and "nli-train-" in recorder.reasons[failed[0]]
     assert {label for label, reason in recorder.reasons.items() if reason == SKIPPED} == {
         stage.label for stage in plan.stages.values() if "mini-nli →" in stage.label
     }
-    results = gather(plan, store, outcome.failures)
+    results = gather(plan, store, failures)
     assert set(results.scores["recipe"]) == {"none"} and len(results.failures) == len(recorder.reasons)
 
 

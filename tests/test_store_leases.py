@@ -265,8 +265,9 @@ def test_however_their_steps_interleave_two_never_hold_a_lease(
                     assert not lease.lost
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_numbers", "_create", "_delete", "_read"):
+        for name in ("_numbers", "_delete", "_read"):
             patch.setattr(leases, name, stepping(getattr(leases, name)))
+        patch.setattr(Store, "create", stepping(Store.create))
         sleep = time.sleep  # the hearts' own
         patch.setattr(time, "sleep", lambda seconds: turns.step() if threading.get_ident() in names else sleep(seconds))
         patch.setattr(leases, "this_process", lambda: Process("h", "b", names[threading.get_ident()], 0.0))

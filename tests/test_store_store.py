@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+import xstilts
 from xstilts.common.errors import StageError, StoreError, UserError
 from xstilts.store import store as stores
 from xstilts.store.processes import this_process
-from xstilts.store.store import KEPT_COPIES, Store
+from xstilts.store.store import KEPT_COPIES, Store, sees
 
 KEY = "ab" + "0" * 62
 
@@ -331,3 +334,51 @@ def test_whenever_it_is_killed_what_was_published_is_whole_and_verify_leaves_no_
 def test_removing_what_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
     Store(tmp_path).remove(KEY)
     assert not [path for path in tmp_path.rglob("*") if path.parent.name == "tmp"]
+
+
+def test_a_store_is_asked_and_no_file_system_is_used_beside_it() -> None:
+    source = Path(xstilts.__file__).parent
+    found = [
+        f"{path}:{node.lineno}: {ast.unparse(node)}"
+        for path in sorted(source.rglob("*.py"))
+        if path.parent.name != "store"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and (node.attr in ("fs", "root") or (node.attr == "local" and "store" in ast.unparse(node.value).lower()))
+    ]
+    assert not found, "\n".join(found)
+    for name in ("leases", "logs", "upkeep"):
+        text = (source / "store" / f"{name}.py").read_text(encoding="utf-8")
+        assert not re.search(r"store\.(fs|root|local)\b", text), name
+
+
+def test_single_files(url: str) -> None:
+    store = Store(url)
+    path = store.path("leases", "some", "1")
+    assert store.names(store.path("leases", "some")) == [] and store.find(store.path("leases")) == {}
+    assert store.create(path, b"one") and not store.create(path, b"other")
+    assert store.content(path) == b"one" and store.names(store.path("leases", "some")) == ["1"]
+    assert {key: info["size"] for key, info in store.find(store.path("leases")).items()} == {("some", "1"): 3}
+    before = store.modified(path)
+    store.touch(path, b"one")
+    assert store.content(path) == b"one" and store.modified(path) >= before
+    store.write(path, b"two")
+    assert store.content(path) == b"two" and sees(store.url, path)
+    store.delete_folder(store.path("leases", "some"), if_empty=True)
+    assert store.content(path) == b"two"
+    store.delete(path)
+    store.delete_folder(store.path("leases", "some"), if_empty=True)
+    assert store.names(store.path("leases", "some")) == [] and not sees(store.url, path)
+    if not url.startswith("s3"):  # which does not say
+        with pytest.raises(FileNotFoundError):
+            store.delete(path)
+
+
+def test_lines_are_appended_where_a_store_can(url: str) -> None:
+    store = Store(url)
+    for line in ("one\n", "two\n"):
+        if (stream := store.append(store.path("logs", "a", "b.jsonl"))) is not None:
+            with stream:
+                stream.write(line)
+                assert store.content(store.path("logs", "a", "b.jsonl")).decode().endswith(line)
+        assert (stream is not None) == store.local

@@ -3,12 +3,21 @@
 >>> import xstilts
 >>> scores = xstilts.run("studies/quickstart.yaml")  # a polars.DataFrame, one row a score
 >>> xstilts.scores("studies/quickstart.yaml", language="sw", metric="f1")  # of what was run before
+>>> xstilts.report("studies/quickstart.yaml")  # the path of its page
+>>> xstilts.export("studies/quickstart.yaml", "model", target="mini-span")  # the best model, for Transformers
+>>> xstilts.predict("model", [{"question": "Who sleeps?", "context": "The dog sleeps."}], "span")
+
+`plan` gives the stages that a study takes. A study is the path of its file, a mapping with what such a file holds, or
+the `Study` that `load_study` makes of a file. What the user can mend is a `xstilts.common.errors.UserError`.
 """
 
 from importlib.metadata import version as _version
 
-from xstilts.api import run, scores
+import xstilts.report as _room  # noqa: F401 - it loads once, before the function of its name, whose place it would take
+from xstilts.api import export, plan, predict, report, run, scores
 from xstilts.planning.study import Study, load_study
 
 __version__ = _version("xstilts")
-__all__ = ["Study", "__version__", "load_study", "run", "scores"]
+__all__ = [
+    "Study", "__version__", "export", "load_study", "plan", "predict", "report", "run", "scores",
+]  # fmt: skip

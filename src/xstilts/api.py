@@ -1,23 +1,32 @@
-"""What Python users call: a study file in, tables out."""
+"""What Python users call: a study in, tables, pages and models out."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
-from xstilts.common.errors import UserError
+from xstilts.common.errors import UserError, did_you_mean
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
-from xstilts.planning.study import Study, load_study
+from xstilts.planning.study import Study, load_study, make_study
 from xstilts.running.run import choose, execute
 from xstilts.store import Store
+from xstilts.tasks import builtin_catalog, formats
+
+if TYPE_CHECKING:
+    from xstilts.analysis.analyse import Analysis
 
 DEFAULT_STORE = ".xstilts/store"
+
+#: A study as a user has it: the path of a study file, its content, or what `load_study` made of it.
+AnyStudy = Study | Mapping[str, Any] | str | Path
 
 
 def open_store(url: str | Path | None = None) -> Store:
@@ -25,49 +34,133 @@ def open_store(url: str | Path | None = None) -> Store:
     return Store(url or os.environ.get("XSTILTS_STORE") or DEFAULT_STORE)
 
 
-def run(study: Study | str | Path, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
+def checked(study: AnyStudy) -> Study:
+    """Raises UserError where a file or a mapping is no study: relative paths of a mapping start from where we are."""
+    if isinstance(study, Study):
+        return study
+    return make_study(dict(study)) if isinstance(study, Mapping) else load_study(Path(study))
+
+
+def _called(study: AnyStudy) -> str:
+    """In errors."""
+    return str(study) if isinstance(study, str | Path) else "study"
+
+
+def plan(study: AnyStudy, *, estimate: bool = False) -> Plan:
+    """The stages that a study takes, by key; nothing is computed. Raises UserError where it or its data are wrong.
+
+    With ``estimate``, data and encoders that are not at hand are counted as the catalog says.
+    """
+    sound = checked(study)
+    try:
+        return make_plan(sound, estimate=estimate)
+    except UserError as error:
+        raise UserError(f"{_called(study)}: {error}") from None
+
+
+def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
     """Run what is missing of a study and give its scores, a row per encoder, recipe, target, language, seed, metric.
 
-    ``study`` is a study file or a :class:`Study`. Raises UserError before any training where the study or its data
-    are wrong, and RuntimeError naming the failed stages after all others ran.
+    ``study`` is a study file, a mapping with its content or a :class:`Study`. Raises UserError before any training
+    where the study or its data are wrong, and RuntimeError naming the failed stages after all others ran.
     """
-    checked = study if isinstance(study, Study) else load_study(Path(study))
     place = open_store(store)
-    plan = make_plan(checked)
-    outcome = execute(plan, place, make=choose("local", place, Path(), workers=workers))
-    if outcome.failures:
-        labels = "; ".join(f"{plan.stages[key].label}: {reason}" for key, reason in outcome.failures.items())
-        raise RuntimeError(f"{len(outcome.failures)} stages failed: {labels}")
-    return gather(plan, place).scores
+    planned = plan(study)
+    failures = execute(planned, place, make=choose("local", place, Path(), workers=workers))
+    if failures:
+        labels = "; ".join(f"{planned.stages[key].label}: {reason}" for key, reason in failures.items())
+        raise RuntimeError(f"{len(failures)} stages failed: {labels}")
+    return gather(planned, place).scores
 
 
-def plan_of(study: Path, *, estimate: bool = False) -> Plan:
-    """The plan of a study file. Raises UserError, which names the file."""
-    checked = load_study(study)
-    try:
-        return make_plan(checked, estimate=estimate)
-    except UserError as error:
-        raise UserError(f"{study}: {error}") from None
-
-
-def results_of(study: Path, store: str | Path | None = None) -> Results:
-    """The results that the store has of a study file. Raises UserError where it has none."""
-    results = gather(plan_of(study), open_store(store))
+def results_of(study: AnyStudy, store: str | Path | None = None) -> Results:
+    """The results that the store has of a study. Raises UserError where it has none."""
+    results = gather(plan(study), open_store(store))
+    name = _called(study)
     if not results.planned:
         raise UserError(
-            f"{study}: no target has gold labels, so there are no scores; `xstilts submission {study} --out DIR` "
+            f"{name}: no target has gold labels, so there are no scores; `xstilts submission {name} --out DIR` "
             "writes the predictions for XTREME's tasks"
         )
     if results.scores.is_empty():
-        raise UserError(f"{study}: the store holds no scores of it yet; `xstilts run {study}` computes them")
+        raise UserError(f"{name}: the store holds no scores of it yet; `xstilts run {name}` computes them")
     return results
 
 
-def scores(study: str | Path, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
-    """The scores that the store has of a study file (SCORES_SCHEMA); nothing is computed.
+def scores(study: AnyStudy, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
+    """The scores that the store has of a study (SCORES_SCHEMA); nothing is computed.
 
     ``wanted`` filters by axis (`AXES`), by a value or several: ``scores("study.yaml", language=["de", "sw"])``. All
     metrics are there, with `main` true for each target's main one. Raises UserError where there are no scores.
     """
-    frame = results_of(Path(study), store).scores
+    frame = results_of(study, store).scores
     return select(frame, {axis: one if isinstance(one, list | tuple | set) else [one] for axis, one in wanted.items()})
+
+
+def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | None = None) -> Path:
+    """Write the report of the scores that the store has of a study; gives the path of its page, report.html.
+
+    ``out`` is the folder, ``runs/<study name>`` by default. Raises UserError where there are no scores, or ``out``
+    cannot be written.
+    """
+    sound = checked(study)
+    return write(sound, results_of(study, store), Path(out or Path("runs") / sound.name))[0]
+
+
+def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
+    """Write the report of ``results`` to the folder ``out``; gives its page's path, and what it rests on."""
+    from xstilts.analysis.analyse import analyse
+    from xstilts.analysis.claims import check
+    from xstilts.analysis.claims_file import BUILTIN, load_claims
+    from xstilts.report.write import write_report
+
+    analysis = analyse(results)
+    claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)
+    tested = any(one.rows.height for one in claims)  # by scores: facts of the catalog alone are for `xstilts claims`
+    return write_report(results, out, analysis, claims if tested else ()), analysis
+
+
+def export(
+    study: AnyStudy,
+    out: str | Path,
+    *,
+    target: str | None = None,
+    encoder: str | None = None,
+    recipe: str | None = None,
+    seed: int | None = None,
+    store: str | Path | None = None,
+) -> Path:
+    """Write the study's best trained model, by English dev score, to the new folder ``out``, and give its path.
+
+    Transformers opens it. ``target``, ``encoder`` (a label), ``recipe`` and ``seed`` leave fewer to choose from; a
+    study of several trained targets needs ``target``. Raises UserError where there is no such model yet.
+    """
+    from xstilts.handover import export as exporting
+
+    planned, place = plan(study), open_store(store)
+    cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
+    return exporting.export(planned, place, cell, Path(out))
+
+
+def predict(
+    model: str | Path, records: Iterable[Mapping[str, Any]], task: str, n_best: int = 1
+) -> list[dict[str, Any]]:
+    """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
+
+    ``task`` is a format (span, classification, multiple_choice, tagging) or a task of the catalog; it says which fields
+    a record has. With ``n_best`` (span) above 1 also with so many answers and their probabilities. Raises UserError
+    where the model or a record is of another kind.
+    """
+    from xstilts.handover import predict as predicting
+
+    of_tasks = {entry.name: entry.format for entry in builtin_catalog()}
+    format_name = task if task in formats.names() else of_tasks.get(task, "")
+    if not format_name:
+        known = {*formats.names(), *of_tasks}
+        raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
+    if not formats.get(format_name).fields:
+        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
+    if n_best > 1 and not formats.get(format_name).n_best:
+        able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
+        raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")
+    return predicting.predict(Path(model), format_name, [dict(record) for record in records], n_best)

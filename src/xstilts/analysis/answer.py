@@ -53,10 +53,6 @@ class Answer:
     missing: tuple[str, ...]
     cannot: tuple[str, ...]  # what cannot be concluded, most important first
 
-    def headline(self) -> str:
-        """On the first target what helped most, over reading comprehension whether size matters, then the basis."""
-        return " ".join(piece for piece in (*self.best[:1], *self.size[:1], self.basis) if piece)
-
     def text(self) -> str:
         """At most eight lines for the terminal."""
         lines = [

@@ -79,11 +79,6 @@ class Part:
 Piece = tuple[npt.NDArray[np.int64], str, Sample]
 
 
-def estimates(resamples: Resamples, of: Axes) -> pl.DataFrame:
-    """The mean over seeds with its interval (ESTIMATES_SCHEMA), for each language and the means over languages."""
-    return join_estimates([estimates_in(block) for block in resamples.blocks(of)], of)
-
-
 def estimates_in(block: Block) -> pl.DataFrame:
     """What `join_estimates` needs of one block."""
     return table_of(

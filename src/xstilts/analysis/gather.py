@@ -7,14 +7,15 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any
 
 import polars as pl
 
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
+from xstilts.planning import records
 from xstilts.planning.plan import Average, Plan, Train
+from xstilts.planning.records import ModelRecord, PredictRecord, Record, TrainRecord, TranslateRecord
 from xstilts.store import Store
 
 #: Whose versions stand in the report: those that can change a score.
@@ -25,7 +26,7 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
     """The tables of a study, of all its cells whose score is in the store."""
     failures = failures or {}
     outcomes, scores = [], []
-    metas = {key: artifact.meta if (artifact := store.peek(key)) else None for key in plan.stages}
+    found = {key: records.peek(store, key) for key in plan.stages}
     for cell in plan.cells:
         table = store.read(cell.score, "outcomes.parquet") if cell.score else None
         if table is None:
@@ -46,14 +47,14 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
             value=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0),
             n=pl.len().cast(pl.Int64),
         )
-        meta = metas[cell.predictions] or {}
-        chain = [metas[key] for key in plan.behind(cell.score)]
+        predicted, trained = found[cell.predictions], found[cell.training] if cell.training else None
+        assert predicted is None or isinstance(predicted, PredictRecord)
+        chain = [found[key] for key in plan.behind(cell.score)]
         cost = {
-            name: pl.lit(None if None in chain else sum(one.get(name) or 0.0 for one in chain if one), pl.Float64)
+            name: pl.lit(None if None in chain else sum(getattr(one, name) or 0.0 for one in chain), pl.Float64)
             for name in ("seconds", "flops")
         }
-        trained = (metas[cell.training] if cell.training else None) or {}
-        best_blocks = {language: facts["best_block"] for language, facts in meta.get("mining", {}).items()}
+        best_blocks = {language: one.best_block for language, one in predicted.mining.items()} if predicted else {}
         scores.append(
             cells.with_columns(
                 init=pl.lit(cell.encoder.init),
@@ -65,17 +66,17 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
                 script=pl.col("language").map_elements(script, pl.String),
                 split=pl.lit(cell.target.split),
                 preset=pl.lit(plan.study.preset),
-                precision=pl.lit(meta.get("precision"), pl.String),
+                precision=pl.lit(predicted.precision if predicted else None, pl.String),
                 hidden_layer=pl.coalesce(
                     pl.col("metric").str.extract(r"@(\d+)$").cast(pl.Int64),  # retrieval reports every block
                     # ... and mining the one that is best on dev, by language
                     pl.when(pl.col("metric").str.ends_with("@dev")).then(
                         pl.col("language").replace_strict(best_blocks, default=None, return_dtype=pl.Int64)
                     ),
-                    pl.lit(meta.get("hidden_layer"), pl.Int64),
+                    pl.lit(predicted.hidden_layer if predicted else None, pl.Int64),
                 ),
-                pooling=pl.lit(meta.get("pooling"), pl.String),
-                dev=pl.lit(trained.get("dev"), pl.Float64),
+                pooling=pl.lit(predicted.pooling if predicted else None, pl.String),
+                dev=pl.lit(trained.dev if isinstance(trained, ModelRecord) else None, pl.Float64),
                 **cost,
                 key=pl.lit(cell.score),
                 model=pl.lit(cell.training, pl.String),
@@ -89,12 +90,12 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
         outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
         curves=_curves(plan, store),
-        stages=_stages(plan, metas, failures),
+        stages=_stages(plan, found, failures),
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
         planned=Counter((cell.encoder.label, cell.recipe_label, cell.target.task) for cell in plan.cells if cell.score),
-        notes=_notes(plan, metas),
+        notes=_notes(plan, found),
     )
 
 
@@ -129,18 +130,21 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
     return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
 
 
-def _stages(plan: Plan, metas: dict[str, dict[str, Any] | None], failures: dict[str, str]) -> pl.DataFrame:
+def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, str]) -> pl.DataFrame:
     rows = []
+    facts = ("seconds", "flops", "tokens", "peak_memory")
     for stage in plan.stages.values():
-        meta = metas[stage.key]
+        record = found[stage.key]
         rows.append(
             {
                 "key": stage.key,
                 "kind": stage.kind,
                 "label": stage.label,
-                "state": "done" if meta is not None else "failed" if stage.key in failures else "missing",
-                **{name: (meta or {}).get(name) for name in ("seconds", "flops", "tokens", "peak_memory")},
-                "collapsed": bool(meta["collapsed"]) if meta and "collapsed" in meta else None,
+                "state": "done" if record else "failed" if stage.key in failures else "missing",
+                **{name: getattr(record, name) if record else None for name in facts},
+                "collapsed": (
+                    bool(record.collapsed) if isinstance(record, TrainRecord) and record.collapsed is not None else None
+                ),
             }
         )
     return pl.DataFrame(rows, schema=STAGES_SCHEMA)
@@ -155,14 +159,16 @@ def _data(plan: Plan) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=DATA_SCHEMA)
 
 
-def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
+def _notes(plan: Plan, found: Mapping[str, Record | None]) -> list[str]:
     notes = list(plan.notes)
     for stage in plan.stages.values():
-        meta = (metas[stage.key] if stage.kind in ("translate", "train") else None) or {}
-        for reason, count in meta.get("dropped", {}).items():
-            notes.append(f"{stage.label}: {count:,} examples are left out, {meta['examples']:,} remain: {reason}.")
-        if note := described(stage.label, meta):
-            notes.append(note)
+        match found[stage.key]:
+            case TranslateRecord() as record:
+                for reason, count in record.dropped.items():
+                    remain = f"{record.examples:,} remain"
+                    notes.append(f"{stage.label}: {count:,} examples are left out, {remain}: {reason}.")
+            case TrainRecord() as record:
+                notes += described(stage.label, record)
     if any(cell.encoder.source == bundled.NAME and cell.encoder.init == "pretrained" for cell in plan.cells):
         notes.append(
             f"{bundled.NAME} was tuned contrastively on pairs that include NLI, SQuAD and translations: it is no "
@@ -171,19 +177,18 @@ def _notes(plan: Plan, metas: dict[str, dict[str, Any] | None]) -> list[str]:
     return notes
 
 
-def described(label: str, meta: Mapping[str, Any]) -> str | None:
-    """One line for the report, of a training stage that collapsed at first or for good."""
-    first, *more = meta.get("attempts", [{"collapsed": []}])
-    if not first["collapsed"]:
-        return None
-    several = len(first["dev_of"]) > 1
+def described(label: str, record: TrainRecord) -> list[str]:
+    """A line for the report, of a training stage that collapsed at first or for good."""
+    if not record.attempts or not record.attempts[0].collapsed:
+        return []
+    first, *more = record.attempts
+    several = len(first.dev_of) > 1
     scores = "; ".join(
-        f"{f'{task}: ' if several else ''}dev {first['dev_of'][task]:.1f} is no better than the majority class "
-        f"({meta['dev_majority'][task]:.1f})"
-        for task in first["collapsed"]
+        f"{f'{task}: ' if several else ''}dev {first.dev_of[task]:.1f} is no better than the majority class "
+        f"({record.dev_majority[task]:.1f})"
+        for task in first.collapsed
     )
     again = "".join(
-        f"; tried again with seed {one['seed']}: {one['dev']:.1f}{', collapsed' if one['collapsed'] else ''}"
-        for one in more
+        f"; tried again with seed {one.seed}: {one.dev:.1f}{', collapsed' if one.collapsed else ''}" for one in more
     )
-    return f"{label}: collapsed: {scores}{again}."
+    return [f"{label}: collapsed: {scores}{again}."]

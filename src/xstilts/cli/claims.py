@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
+from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.api import open_store, plan_of
 from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.common import markdown
 from xstilts.planning.study import load_study
 
 
@@ -59,7 +60,7 @@ def claims(
     checked = load_study(study)
     said = load_claims(claims or BUILTIN, checked.catalog)
     literature = load_published(published or PUBLISHED)
-    results = gather(plan_of(study), open_store(store))
+    results = gather(api.plan(study), api.open_store(store))
     analysis = analyse(results)
     verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.data, encoder=encoder)
     found = table(verdicts)
@@ -119,9 +120,6 @@ def _pooled_line(row: dict[str, Any]) -> str:
 
 def _markdown(frame: pl.DataFrame, columns: Sequence[str]) -> str:
     def cell(value: object) -> str:
-        text = "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
-        return text.replace("|", "\\|")
+        return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
-    lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
-    lines += [f"| {' | '.join(map(cell, row))} |" for row in frame.select(columns).iter_rows()]
-    return "\n".join(lines)
+    return markdown.table(columns, (map(cell, row) for row in frame.select(columns).iter_rows()))

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from xstilts.api import open_store, plan_of
+from xstilts import api
 from xstilts.cli.options import StoreOption, StudyFile, quiet
-from xstilts.common.errors import UserError, did_you_mean
-from xstilts.tasks import builtin_catalog, formats
+from xstilts.common.errors import UserError
 
 
 def predict(
@@ -28,24 +27,14 @@ def predict(
     """Use a trained model: one question on the command line, or a JSON lines file in and out."""
     from xstilts.handover import predict as predicting
 
-    tasks_known = {entry.name: entry.format for entry in builtin_catalog()}
-    format_name = task if task in formats.names() else tasks_known.get(task, "")
-    if not format_name:
-        known = {*formats.names(), *tasks_known}
-        raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
-    if not formats.get(format_name).fields:
-        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
-    if n_best > 1 and not formats.get(format_name).n_best:
-        able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
-        raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")
     if input is not None:
-        records = list(predicting.read_records(input))
+        records = predicting.read_records(input)
     elif question and context:
-        records = [{"question": question, "context": context}]
+        records = iter([{"question": question, "context": context}])
     else:
         raise UserError("give --question and --context, or --input FILE.jsonl")
     quiet()
-    for record in predicting.predict(model, format_name, records, n_best):
+    for record in api.predict(model, records, task, n_best):
         if input is not None:
             print(json.dumps(record, ensure_ascii=False))
         elif n_best > 1:
@@ -68,8 +57,8 @@ def export(
     from xstilts.handover import export as exporting
 
     quiet()
-    place = open_store(store)
-    planned = plan_of(study)
+    place = api.open_store(store)
+    planned = api.plan(study)
     cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
     folder = exporting.export(planned, place, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts.api import open_store, plan_of
+from xstilts import api
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
@@ -42,41 +41,24 @@ def plan(
     if devices > 1 and device is None:
         raise UserError(f"--devices {devices}: of which? name it with --device")
     on = estimating.device(device) if device else None
-    place = open_store(store)
-    planned = plan_of(study, estimate=True)
-    todo, there = {stage.key for stage in planned.missing(place)}, place.keys()
-    measured = None if on else estimating.measured_rate(planned, place)
-    rate = on.rate if on else measured or estimating.ASSUMED_FLOPS_PER_SECOND
-    left = estimating.estimate(planned, todo, rate, devices if on else cores())
-    shared = estimating.sharing(planned)
-    notes = [*planned.notes, *filter(None, [estimating.too_large(planned, todo, on) if on else None])]
-    rows: Iterator[dict[str, Any]] = (
-        {
-            "key": stage.key,
-            "kind": stage.kind,
-            "label": stage.label,
-            "state": "to do" if stage.key in todo else "done" if stage.key in there else "not needed",
-            "flops": stage.flops,
-            "seconds": stage.flops / rate / stage.processes,
-            "memory": estimating.training_memory(planned, stage),
-            "disk": estimating.disk(planned, stage),
-        }
-        for stage in planned.stages.values()
-    )
+    planned = api.plan(study, estimate=True)
+    found = estimating.forecast(planned, api.open_store(store), devices if on else cores(), on)
+    left, shared = found.left, found.sharing
+    todo = sum(stage.state == "to do" for stage in found.stages)
     if as_json:
-        print(json.dumps({"study": planned.study.name, "stages": list(rows), "flops": planned.flops_by_recipe(),
-                          "device": device, "seconds_left": left.seconds, "rate": rate,
-                          "rate_measured": measured is not None, "bytes_left": left.disk, "memory": left.memory,
-                          "critical_path": [stage.key for stage in left.critical],
-                          "critical_seconds": left.critical_seconds, "sharing": asdict(shared), "notes": notes},
-                         indent=1))  # fmt: skip
+        print(json.dumps({"study": planned.study.name, "stages": [asdict(stage) for stage in found.stages],
+                          "flops": planned.flops_by_recipe(), "device": device, "seconds_left": left.seconds,
+                          "rate": found.rate, "rate_measured": found.measured, "bytes_left": left.disk,
+                          "memory": left.memory, "critical_path": [stage.key for stage in left.critical],
+                          "critical_seconds": left.critical_seconds, "sharing": asdict(shared),
+                          "notes": found.notes}, indent=1))  # fmt: skip
         return
     console = Console()
     if stages or len(planned.stages) <= MANY_STAGES:
         table = columns("kind", "state", "GFLOP", "time", "memory", "stage")
-        for row in rows:
-            numbers = (f"{row['flops'] / 1e9:,.0f}", duration(row["seconds"]), memory(row["memory"]))
-            table.add_row(row["kind"], row["state"], *(numbers if row["flops"] else ("", "", "")), row["label"])
+        for stage in found.stages:
+            numbers = (f"{stage.flops / 1e9:,.0f}", duration(stage.seconds), memory(stage.memory))
+            table.add_row(stage.kind, stage.state, *(numbers if stage.flops else ("", "", "")), stage.label)
         console.print(table)
         console.print()
     console.print(_cost_table(planned))
@@ -87,11 +69,15 @@ def plan(
     basis = (
         f"at {estimating.UTILISATION:.0%} of its peak"
         if on
-        else ("at the speed of the stages that are done" if measured else "a guess until a first stage has been timed")
+        else (
+            "at the speed of the stages that are done"
+            if found.measured
+            else "a guess until a first stage has been timed"
+        )
     )
     where = f"{devices} {on.name}" if on else f"{cores()} cores"
     say(
-        f"{len(planned.stages)} stages, {len(todo)} to do: {left.flops:.2g} FLOP, about {duration(left.seconds)} on "
+        f"{len(planned.stages)} stages, {todo} to do: {left.flops:.2g} FLOP, about {duration(left.seconds)} on "
         f"{where} ({basis}), at most {memory(left.disk)} of disk and {memory(left.memory)} of memory a stage"
     )
     if left.critical:
@@ -104,7 +90,7 @@ def plan(
             f"shared: computed alone, the study's cells would take {shared.stages_alone} stages and "
             f"{shared.flops_alone:.2g} FLOP; {1 - shared.flops / shared.flops_alone:.0%} is saved"
         )
-    for note in notes:
+    for note in found.notes:
         say(f"note: {note}")
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xstilts import api
 from xstilts.analysis.results import Results
-from xstilts.api import results_of
 from xstilts.cli.options import StoreOption
 from xstilts.common.errors import UserError
 from xstilts.planning.study import Study, load_study
@@ -28,7 +28,7 @@ def report(
     """Write report.html, charts and tables (CSV, Markdown, LaTeX) from the scores that are in the store."""
     if len(studies) > 1 and not compare:
         raise UserError(f"{len(studies)} studies: one at a time, or side by side with --compare")
-    found = [results_of(study, store) for study in studies]
+    found = [api.results_of(study, store) for study in studies]
     if not compare:
         show(load_study(studies[0]), found[0], out or Path("runs") / found[0].name)
         return
@@ -43,14 +43,6 @@ def report(
 
 
 def show(study: Study, results: Results, out: Path) -> None:
-    from xstilts.analysis.analyse import analyse
-    from xstilts.analysis.claims import check
-    from xstilts.analysis.claims_file import BUILTIN, load_claims
-    from xstilts.report.write import write_report
-
-    analysis = analyse(results)
-    claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)
-    tested = any(one.rows.height for one in claims)  # by scores: facts of the catalog alone are for `xstilts claims`
-    path = write_report(results, out, analysis, claims if tested else ())
+    path, analysis = api.write(study, results, out)
     print(analysis.answer.text())
     print(f"Report: {path}")

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.api import open_store, plan_of
 from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.cli.report import show
@@ -58,8 +58,8 @@ def run(
     by several runs at the same time, on any machines that share the store.
     """
     console = Console(stderr=True)
-    place = open_store(store)
-    plan = plan_of(study)
+    place = api.open_store(store)
+    plan = api.plan(study)
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
@@ -71,21 +71,21 @@ def run(
     )
     try:
         with Display(missing, console) as display:
-            outcome = execute(plan, place, display, make)
+            failures = execute(plan, place, display, make)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None
-    results = gather(plan, place, outcome.failures)
+    results = gather(plan, place, failures)
     if not results.scores.is_empty():
         show(plan.study, results, out)
-    elif not results.planned and not outcome.failures:
+    elif not results.planned and not failures:
         print(
             f"no target has gold labels, so nothing is scored; `xstilts submission {study} --out DIR` writes the "
             "predictions for XTREME's tasks"
         )
-    if outcome.failures:
+    if failures:
         console.print(
-            f"{len(outcome.failures)} stages failed or were skipped; what was finished is kept in the store",
+            f"{len(failures)} stages failed or were skipped; what was finished is kept in the store",
             highlight=False,
         )
         raise typer.Exit(1)
@@ -95,7 +95,7 @@ def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fa
     """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
     from xstilts.running.status import status as look
 
-    found = look(plan_of(study, estimate=True), open_store(store))
+    found = look(api.plan(study, estimate=True), api.open_store(store))
     if as_json:
         rows = [{"key": one.stage.key, "kind": one.stage.kind, "label": one.stage.label, "state": one.state,
                  "share": one.share, "text": one.text} for one in found]  # fmt: skip

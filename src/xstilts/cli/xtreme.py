@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from xstilts.api import open_store, plan_of
+from xstilts import api
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
 
 
@@ -30,7 +30,9 @@ def submission(
     """
     from xstilts.handover import submission as submitting
 
-    done = submitting.write(plan_of(study), open_store(store), out, submitting.Choice(target, encoder, recipe, seed))
+    done = submitting.write(
+        api.plan(study), api.open_store(store), out, submitting.Choice(target, encoder, recipe, seed)
+    )
     for line in done.written:
         print(line)
     for line in done.gaps:

@@ -6,8 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
 from xstilts.data import hub
 from xstilts.data.problems import Problems, count
@@ -38,10 +41,6 @@ class Report:
     checked: tuple[Checked, ...]
     problems: tuple[str, ...]
     not_recognised: tuple[Path, ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
 
     def lines(self) -> list[str]:
         """The report for people: counts, then what was not recognised, then the problems."""
@@ -206,34 +205,29 @@ def _regex(pattern: str) -> re.Pattern[str]:
 def _by_layout(path: Path, problems: Problems) -> Source | None:
     """How to read a file that the catalog does not know, from its name's ending and its first rows; None if unclear."""
     tail = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    match tail:
-        case ".json":
-            document = json_document(path, Problems(collect=True))
-            pairs = isinstance(document, dict) and "data" not in document and "0" in document
-            labels = (
-                sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)}) if pairs else []
-            )
-            return Source((path,), Files(reader="pairs_json" if pairs else "squad"), "", tuple(labels))
-        case ".conllu" | ".conllu.gz":
-            return Source((path,), Files(reader="conllu"), "", builtin_catalog()["udpos"].labels)
-        case ".csv":
-            if ",statement," in next((line for _, line in lines(path, Problems(collect=True))), ""):
-                anli = builtin_catalog()["anli"]
-                return Source((path,), anli.layouts[1], "", anli.labels)
-            return Source((path,), Files(reader="cosmosqa"), "")
-        case ".jsonl":
-            first = next((line for _, line in lines(path, Problems(collect=True))), "")
-            if '"gold_label"' in first or '"uid"' in first:
-                task = builtin_catalog()["snli" if '"gold_label"' in first else "anli"]
-                return Source((path,), task.layouts[0], "", task.labels)
-            if '"choice1"' in first or '"answerA"' in first:
-                task = builtin_catalog()["xcopa" if '"choice1"' in first else "siqa"]
-                return Source((path,), task.layouts[0], "")
-            reader = "hellaswag" if '"endings"' in first else "choices" if '"gold"' in first else "commonsenseqa"
-            return Source((path,), Files(reader=reader), "")
-        case ".tsv":
-            return _table(path)
+    if tail == ".tsv":
+        return _table(path)
+    if tail == ".json":
+        document = json_document(path, Problems(collect=True))
+        if isinstance(document, dict) and "data" not in document and "0" in document:
+            labels = sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)})
+            return Source((path,), Files(reader="pairs_json"), "", tuple(labels))
+    first = ""
+    if any("holds" in one for one in _layouts() if one["ending"] == tail):
+        first = next((line for _, line in lines(path, Problems(collect=True))), "")
+    for one in _layouts():
+        if one["ending"] == tail and one.get("holds", "") in first:
+            if "reader" in one:
+                return Source((path,), Files(reader=one["reader"]), "")
+            task = builtin_catalog()[one["task"]]
+            return Source((path,), task.layouts[one.get("also", 0)], "", task.labels)
     return None
+
+
+@cache
+def _layouts() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = fast_yaml.read(Path(__file__).with_name("layouts.yaml"))
+    return found
 
 
 def _table(path: Path) -> Source:

@@ -268,7 +268,8 @@ def _pairs(task: Task, located: Located) -> Iterator[ClassificationExample]:
 
 def _spans(task: Task, located: Located) -> Iterator[SpanExample]:
     """A question without answers is unanswerable where the task has such questions, else without gold."""
-    prefix = f"{TYDIQA[located.language]}-" if located.layout.config == "tydiqa" else ""
+    together = len(task.languages) > 1 and "{" not in located.layout.config  # as TyDiQA-GoldP, all in one
+    prefix = f"{TYDIQA.get(located.language, located.language)}-" if together else ""
     answers_in_all, misplaced = 0, list[str]()
     for number, row in enumerate(_rows(located), start=1):
         id, context, question = _texts(located, number, row, "id", "context", "question")

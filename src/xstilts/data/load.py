@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from xstilts.common import digests
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import hub
 from xstilts.data.problems import Problems
@@ -73,7 +72,7 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
     """A sha256 over all that decides the examples: the bytes of the files, and how the catalog entry reads them."""
     if task.parts:
         united = [[part.name, fingerprint(part, split, language, data)] for part in task.parts]
-        return hashlib.sha256(json.dumps([task.format, task.labels, united]).encode()).hexdigest()
+        return digests.of_json([task.format, task.labels, united])
     located = _locate(task, split, language, data)
     if located.hub:
         return _hub_fingerprint(task, split, located, located.hub)
@@ -97,16 +96,16 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
 
         parts["mini"] = [located.pattern, str(mini.VERSION)]
     else:
-        parts["files"] = [_file_sha256(*stat) for stat in _stat(located)]
+        parts["files"] = [digests.of_file(path) for path, *_ in _stat(located)]
         parts["gold"] = located.gold is not None
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digests.of_json(parts)
 
 
 def _hub_fingerprint(task: Task, split: Split, located: Located, place: hub.Located) -> str:
     layout = place.layout.model_dump(include={"repository", "reader", "columns", "label_names"})
     parts = [VERSION, hub.VERSION, task.format, task.labels, task.unanswerable, layout, place.commit, place.config,
              place.splits, located.language, split if located.cut else None]  # fmt: skip
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return digests.of_json(parts)
 
 
 def on_hub(task: Task, split: Split, language: str, data: Data) -> list[tuple[Task, hub.Located]]:
@@ -233,7 +232,7 @@ def _find(task: Task, split: Split, language: str, data: Data) -> Located | None
         if layout.reader == "mini":
             from xstilts.data import mini
 
-            everywhere = located.split == "test" or task.format == "mlm"
+            everywhere = located.split == "test" or formats.get(task.format).plain_text
             if language == "en" or (everywhere and language in mini.LANGUAGES):
                 return located
         elif folder is not None and (paths := matching(folder, file_name(located.pattern, layout, language))):
@@ -313,8 +312,3 @@ def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Ex
         located.paths, layout, located.language, task.labels, located.gold, open_labels=task.labels_from_data
     )
     return tuple(read(source, Problems()))
-
-
-@lru_cache(maxsize=4096)
-def _file_sha256(path: Path, _size: int, _changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

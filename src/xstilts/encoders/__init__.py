@@ -45,7 +45,6 @@ class EncoderFacts:
 
     model_type: str
     layers: int
-    total_layers: int  # of the untruncated model
     hidden_size: int
     heads: int
     ffn: int
@@ -87,7 +86,6 @@ def facts_of(encoder: Encoder, shape: sizes.Shape, digest: str) -> EncoderFacts:
     return EncoderFacts(
         model_type=shape.model_type,
         layers=layers,
-        total_layers=shape.layers,
         hidden_size=shape.hidden,
         heads=shape.heads,
         ffn=shape.ffn,

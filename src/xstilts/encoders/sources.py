@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from xstilts.common import digests
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import hub_errors
 from xstilts.encoders import bundled
@@ -131,22 +131,7 @@ def _load_json(file: Path) -> Any:
 def _folder_digest(folder: Path, name: str) -> str:
     """SHA-256 over the files that decide what the encoder gives: configuration, tokenizer and weights."""
     files = sorted([folder / CONFIG, *folder.glob("tokenizer*.json"), *folder.glob("*.safetensors")])
-    whole = hashlib.sha256()
-    for file in files:
-        if file.is_file():
-            stat = file.stat()
-            whole.update(f"{file.name} {file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return f"sha256:{whole.hexdigest()}"
-
-
-@cache
-def file_digest(file: Path, size: int, modified: int) -> str:
-    """SHA-256 of a file's content; read again only when its size or time has changed."""
-    digest = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return f"sha256:{digests.of_files(file for file in files if file.is_file())}"
 
 
 @cache

@@ -7,9 +7,6 @@ of their lengths.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
+from xstilts.common import digests
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
@@ -47,10 +45,7 @@ Int32 = npt.NDArray[np.int32]
 
 def cache_of(store: Store) -> Store:
     """Where features are kept: inside a local store, else in the user's cache folder. It may be deleted at any time."""
-    if store.local:
-        return Store(f"{store.root}/features")
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Store(Path(caches) / "xstilts" / "features")
+    return store.cache("features")
 
 
 def cached(content: Any, label: str, make: Callable[[], Iterable[Row]], store: Store | None) -> Features:
@@ -66,7 +61,7 @@ def cached(content: Any, label: str, make: Callable[[], Iterable[Row]], store: S
             return Features(Path(folder))  # the mappings stay
     cache = cache_of(store)
     decides = [REVISION, [version(library) for library in LIBRARIES], content]
-    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    key = digests.of_json(decides)
     if cache.get(key) is None:
         cache.sweep()
         with cache.publish(key) as (folder, meta):
@@ -145,27 +140,6 @@ class Features(Rows):
             target if len(target) else None,
             window if len(window) else None,
         )
-
-
-@dataclass(frozen=True)
-class Chained(Rows):
-    """The rows of several sets one after the other; ``example`` counts on from one set to the next."""
-
-    sets: Sequence[Sequence[Row]]
-    examples: Sequence[int]  # in each set
-
-    def __len__(self) -> int:
-        return sum(map(len, self.sets))
-
-    def row(self, i: int) -> Row:
-        before = 0
-        for rows, count in zip(self.sets, self.examples, strict=True):
-            if i < len(rows):
-                row = rows[i]
-                return replace(row, example=before + row.example)
-            i -= len(rows)
-            before += count
-        raise IndexError(i)
 
 
 @dataclass(frozen=True)

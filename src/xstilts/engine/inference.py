@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from xstilts.engine.batches import evaluation_batches
 from xstilts.engine.machine.device import accelerator, autocast, on_cpu
 from xstilts.engine.machine.threads import side_by_side
-from xstilts.engine.rows import Row, Rows, pad, padded
+from xstilts.engine.rows import Chained, Row, pad, padded
 from xstilts.engine.vectors import Embedded, Vectors
 from xstilts.tasks.formats import Format
 from xstilts.tasks.task import Task
@@ -72,7 +72,7 @@ def predict(
     progress: Progress | None = None,
 ) -> list[list[str]]:
     """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
-    rows = _Chained([own for _, own in sets])
+    rows = Chained([own for _, own in sets])
     reduced: dict[int, Any] = {}
     for indices, results in reduced_outputs(
         model, rows, range(len(rows)), lambda batch, outputs: fmt.reduce(batch, outputs, task),
@@ -102,7 +102,7 @@ def embed(
     ``hidden_layer`` is the block that is scored first, 0 = embeddings. A sentence that stands in several sets, as the
     English side of a parallel corpus does, is read once.
     """
-    rows = _Chained(sets)
+    rows = Chained(sets)
     first = _first_of_its_like(rows)
     vectors = Vectors()
     places = np.zeros(len(rows), np.int64)
@@ -151,25 +151,6 @@ def reduced_outputs(
             yield results
             if progress:
                 progress(done, len(batches))
-
-
-class _Chained(Rows):
-    """The rows of several sets, one behind the other."""
-
-    def __init__(self, sets: Sequence[Sequence[Row]]) -> None:
-        self._sets = sets
-        self._ends = np.cumsum([0, *map(len, sets)])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def row(self, i: int) -> Row:
-        number = int(np.searchsorted(self._ends, i, side="right")) - 1
-        return self._sets[number][i - int(self._ends[number])]
-
-    def places(self) -> list[range]:
-        """Of each set's rows."""
-        return [range(*ends) for ends in zip(self._ends[:-1].tolist(), self._ends[1:].tolist(), strict=True)]
 
 
 def _first_of_its_like(rows: Iterable[Row]) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -62,6 +64,30 @@ class Rows(Sequence[Row]):
     def __getitem__(self, i: int | slice) -> Row | list[Row]:
         chosen = range(len(self))[i]  # a negative one counts from the end
         return self.row(chosen) if isinstance(chosen, int) else [self.row(j) for j in chosen]
+
+
+class Chained(Rows):
+    """The rows of several sets one after the other.
+
+    Where ``examples`` says how many are in each set, the rows' ``example`` counts on from one set to the next.
+    """
+
+    def __init__(self, sets: Sequence[Sequence[Row]], examples: Sequence[int] | None = None) -> None:
+        self._sets = sets
+        self._ends = [0, *accumulate(map(len, sets))]
+        self._before = [0, *accumulate(examples or [0] * len(sets))]
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def row(self, i: int) -> Row:
+        number = bisect_right(self._ends, i) - 1
+        row, before = self._sets[number][i - self._ends[number]], self._before[number]
+        return replace(row, example=before + row.example) if before else row
+
+    def places(self) -> list[range]:
+        """Of each set's rows."""
+        return [range(*ends) for ends in pairwise(self._ends)]
 
 
 #: torch's cross entropy passes such a target over.

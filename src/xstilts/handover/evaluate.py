@@ -131,7 +131,7 @@ def _language(
         case "tags":
             there, found = read_tags(labels, benchmark), read_tags(predictions, benchmark)
             check_sentences(predictions, found, [len(sentence.tags) for sentence in there])
-            count_of = entity_counts if benchmark.name == "panx" else chunk_counts
+            count_of = entity_counts if benchmark.entities else chunk_counts
             counts = count_of([sentence.tags for sentence in there], [sentence.tags for sentence in found])
             return _precision_recall_f1(Counts(*map(sum, zip(*counts, strict=True))))
         case "pairs":
@@ -169,7 +169,7 @@ def _answers(
         answer = answers.get(question.id)
         if answer is None:
             continue
-        if benchmark.name == "mlqa":
+        if benchmark.by_language:
             exact_match += mlqa.exact_match(answer, question.golds, language)
             f1 += mlqa.f1(answer, question.golds, language)
         else:

@@ -13,8 +13,10 @@ from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.models import load_trained
 from xstilts.handover.model_card import model_card
+from xstilts.planning import records
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
+from xstilts.planning.records import ModelRecord
 from xstilts.store import Store
 
 
@@ -68,8 +70,8 @@ def check_names(cells: Sequence[Cell], choice: Choice) -> None:
 
 def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
     """Of the cells whose model is in the store, the one with the best English dev score; the first, if tied."""
-    artifacts = [(store.peek(cell.training or ""), cell) for cell in cells]
-    there = [(artifact.meta["dev"], cell) for artifact, cell in artifacts if artifact and "dev" in artifact.meta]
+    found = [(records.peek(store, cell.training or ""), cell) for cell in cells]
+    there = [(record.dev, cell) for record, cell in found if isinstance(record, ModelRecord)]
     return max(there, key=itemgetter(0))[1] if there else None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import polars as pl
 import yaml
 
 from xstilts.analysis.axes import ENGLISH, how_compared
+from xstilts.common import markdown
 from xstilts.encoders import Encoder, bundled
 from xstilts.planning.recipe import NONE, Mean
 from xstilts.tasks import formats
@@ -61,11 +62,11 @@ def model_card(
         "## How to open it",
         _opening(auto_class),
         "## Training data",
-        _table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
+        markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
         if data
         else "None: the encoder is used as it is.",
         "## Hyper-parameters",
-        _table(("name", "value"), ((name, f"`{value}`") for name, value in hyperparameters.items()))
+        markdown.table(("name", "value"), ((name, f"`{value}`") for name, value in hyperparameters.items()))
         if hyperparameters
         else "None.",
         "## Scores",
@@ -112,7 +113,7 @@ def _scores(own: pl.DataFrame, target: str) -> str:
         return "This model was not scored."
     rows = own.sort(~pl.col("main"), pl.col("language") != ENGLISH, "language")
     splits = ", ".join(sorted(set(rows["split"].drop_nulls())))
-    table = _table(
+    table = markdown.table(
         ("language", "metric", "points", "examples", "seed"),
         (
             (row["language"], _metric(row), f"{row['value']:.1f}", f"{row['n']:,}", row["seed"])
@@ -149,10 +150,3 @@ def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
     if own.height and own["preset"].drop_nulls().len():
         limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
     return limits
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    for row in rows:
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |")
-    return "\n".join(lines)

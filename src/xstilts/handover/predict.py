@@ -63,10 +63,15 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
 
 
 def _example(fmt: Format, record: dict[str, Any], number: int) -> Example:
+    layout = f"a record has {', '.join(fmt.fields)} (* may be missing)"
     for field in fmt.fields:
         if not field.endswith("*") and not record.get(field):
-            raise UserError(f"record {number}: no {field!r}; a record has {', '.join(fmt.fields)} (* may be missing)")
-    return fmt.example.from_record(str(record.get("id", number)), record)
+            raise UserError(f"record {number}: no {field!r}; {layout}")
+    read = {name: record[name] for field in fmt.fields if (name := field.rstrip("*")) in record}
+    try:
+        return fmt.example.from_record({"id": str(record.get("id", number)), **read})
+    except ValueError as error:
+        raise UserError(f"record {number}: {' '.join(str(error).split())}; {layout}") from None
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

@@ -30,8 +30,10 @@ from xstilts.handover.xtreme import (
     read_pairs,
     read_tags,
 )
+from xstilts.planning import records
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Cell, Plan, Predict
+from xstilts.planning.records import ModelRecord
 from xstilts.store import Store
 from xstilts.tasks.formats import Example, mining, span
 from xstilts.tasks.formats.mining import MiningExample
@@ -171,13 +173,13 @@ def _chosen(plan: Plan, store: Store, choice: Choice, benchmark: Benchmark, gaps
 def _named(plan: Plan, store: Store, cell: Cell, choice: Choice) -> str:
     """The model, and how it was chosen."""
     name = f"{cell.encoder.label}, recipe {cell.recipe_label}, seed {cell.seed}"
-    artifact = store.peek(cell.training) if cell.training else None
-    if artifact is None:
+    record = records.peek(store, cell.training) if cell.training else None
+    if not isinstance(record, ModelRecord):
         return name
     others = [other for other in plan.cells if choice.allows(other) and other.training]
     untrained = sum(store.peek(other.training or "") is None for other in others)
     left = f"; {untrained:,} of {len(others):,} models are not trained yet" if untrained else ""
-    return f"{name}, English dev {artifact.meta['dev']:.1f}{left}"
+    return f"{name}, English dev {record.dev:.1f}{left}"
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data.problems import count
 from xstilts.tasks import builtin_catalog
@@ -32,6 +33,8 @@ class Benchmark:
     group: str
     content: Literal["labels", "tags", "answers", "pairs", "lines"]
     languages: tuple[str, ...]  # in evaluate.py's order
+    entities: bool = False  # whether tags are scored by entity, else by chunk
+    by_language: bool = False  # whether answers are scored by the rules of their language, else by SQuAD's
 
     def file(self, language: str) -> str:
         """Its place in a folder of predictions or labels."""
@@ -44,23 +47,9 @@ class Benchmark:
 
 #: In evaluate.py's order.
 BENCHMARKS = tuple(
-    Benchmark(name, task, group, content, tuple(languages.split()))  # type: ignore[arg-type]
-    for name, task, group, content, languages in (
-        ("pawsx", "pawsx", "classification", "labels", "de en es fr ja ko zh"),
-        ("xnli", "xnli", "classification", "labels", "ar bg de el en es fr hi ru sw th tr ur vi zh"),
-        ("panx", "panx", "tagging", "tags",
-         "ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw yo my zh kk "
-         "tr et fi hu"),
-        ("udpos", "udpos", "tagging", "tags",
-         "af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh"),
-        ("bucc2018", "bucc", "retrieval", "pairs", "de fr ru zh"),
-        ("tatoeba", "tatoeba", "retrieval", "lines",
-         "ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg ru ja ka ko th sw zh kk tr et fi hu"),
-        ("xquad", "xquad", "qa", "answers", "en es de el ru tr ar vi th zh hi"),
-        ("mlqa", "mlqa", "qa", "answers", "en es de ar hi vi zh"),
-        ("tydiqa", "tydiqa", "qa", "answers", "en ar bn fi id ko ru sw te"),
-    )
-)  # fmt: skip
+    Benchmark(**{**entry, "languages": tuple(entry["languages"])})
+    for entry in fast_yaml.read(Path(__file__).with_suffix(".yaml"))
+)
 
 #: The groups whose averages XTREME reports, in its order.
 GROUPS = ("classification", "tagging", "qa", "retrieval")

@@ -7,11 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.units import memory, parse_memory
-from xstilts.planning import cost
+from xstilts.planning import cost, records
 from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
 from xstilts.tasks import formats
@@ -75,12 +76,56 @@ class Sharing:
     flops_alone: float
 
 
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage of the plan takes (operations, seconds in its processes, bytes), and whether it is there."""
+
+    key: str
+    kind: str
+    label: str
+    state: Literal["to do", "done", "not needed"]
+    flops: float
+    seconds: float
+    memory: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a plan takes from here on. ``rate`` is in operations a second; ``measured``: by stages that are done."""
+
+    stages: tuple[StageCost, ...]
+    left: Estimate
+    rate: float
+    measured: bool
+    sharing: Sharing
+    notes: tuple[str, ...]
+
+
+def forecast(plan: Plan, store: Store, processes: int, on: Device | None = None) -> Forecast:
+    """Of what the store lacks, on so many devices ``on``, or by as many processes of this machine."""
+    todo, there = {stage.key for stage in plan.missing(store)}, store.keys()
+    measured = None if on else measured_rate(plan, store)
+    rate = on.rate if on else measured or ASSUMED_FLOPS_PER_SECOND
+    stages = tuple(
+        StageCost(
+            stage.key, stage.kind, stage.label,
+            "to do" if stage.key in todo else "done" if stage.key in there else "not needed",
+            stage.flops, stage.flops / rate / stage.processes, training_memory(plan, stage), disk(plan, stage),
+        )
+        for stage in plan.stages.values()
+    )  # fmt: skip
+    too_much = too_large(plan, todo, on) if on else None
+    notes = (*plan.notes, *([too_much] if too_much else []))
+    return Forecast(stages, estimate(plan, todo, rate, processes), rate, measured is not None, sharing(plan), notes)
+
+
 def measured_rate(plan: Plan, store: Store) -> float | None:
     """Operations a second, as the plan counts them, of training stages that are done; None if none is."""
     there = store.keys()
-    pairs = [(stage, store.peek(stage.key)) for stage in plan.stages.values()
+    pairs = [(stage, records.peek(store, stage.key)) for stage in plan.stages.values()
              if stage.kind == "train" and stage.key in there]  # fmt: skip
-    done = [(stage.flops, artifact.meta["seconds"]) for stage, artifact in pairs if artifact]
+    done = [(stage.flops, record.seconds) for stage, record in pairs if record]
     return sum(flops for flops, _ in done) / sum(seconds for _, seconds in done) if done else None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from xstilts import encoders
+from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
@@ -371,4 +370,4 @@ class _Planner:
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return digests.of_json(content, ensure_ascii=False)

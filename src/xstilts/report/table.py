@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from xstilts.analysis.answer import signed
+from xstilts.common.markdown import cell
+from xstilts.common.markdown import table as table_in_markdown
 
 #: What a LaTeX table holds at most: more columns or rows go to a further table, so that none leaves its page.
 _TEX_COLUMNS, _TEX_ROWS = 8, 45
@@ -101,17 +103,13 @@ def shortened(tables: Sequence[Table], cells: int) -> tuple[list[Table], int]:
 
 def markdown(tables: Iterable[Table]) -> str:
     """The tables in Markdown, each under its caption."""
-    parts = []
-    for table in tables:
-        lines = [
-            _md(table.caption),
-            "",
-            _md_row(map(_md, table.header)),
-            _md_row("---:" if right else "---" for right in table.numeric),
-        ]
-        lines += [_md_row([_md(entry) for entry in row]) for row in table.rows]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(_markdown, tables)) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    rows = (map(_md, row) for row in table.rows)
+    whole = table_in_markdown([_md(name) for name in table.header], rows, table.numeric)
+    return f"{cell(_md(table.caption))}\n\n{whole}"
 
 
 def latex(tables: Iterable[Table]) -> str:
@@ -181,15 +179,11 @@ def tex(text: str) -> str:
     return "".join(_TEX.get(character, character) for character in text)
 
 
-def _md_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
 def _md(entry: Entry) -> str:
     if entry is None:
         return ""
     if isinstance(entry, str):
-        return entry.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+        return entry.replace("<", "&lt;")
     value = f"**{entry.text}**" if entry.marked else entry.text
     return f"{value} ± {entry.half_width}" if entry.half_width else value
 

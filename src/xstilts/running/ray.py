@@ -16,14 +16,12 @@ from importlib.metadata import version
 from types import TracebackType
 from typing import Any
 
-from fsspec.core import url_to_fs
-
 from xstilts.common.errors import UserError
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment
 from xstilts.running.progress import Ended, Progress
 from xstilts.running.worker import Compute, compute
-from xstilts.store import Store
+from xstilts.store import Store, sees
 
 #: Seconds between two reports of a stage's progress.
 EVERY = 0.5
@@ -140,9 +138,8 @@ class RayExecutor:
 
     def _check_machines(self, store: Store) -> None:
         """That each machine has this xstilts and sees this store. Raises UserError."""
-        marker = f"{store.root}/tmp/seen-by-all-{uuid.uuid4().hex}"
-        store.fs.makedirs(f"{store.root}/tmp", exist_ok=True)
-        store.fs.pipe_file(marker, b"")
+        marker = store.path("tmp", f"seen-by-all-{uuid.uuid4().hex}")
+        store.write(marker, b"")
         look = self._ray.remote(num_cpus=0)(_look)
         try:
             looks = [
@@ -160,7 +157,7 @@ class RayExecutor:
                     raise UserError(f"Ray's machine {machine}: {_line(error)}") from None
                 _compare(machine, found, sees, store.url)
         finally:
-            store.fs.rm_file(marker)
+            store.delete(marker)
 
 
 def _on(node: str) -> Any:
@@ -193,8 +190,7 @@ def _compare(machine: str, found: str, sees: bool, url: str) -> None:
 
 def _look(url: str, marker: str) -> tuple[str, bool]:
     """Run on a machine of the cluster: its version of xstilts, and whether it sees a file of the store."""
-    file_system, _ = url_to_fs(url)  # not a Store: one would be made where there is none
-    return version("xstilts"), file_system.exists(marker)
+    return version("xstilts"), sees(url, marker)
 
 
 def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, together: dict[str, Any] | None) -> Ended:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import threading
 import uuid
 from typing import Any
@@ -28,7 +27,7 @@ def train_together(stage: Stage, store: Store, told: Told, *, cores: int, gpus: 
     own: Any = ray
     letters = own.remote(num_cpus=0)(_Letters).remote()
     # Ray Train wants a folder that all workers see, though nothing that we keep goes there.
-    folder = f"{store.root}/tmp/ray-{uuid.uuid4().hex}" if store.local else tempfile.mkdtemp(prefix="xstilts-")
+    folder = store.scratch / f"ray-{uuid.uuid4().hex}"
     trainer = TorchTrainer(
         _member,
         train_loop_config={"stage": stage, "url": store.url, "folder": os.getcwd(), "letters": letters},

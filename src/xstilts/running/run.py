@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,15 +37,6 @@ class Silent:
         pass
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended."""
-
-    plan: Plan
-    computed: int  # stages computed by this run
-    failures: dict[str, str]  # key → reason
-
-
 def choose(
     kind: str,
     store: Store,
@@ -79,16 +69,16 @@ def choose(
 
 def execute(
     plan: Plan, store: Store, listener: Listener | None = None, make: Callable[[], Executor] | None = None
-) -> Outcome:
+) -> dict[str, str]:
     """Compute the missing stages of a plan by the executor that ``make`` gives, of this machine by default.
 
-    Raises StoreError where the store fails; what was finished is in it, and a next run goes on.
+    Gives key → reason of the stages that failed. Raises StoreError where the store fails; what was finished is in it,
+    and a next run goes on.
     """
     missing = plan.missing(store, verify=True)
     if not missing:
-        return Outcome(plan, 0, {})
-    failures = compute_stages(plan, missing, store, listener, make)
-    return Outcome(plan, len(missing) - len(failures), failures)
+        return {}
+    return compute_stages(plan, missing, store, listener, make)
 
 
 def compute_stages(

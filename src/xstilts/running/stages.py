@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,18 +20,18 @@ from xstilts.data import translation
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads, inference
-from xstilts.engine.features import Chained, _features, rows_of
+from xstilts.engine.features import _features, rows_of
 from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.machine import device, memory
 from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
-from xstilts.engine.rows import Row
+from xstilts.engine.rows import Chained, Row
 from xstilts.engine.training import averaging, collapse, loop
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
 from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Stream
-from xstilts.planning import cost
+from xstilts.planning import cost, records
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import (
     Average,
@@ -44,6 +44,16 @@ from xstilts.planning.plan import (
     TrainingPart,
     Translate,
     Translation,
+)
+from xstilts.planning.records import (
+    Attempt,
+    AverageRecord,
+    MergeRecord,
+    PredictRecord,
+    Record,
+    ScoreRecord,
+    TrainRecord,
+    TranslateRecord,
 )
 from xstilts.running.progress import Told
 from xstilts.running.scoring import _score
@@ -63,25 +73,22 @@ def run_stage(stage: Stage, store: Store, progress: Told, policy: Policy = Polic
     with store.publish(stage.key) if first else _discarded() as (folder, meta):
         match stage.spec:
             case Translate() as spec:
-                _translate(spec, folder, meta, progress)
+                record: Record = _translate(spec, folder, progress)
             case Train() as spec:
                 agree = {"precision": device.precision(spec.optimisation.precision)}
                 checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
-                _train(spec, store, checkpoints, folder, meta, progress)
+                record = _train(spec, store, checkpoints, folder, progress)
             case Merge() as spec:
-                _merge(spec, store, folder, meta)
+                record = _merge(spec, store, folder)
             case Average() as spec:
-                _average(spec, store, folder, meta, progress)
+                record = _average(spec, store, folder, progress)
             case Predict() as spec:
-                _predict(spec, store, folder, meta, progress)
+                record = _predict(spec, store, folder, progress)
             case Score() as spec:
                 _score(spec, store, folder)
-        meta |= {
-            "kind": stage.kind,
-            "label": stage.label,
-            "seconds": meta.get("seconds", 0.0) + time.perf_counter() - began,
-            "peak_memory": memory.peak(),
-        }
+                record = ScoreRecord()
+        seconds = record.seconds + time.perf_counter() - began
+        meta |= replace(record, label=stage.label, seconds=seconds, peak_memory=memory.peak()).to_json()
     if isinstance(stage.spec, Train) and first:
         checkpoints.remove()
 
@@ -96,13 +103,13 @@ def _discarded() -> Iterator[tuple[Path, dict[str, Any]]]:
 TRANSLATED = "translated.jsonl"
 
 
-def _translate(spec: Translate, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _translate(spec: Translate, folder: Path, progress: Told) -> TranslateRecord:
     source, engine = examples(spec.source), translation.engine(spec.engine)
     dropped = translation.write_translated(
         spec.source.task, source, engine, spec.language, folder / TRANSLATED,
         lambda done, total: progress(done, total, "examples"),
     )  # fmt: skip
-    meta |= {"examples": len(source) - dropped.total(), "dropped": dict(dropped)}
+    return TranslateRecord(examples=len(source) - dropped.total(), dropped=dict(dropped))
 
 
 @dataclass(frozen=True)
@@ -175,40 +182,43 @@ class _Data:
         return chain(*((*one.train, *one.dev) for one in self.tasks), self.texts)
 
 
-def _train(
-    spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, meta: dict[str, Any], progress: Told
-) -> None:
+def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, progress: Told) -> TrainRecord:
     """Train, and again with other seeds where that collapsed and the study asks for it."""
     with device.accelerator().main_process_first():  # the others find its rows in the cache
         loaded = [_Loaded.of(part, spec.encoder, store) for part in spec.parts]
         data = _Data(loaded, _texts(spec.mlm, spec.encoder, store) if spec.mlm else [])
     majority = {one.part.task.name: _majority(one) for one in loaded}
     attempts = checkpoints.attempts
-    saved = None
-    while not attempts or (attempts[-1]["collapsed"] and len(attempts) <= spec.optimisation.collapse_retries):
+    saved: Log | None = None
+    while not attempts or (attempts[-1].collapsed and len(attempts) <= spec.optimisation.collapse_retries):
         seed = collapse.seed(spec.seed, len(attempts))
         fitted = _fitted(spec, seed, data, store, checkpoints, progress)
         log = fitted.log
         collapsed = collapse.collapsed(log.dev_of, majority)
-        checkpoints.over({"seed": seed, "dev": log.best_dev, "dev_of": log.dev_of, "collapsed": collapsed,
-                          "flops": _flops(spec, log)})  # fmt: skip
+        checkpoints.over(Attempt(seed, log.best_dev, log.dev_of, tuple(collapsed), _flops(spec, log)))
         if collapse.kept(attempts) is attempts[-1]:
-            _save(fitted, folder, meta)
-            saved = seed
+            saved = _saved(fitted, folder)
     kept = collapse.kept(attempts)
-    if kept["seed"] != saved:  # a process that was killed later had trained it
-        _save(_fitted(spec, kept["seed"], data, store, checkpoints, progress), folder, meta)
-    meta |= {
-        "collapsed": kept["collapsed"],
-        "dev_majority": majority,
-        "attempts": attempts,
-        "examples": sum(len(one.train_examples) for one in loaded),
-        "flops": sum(attempt["flops"] for attempt in attempts),
-        "precision": device.precision(spec.optimisation.precision),
-        "seconds": checkpoints.earlier,
-    }
-    if checkpoints.error:
-        meta["checkpoint_error"] = checkpoints.error
+    if saved is None:  # a process that was killed later had trained it
+        saved = _saved(_fitted(spec, kept.seed, data, store, checkpoints, progress), folder)
+    return TrainRecord(
+        dev=saved.best_dev,
+        dev_of=saved.dev_of,
+        dev_majority=majority,
+        best_step=saved.best_step,
+        steps=saved.steps,
+        steps_of=saved.steps_of,
+        tokens=saved.tokens,
+        micro_batch_halvings=saved.halvings,
+        resumed_at=tuple(saved.resumed_at),
+        collapsed=kept.collapsed,
+        attempts=tuple(attempts),
+        examples=sum(len(one.train_examples) for one in loaded),
+        flops=sum(attempt.flops for attempt in attempts),
+        precision=device.precision(spec.optimisation.precision),
+        seconds=checkpoints.earlier,
+        checkpoint_error=checkpoints.error,
+    )
 
 
 class _Fitted(NamedTuple):
@@ -261,25 +271,16 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     return _Fitted(trimmed, log, snapshots)
 
 
-def _save(fitted: _Fitted, folder: Path, meta: dict[str, Any]) -> None:
-    if not device.accelerator().is_main_process:
-        return
+def _saved(fitted: _Fitted, folder: Path) -> Log:
+    """How the model was trained that is in the folder now."""
     trimmed, log, snapshots = fitted
-    save_trained(trimmed, folder)
-    if snapshots:
-        averaging.put(snapshots.mean(), trimmed.joint)
-        save_trained(trimmed, folder, MEAN)
-    _write_curve(log.points, folder)
-    meta |= {
-        "dev": log.best_dev,
-        "dev_of": log.dev_of,
-        "best_step": log.best_step,
-        "steps": log.steps,
-        "steps_of": log.steps_of,
-        "tokens": log.tokens,
-        "micro_batch_halvings": log.halvings,
-        "resumed_at": log.resumed_at,
-    }
+    if device.accelerator().is_main_process:
+        save_trained(trimmed, folder)
+        if snapshots:
+            averaging.put(snapshots.mean(), trimmed.joint)
+            save_trained(trimmed, folder, MEAN)
+        _write_curve(log.points, folder)
+    return log
 
 
 def _write_curve(points: Sequence[Point], folder: Path) -> None:
@@ -327,16 +328,16 @@ def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer:
     )  # fmt: skip
 
 
-def _merge(spec: Merge, store: Store, folder: Path, meta: dict[str, Any]) -> None:
+def _merge(spec: Merge, store: Store, folder: Path) -> MergeRecord:
     with ExitStack() as stack:
         trained = [(stack.enter_context(store.files(key)), weight) for key, weight in spec.weights]
         save_file(merge(spec.encoder, spec.seed, trained), folder / WEIGHTS)
-    meta |= {"weights": [weight for _, weight in spec.weights]}
+    return MergeRecord(weights=tuple(weight for _, weight in spec.weights))
 
 
-def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _average(spec: Average, store: Store, folder: Path, progress: Told) -> AverageRecord:
     """The mean model and its English dev score, by which it may be chosen among others."""
-    first = store.peek(spec.runs[0])
+    first = records.peek(store, spec.runs[0])
     with ExitStack() as stack:
         runs = [stack.enter_context(store.files(key)) for key in spec.runs]
         save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
@@ -345,18 +346,18 @@ def _average(spec: Average, store: Store, folder: Path, meta: dict[str, Any], pr
     pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, device.precision(spec.precision)
     score = _dev_score(spec.part, dev_examples, dev, trimmed, pad_id, precision)
     progress(1, 1, in_words({"dev": score}))
-    _write_curve([Point(first.meta["steps"] if first else 0, dev=score)], folder)
+    _write_curve([Point(first.steps if isinstance(first, TrainRecord) else 0, dev=score)], folder)
     tokens, sequences = sum(row.tokens for row in dev), sum(len(row.sequences) for row in dev)
-    meta |= {
-        "dev": score,
-        "runs": len(spec.runs),
-        "tokens": tokens,
-        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(sequences, 1), training=False),
-        "precision": precision,
-    }
+    return AverageRecord(
+        dev=score,
+        runs=len(spec.runs),
+        tokens=tokens,
+        flops=cost.flops(describe(spec.encoder), tokens, tokens / max(sequences, 1), training=False),
+        precision=precision,
+    )
 
 
-def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], progress: Told) -> None:
+def _predict(spec: Predict, store: Store, folder: Path, progress: Told) -> PredictRecord:
     own = {
         ref: rows_of(ref, spec.encoder, spec.lengths, training=False, store=store) for ref in (*spec.sets, *spec.dev)
     }
@@ -368,7 +369,7 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
         trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],
         load_tokenizer(spec.encoder).pad_token_id, precision, spec.hidden_layer, spec.pooling,
     )  # fmt: skip
-    predictions, facts = heads.get(spec.task.format).predict(
+    predictions, mining = heads.get(spec.task.format).predict(
         reader, lambda event: progress(event.done, event.steps, event.text)
     )
     frames = [
@@ -378,13 +379,14 @@ def _predict(spec: Predict, store: Store, folder: Path, meta: dict[str, Any], pr
     pl.concat(frames).write_parquet(folder / "predictions.parquet")
     tokens = sum(row.tokens for rows in own.values() for row in rows)
     count = sum(len(row.sequences) for rows in own.values() for row in rows)
-    meta |= facts | {
-        "tokens": tokens,
-        "flops": cost.flops(describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
-        "precision": precision,
-        "hidden_layer": spec.hidden_layer,
-        "pooling": None if spec.hidden_layer is None else spec.pooling,
-    }
+    return PredictRecord(
+        tokens=tokens,
+        flops=cost.flops(describe(spec.encoder), tokens, tokens / max(count, 1), training=False),
+        precision=precision,
+        hidden_layer=spec.hidden_layer,
+        pooling=None if spec.hidden_layer is None else spec.pooling,
+        mining=mining,
+    )
 
 
 def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from xstilts.planning import records
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
+from xstilts.planning.records import ModelRecord
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.store import Store
 
@@ -53,5 +55,5 @@ class Score:
 
 def score(store: Store, stage: str) -> Score | None:
     """None where the stage is not in the store: it failed."""
-    artifact = store.peek(stage)
-    return Score(*(artifact.meta[name] for name in ("dev", "flops", "seconds"))) if artifact else None
+    record = records.peek(store, stage)
+    return Score(record.dev, record.flops or 0.0, record.seconds) if isinstance(record, ModelRecord) else None

@@ -68,7 +68,7 @@ def take(
                 if holder.alive:
                     return holder
             number = 0 if highest is None else highest + 1
-            if not _create(store, key, number, content):
+            if not store.create(_path(store, key, number), content):
                 continue
             others = [other for other in _numbers(store, key) if other != number]
             if any(other > number or _alive(store, key, other, expiry) for other in others):
@@ -84,10 +84,9 @@ def holders(store: Store, *, expiry: float = EXPIRY) -> dict[str, Holder]:
     """All that hold leases, or held them when they died: stage key → holder. Raises StoreError."""
     with store.failing_plainly():
         numbers: dict[str, int] = {}
-        for path in store.fs.find(f"{store.root}/leases"):
-            key, number = path.split("/")[-2:]
-            if number.isdigit():
-                numbers[key] = max(int(number), numbers.get(key, 0))
+        for *folders, number in store.find(store.path("leases")):
+            if folders and number.isdigit():
+                numbers[folders[-1]] = max(int(number), numbers.get(folders[-1], 0))
         now = _now(store) if numbers else 0.0
         found = {key: _holder(store, key, number, expiry, now) for key, number in numbers.items()}
         return {key: holder for key, holder in found.items() if holder is not None}
@@ -150,10 +149,7 @@ class Lease:
                 return False
         if not self._is_ours():
             return False
-        if self._store.local:
-            os.utime(_path(self._store, self._key, self._number))
-        else:
-            self._store.fs.pipe_file(_path(self._store, self._key, self._number), self._content)
+        self._store.touch(_path(self._store, self._key, self._number), self._content)
         return True
 
     def _is_ours(self) -> bool:
@@ -191,39 +187,17 @@ def _heart(pid: int, every: float) -> _Heart:
 
 
 def _path(store: Store, key: str, number: int) -> str:
-    return f"{store.root}/leases/{key}/{number}"
+    return store.path("leases", key, str(number))
 
 
 def _numbers(store: Store, key: str) -> list[int]:
-    folder = f"{store.root}/leases/{key}"
-    try:
-        names = os.listdir(folder) if store.local else [path.split("/")[-1] for path in store.fs.ls(folder, False)]
-    except FileNotFoundError:
-        return []
-    return [int(name) for name in names if name.isdigit()]
-
-
-def _create(store: Store, key: str, number: int, content: bytes) -> bool:
-    """Whether the file could be created: False if it was there."""
-    path = _path(store, key, number)
-    if not store.local:
-        return store.create(path, content)
-    store.make(os.path.dirname(path))
-    try:
-        return store.create(path, content)
-    except FileNotFoundError:  # the folder was removed by who released the last lease in it
-        return False
+    return [int(name) for name in store.names(store.path("leases", key)) if name.isdigit()]
 
 
 def _delete(store: Store, key: str, number: int) -> None:
-    path = _path(store, key, number)
     with suppress(FileNotFoundError):
-        if not store.local:
-            store.fs.rm_file(path)
-            return
-        os.unlink(path)
-        with suppress(OSError):  # others' leases are in it
-            os.rmdir(os.path.dirname(path))
+        store.delete(_path(store, key, number))
+        store.delete_folder(store.path("leases", key), if_empty=True)  # others' leases may be in it
 
 
 def _read(store: Store, key: str, number: int) -> bytes:
@@ -233,7 +207,7 @@ def _read(store: Store, key: str, number: int) -> bytes:
 def _holder(store: Store, key: str, number: int, expiry: float, now: float | None = None) -> Holder | None:
     """Of that lease; None if it is not there (any more). ``now`` is the store's, to save asking it again."""
     try:
-        content, renewed = _read(store, key, number), _modified(store, _path(store, key, number))
+        content, renewed = _read(store, key, number), store.modified(_path(store, key, number))
     except FileNotFoundError:
         return None
     process = None
@@ -249,17 +223,11 @@ def _alive(store: Store, key: str, number: int, expiry: float) -> bool:
     return holder is not None and holder.alive
 
 
-def _modified(store: Store, path: str) -> float:
-    return os.stat(path).st_mtime if store.local else float(store.fs.modified(path).timestamp())
-
-
 def _now(store: Store) -> float:
     """The store's clock: the time that it gives to a file written now."""
-    probe = f"{store.root}/leases/clock/at-{uuid.uuid4().hex}"
-    if store.local:
-        store.make(os.path.dirname(probe))
-    store.fs.pipe_file(probe, b"now")
+    probe = store.path("leases", "clock", f"at-{uuid.uuid4().hex}")
+    store.write(probe, b"now")
     try:
-        return _modified(store, probe)
+        return store.modified(probe)
     finally:
-        store.fs.rm_file(probe)
+        store.delete(probe)

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from xstilts.store.store import Store
@@ -17,13 +17,13 @@ EVERY = 10.0
 
 
 def path(store: Store, key: str) -> str:
-    return f"{store.root}/logs/{key[:2]}/{key}.jsonl"
+    return store.path("logs", key[:2], f"{key}.jsonl")
 
 
 def read(store: Store, key: str) -> list[dict[str, Any]]:
     """The records of a stage, the oldest first; none if nobody has begun it."""
     try:
-        content = store.fs.cat_file(path(store, key))
+        content = store.content(path(store, key))
     except FileNotFoundError:
         return []
     # The last line may be half written: by a process that was killed, or is writing.
@@ -32,27 +32,24 @@ def read(store: Store, key: str) -> list[dict[str, Any]]:
 
 def keys(store: Store) -> set[str]:
     """Of the stages that somebody has begun."""
-    return {Path(found).stem for found in store.fs.find(f"{store.root}/logs")}
+    return {PurePosixPath(found[-1]).stem for found in store.find(store.path("logs"))}
 
 
 class StageLog:
     """Appends records to the log of the stage ``key``: ``time`` in seconds since 1970, ``event``, and values.
 
-    Where the store is not local, the whole log is written again every `EVERY` seconds, and at `close`.
+    Where the store cannot append, the whole log is written again every `EVERY` seconds, and at `close`.
     """
 
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._path = store, path(store, key)
         self._written = -EVERY
-        if store.local:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-            self._stream = open(self._path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 (until `close`)
-        else:
-            self._records = read(store, key)
+        self._stream = store.append(self._path)
+        self._records = [] if self._stream else read(store, key)
 
     def write(self, event: str, **values: Any) -> None:
         record = {"time": round(time.time(), 3), "event": event, **values}
-        if self._store.local:
+        if self._stream:
             self._stream.write(_lines([record]))
             return
         self._records.append(record)
@@ -60,13 +57,13 @@ class StageLog:
             self._upload()
 
     def close(self) -> None:
-        if self._store.local:
+        if self._stream:
             self._stream.close()
         else:
             self._upload()
 
     def _upload(self) -> None:
-        self._store.fs.pipe_file(self._path, _lines(self._records).encode())
+        self._store.write(self._path, _lines(self._records).encode())
         self._written = time.monotonic()
 
 

@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from xstilts.common import digests
 from xstilts.common.errors import StageError, StoreError, UserError
 from xstilts.store.processes import Process, this_process
 
@@ -155,11 +156,6 @@ class Store:
                 self._move_aside(key)
                 return None
 
-    def content(self, path: str) -> bytes:
-        if self.local:
-            return Path(path).read_bytes()
-        return bytes(self.fs.cat_file(path))
-
     def get(self, key: str) -> Artifact | None:
         """The artifact, if it is there and every file has the digest that the manifest says; else None.
 
@@ -206,7 +202,7 @@ class Store:
         path = self._path(artifact, name)
         try:
             with open(path, "rb") if self.local else self.fs.open(path, "rb") as stream:
-                return _sha256(stream)
+                return digests.of_stream(stream)
         except FileNotFoundError:
             return None
 
@@ -239,7 +235,7 @@ class Store:
             try:
                 self.fs.get_file(self._path(artifact, file), f"{folder}/{file}")
                 with open(f"{folder}/{file}", "rb") as stream:
-                    intact = _sha256(stream) == digest
+                    intact = digests.of_stream(stream) == digest
             except FileNotFoundError:
                 intact = False
             if not intact:
@@ -370,6 +366,17 @@ class Store:
             with suppress(FileNotFoundError):
                 self.fs.rm(f"{home}/{useless.attempt}", recursive=True)
 
+    # What leases, logs and upkeep do with single files, by their `path`. These raise what the file system does.
+
+    def path(self, *parts: str) -> str:
+        """Of a file or folder of the store, as the other methods take it."""
+        return "/".join((self.root, *parts))
+
+    def content(self, path: str) -> bytes:
+        if self.local:
+            return Path(path).read_bytes()
+        return bytes(self.fs.cat_file(path))
+
     def create(self, path: str, content: bytes) -> bool:
         """Create a file in one step; False if it is there. Of several that try at the same moment, one succeeds.
 
@@ -377,8 +384,7 @@ class Store:
         """
         try:
             if self.local:
-                with open(path, "xb", buffering=0) as stream:
-                    stream.write(content)
+                self._create_local(path, content)
             else:
                 self.fs.pipe_file(path, content, mode="create")
         except FileExistsError:
@@ -389,6 +395,81 @@ class Store:
                 raise
             return False
         return True
+
+    def _create_local(self, path: str, content: bytes) -> None:
+        while True:
+            try:
+                with open(path, "xb", buffering=0) as stream:
+                    stream.write(content)
+                return
+            except FileNotFoundError:  # no folder, or no longer: who deletes the last file of one removes it
+                self.make(os.path.dirname(path))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a whole file, in place of the one that may be there."""
+        if self.local:
+            self.make(os.path.dirname(path))
+        self.fs.pipe_file(path, content)
+
+    def touch(self, path: str, content: bytes) -> None:
+        """Let a file with this ``content`` be modified now."""
+        if self.local:
+            os.utime(path)
+        else:
+            self.fs.pipe_file(path, content)
+
+    def append(self, path: str) -> TextIO | None:
+        """A file to append lines to, each written at once; None where the store cannot append."""
+        if not self.local:
+            return None
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a", buffering=1, encoding="utf-8")
+
+    def modified(self, path: str) -> float:
+        """When a file was written last, in seconds since 1970 by the store's clock."""
+        return os.stat(path).st_mtime if self.local else float(self.fs.modified(path).timestamp())
+
+    def names(self, folder: str) -> list[str]:
+        """Of what is in a folder; none if it is not there."""
+        try:
+            return os.listdir(folder) if self.local else [path.split("/")[-1] for path in self.fs.ls(folder, False)]
+        except FileNotFoundError:
+            return []
+
+    def find(self, folder: str, *, folders: bool = False) -> dict[tuple[str, ...], dict[str, Any]]:
+        """All files below a folder, with ``folders`` those too: the parts of the path, and what the file system knows.
+
+        That is its `info`, in which ``size`` is 0 where there is none.
+        """
+        base = folder.rstrip("/")
+        return {
+            tuple(path[len(base) :].strip("/").split("/")): {
+                **info,
+                "size": 0 if info["type"] == "directory" else info["size"] or 0,
+            }
+            for path, info in self.fs.find(base, withdirs=folders, detail=True).items()
+        }
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        self.fs.rm_file(path)
+
+    def delete_folder(self, folder: str, *, if_empty: bool = False) -> None:
+        """Delete a folder with all that is in it; with ``if_empty``, where that is nothing (a bucket has none such)."""
+        if not if_empty:
+            self.fs.rm(folder, recursive=True)
+        elif self.local:
+            with suppress(OSError):  # not empty
+                os.rmdir(folder)
+
+    def inner(self, name: str) -> Store | None:
+        """A store inside the store, if it is there."""
+        with self.failing_plainly():
+            return Store(f"{self.url.rstrip('/')}/{name}") if self.fs.exists(self.path(name)) else None
+
+    def cache(self, name: str) -> Store:
+        """For what may be deleted at any time: inside a local store, else in the user's cache folder."""
+        return Store(self.path(name) if self.local else user_cache() / name)
 
     def remove(self, key: str) -> None:
         """Remove an artifact, if it is there."""
@@ -436,6 +517,12 @@ def owner(name: str) -> Process | None:
     return Process.named(name.rpartition("~")[0])
 
 
+def sees(url: str, path: str) -> bool:
+    """Whether a file of the store at ``url`` is there, as this machine sees it; makes no store."""
+    file_system, _ = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return bool(file_system.exists(path))
+
+
 def user_cache() -> Path:
     """xstilts' part of the user's cache folder, which may be deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xstilts"
@@ -458,14 +545,14 @@ def _manifest(artifact: Artifact) -> bytes:
 
 def _sealed(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Digests and sizes of a folder's files, which then are on the disk, whatever happens to the machine."""
-    digests, sizes = {}, {}
+    files, sizes = {}, {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
-            digests[file.name] = _sha256(stream)
+            files[file.name] = digests.of_stream(stream)
             sizes[file.name] = stream.tell()
             os.fsync(stream.fileno())
     _sync(folder)
-    return digests, sizes
+    return files, sizes
 
 
 def _sync(path: str | Path) -> None:
@@ -492,10 +579,3 @@ def _link(source: Path, target: str) -> None:
         os.rename(source, target)
     else:
         os.unlink(source)
-
-
-def _sha256(stream: Any) -> str:
-    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -104,7 +104,7 @@ def verify(store: Store) -> Verified:
             leases.clear(store, key)
             removed.append(f"leases/{key}")
     for name in ("checkpoints", "features"):
-        if (inner := _inner(store, name)) is None:
+        if (inner := store.inner(name)) is None:
             continue
         removed += [f"{name}/{path}" for path in _sweep(inner, alive)]
         if name == "checkpoints":
@@ -133,18 +133,18 @@ def waste(store: Store, needed: Collection[str]) -> list[Waste]:
 def remove(store: Store, found: list[Waste]) -> None:
     """Remove waste, but for what somebody is at by now. Raises StoreError."""
     held = _held(leases.holders(store))
-    checkpoints = _inner(store, "checkpoints")
+    checkpoints = store.inner("checkpoints")
     for one in found:
         key = _key(one.path)
         if one.path.startswith("set-aside/"):
             with store.failing_plainly(), suppress(FileNotFoundError):
-                store.fs.rm(f"{store.root}/{one.path}", recursive=True)
+                store.delete_folder(store.path(one.path))
         elif key in held:
             continue
         elif one.path.startswith("artifacts/"):
             store.remove(key)
             with store.failing_plainly(), suppress(FileNotFoundError):
-                store.fs.rm_file(logs.path(store, key))
+                store.delete(logs.path(store, key))
         elif checkpoints is not None:
             checkpoints.remove(key)
 
@@ -157,24 +157,14 @@ def _held(holders: dict[str, leases.Holder]) -> set[str]:
     return {key for key, holder in holders.items() if holder.alive}
 
 
-def _inner(store: Store, name: str) -> Store | None:
-    """A store inside the store, if it is there."""
-    with store.failing_plainly():
-        return Store(f"{store.url.rstrip('/')}/{name}") if store.fs.exists(f"{store.root}/{name}") else None
-
-
 def _label(artifact: Artifact | None, key: str) -> str:
     return f"{artifact.meta['label']}" if artifact and "label" in artifact.meta else key[:12]
 
 
 def _files(store: Store, below: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """All files and folders there: the parts of their paths, and what the file system knows of them."""
-    base = f"{store.root}/{below}".rstrip("/")
     with store.failing_plainly():
-        found = store.fs.find(base, withdirs=True, detail=True)
-    for path, info in found.items():
-        parts = tuple(path[len(base) :].strip("/").split("/"))
-        yield parts, {**info, "size": 0 if info["type"] == "directory" else info["size"] or 0}
+        yield from store.find(store.path(below), folders=True).items()
 
 
 def _changed(info: dict[str, Any]) -> float:
@@ -207,12 +197,10 @@ def _sweep(store: Store, alive: Collection[Process]) -> Iterator[str]:
         artifact = store.peek(key)
         if (artifact is None or artifact.attempt not in ("", attempt)) and left_behind(attempt, changed):
             with store.failing_plainly(), suppress(FileNotFoundError):
-                store.fs.rm(f"{store.root}/artifacts/{key[:2]}/{key}/{attempt}", recursive=True)
+                store.delete_folder(store.path("artifacts", key[:2], key, attempt))
             yield f"artifacts/{key[:2]}/{key}/{attempt}"
-    if store.local:
-        for key in homes:
-            with suppress(OSError):  # not empty
-                os.rmdir(f"{store.root}/artifacts/{key[:2]}/{key}")
+    for key in homes:
+        store.delete_folder(store.path("artifacts", key[:2], key), if_empty=True)
     with suppress(FileNotFoundError):
         for entry in os.scandir(store.scratch):
             if left_behind(entry.name, entry.stat().st_mtime):

@@ -28,6 +28,10 @@ CHOICES = "choices"
 PAIRS = (*TABLES, "pairs_json", "aligned")
 
 
+#: The reader of files of several languages, which the ids of their examples tell apart, as TyDiQA-GoldP's do.
+BY_IDS = "tydiqa"
+
+
 class Files(BaseModel):
     """Where a task's examples come from: a reader, and for each split the files it reads.
 
@@ -79,7 +83,12 @@ class Files(BaseModel):
     @property
     def by_language(self) -> bool:
         """Whether one file holds several languages, of which the reader picks one."""
-        return "language" in self.columns or self.reader == "tydiqa"
+        return "language" in self.columns or self.languages_in_ids
+
+    @property
+    def languages_in_ids(self) -> bool:
+        """Whether it is the ids of examples that say of which language they are."""
+        return self.reader == BY_IDS
 
 
 #: Readers of a hub data set's rows (`xstilts.data.hub`), and the column that each thing they need stands in by default.

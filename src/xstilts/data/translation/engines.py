@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import re
@@ -15,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.data.translation.text import iso_639_3, one_line, unsupported
-from xstilts.encoders.sources import file_digest
 
 
 class Engine(Protocol):
@@ -131,11 +130,8 @@ class Apertium:
             text = pipeline.read_text(encoding="utf-8")
         except OSError as error:
             raise UserError(f"apertium: its mode {mode} cannot be read ({error}); install the pair again") from None
-        whole = hashlib.sha256(text.encode())
-        for file in sorted(path for path in map(Path, re.findall(r"'(/[^']+)'", text)) if path.is_file()):
-            stat = file.stat()
-            whole.update(f"{file.name} {file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
-        return f"sha256:{whole.hexdigest()}"
+        files = sorted(path for path in map(Path, re.findall(r"'(/[^']+)'", text)) if path.is_file())
+        return f"sha256:{digests.of_files(files, before=text)}"
 
     def translate(self, texts: Sequence[str], language: str) -> list[str]:
         self.id(language)

@@ -10,8 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
+from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
@@ -20,7 +19,6 @@ from xstilts.data.readers.squad import NOT_AT_OFFSET
 from xstilts.data.readers.text import lines
 from xstilts.data.translation.by_engine import VERSION, Progress, Translated, translate_each
 from xstilts.data.translation.engines import Engine
-from xstilts.encoders.sources import file_digest
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
@@ -68,8 +66,7 @@ def files_fingerprint(task: Task, pattern: str, language: str, data: Data) -> st
     """A sha256 over what decides the translations of ``read_translated``: the bytes of its files; for a stage's key."""
     whole = hashlib.sha256(f"{VERSION}".encode())
     for path in _paths(task, pattern, language, data):
-        stat = path.stat()
-        whole.update(file_digest(path, stat.st_size, stat.st_mtime_ns).encode())
+        whole.update(digests.of_file(path).encode())
     return whole.hexdigest()
 
 
@@ -145,8 +142,7 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     for layout in task.layouts:
         if layout.reader == "mini":
             continue
-        # TyDiQA's ids begin with the language of the original
-        of = "en" if layout.reader == "tydiqa" else language
+        of = "en" if layout.languages_in_ids else language  # of the original
         problems = Problems(collect=True)
         examples: list[Example] = read(Source(paths, layout, of, task.labels), problems)
         faults.append([line for line in problems.lines() if NOT_AT_OFFSET not in line])
@@ -272,7 +268,7 @@ def _line(own: Example, translated: Example | str) -> str:
 
 
 def _source(example: Example) -> str:
-    return hashlib.sha256(json.dumps(asdict(example)).encode()).hexdigest()[:16]
+    return digests.of_json(asdict(example), sort_keys=False)[:16]
 
 
 def _header(path: Path) -> dict[str, Any] | None:
@@ -294,7 +290,6 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             raise UserError(
                 f"{path}:1: {field} {header.get(field)!r}, not {wanted!r}; name the file that was made for it"
             )
-    of_fields = TypeAdapter(formats.get(task.format).example)
     found: Found = {}
     rows = 0
     for number, row in _own_rows(path):
@@ -309,8 +304,8 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             found[id] = str(row["dropped"])
             continue
         try:
-            example: Example = of_fields.validate_python(row)
-        except ValidationError:
+            example = formats.get(task.format).example.from_record(row)
+        except ValueError:
             raise UserError(f"{where}: not a {task.format} example; translate again") from None
         _check(example, english, where)
         if not _in_place(example):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.data.translation.text import iso_639_3, one_line, unsupported
 from xstilts.encoders import sources
@@ -95,12 +95,10 @@ class Seq2Seq:
         if self._source.hub_commit is not None:
             return self._source.digest
         assert self._source.folder is not None
-        whole = hashlib.sha256()
-        for pattern in ("*.json", "*.model", "*.safetensors", "*.spm"):
-            for file in sorted(self._source.folder.glob(pattern)):
-                stat = file.stat()
-                whole.update(f"{file.name} {sources.file_digest(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
-        return f"sha256:{whole.hexdigest()}"
+        folder = self._source.folder
+        assert folder is not None
+        patterns = ("*.json", "*.model", "*.safetensors", "*.spm")
+        return f"sha256:{digests.of_files(file for pattern in patterns for file in sorted(folder.glob(pattern)))}"
 
     def translate(self, texts: Sequence[str], language: str) -> list[str]:
         import torch

@@ -19,5 +19,6 @@ def unsupported(what: str, languages: Sequence[str], language: str) -> UserError
 
 
 def iso_639_3() -> dict[str, str]:
-    """Catalog code → three-letter code, of the languages of Tatoeba (pt → por)."""
-    return dict(builtin_catalog()["tatoeba"].layouts[0].codes)
+    """Catalog code → three-letter code (pt → por), of the languages of which the catalog has one: Tatoeba's."""
+    codes = (layout.codes.items() for task in builtin_catalog() for layout in task.layouts)
+    return {language: code for own in codes for language, code in own if len(code) == 3}

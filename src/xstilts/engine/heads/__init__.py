@@ -21,6 +21,7 @@ from xstilts.engine import inference
 from xstilts.engine.inference import Decoder, Reader
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
+from xstilts.planning.records import Mined
 from xstilts.tasks import formats
 from xstilts.tasks.formats import E
 from xstilts.tasks.task import Task
@@ -67,8 +68,8 @@ class Head(ABC, Generic[E]):
     def assemble(self, examples: Sequence[E], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
         """One prediction an example, from the reduced outputs of all its rows."""
 
-    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
-        """One prediction an example of each of the sets, and facts for the stage's record."""
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
+        """One prediction an example of each of the sets, and what dev data said by language, where they have a say."""
 
         def progress(done: int, batches: int) -> None:
             sink(Event(f"{len(reader.sets)} languages", done, batches))

@@ -18,6 +18,7 @@ from xstilts.engine.margins import mine
 from xstilts.engine.rows import Row
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
+from xstilts.planning.records import Mined
 from xstilts.tasks.formats.mining import NONE, SEPARATOR, MiningExample
 from xstilts.tasks.metrics.bucc import Candidate, Pair, best_threshold, f1, mined
 from xstilts.tasks.task import Task
@@ -110,7 +111,7 @@ class Mining(Compared[MiningExample]):
     def assemble(self, examples: Sequence[MiningExample], rows: Sequence[Row], reduced: Any, task: Task) -> list[str]:
         raise TypeError("mining looks at two corpora, see `find`")
 
-    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
         """With what dev says of each language, as ``mining``: the best block, each one's threshold and F1.
 
         One language after the other, so that the vectors of no more than one are on disk.
@@ -129,8 +130,8 @@ class Mining(Compared[MiningExample]):
             mined = partial(progress, begun=2 * number + 1, text=f"mining {test.language}")
             found = find(corpora[0], corpora[-1], accelerator().device, mined)
             predictions.append(found.predictions)
-            facts[test.language] = {"best_block": found.best, "thresholds": found.thresholds, "dev_f1": found.dev}
-        return predictions, {"mining": facts}
+            facts[test.language] = Mined(found.best, found.thresholds, found.dev)
+        return predictions, facts
 
 
 HEAD = Mining()

@@ -14,6 +14,7 @@ from xstilts.engine.inference import Reader, Set
 from xstilts.engine.rows import Row, encode
 from xstilts.engine.vectors import Embedded
 from xstilts.planning.hyperparameters import Lengths
+from xstilts.planning.records import Mined
 from xstilts.tasks.formats import E
 from xstilts.tasks.task import Task
 
@@ -61,7 +62,7 @@ class Compared(Head[E]):
             precision=reader.precision, hidden_layer=reader.hidden_layer, pooling=reader.pooling, progress=progress,
         )  # fmt: skip
 
-    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Any]]:
+    def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
         def progress(done: int, batches: int) -> None:
             sink(Event(f"{len(reader.sets)} languages", done, batches))
 

@@ -27,6 +27,7 @@ from xstilts.engine.models import Joint
 from xstilts.engine.training import parallel
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.log import Log, Point
+from xstilts.planning.records import Attempt, attempts
 from xstilts.store import Store
 
 STATE, RANDOM, WEIGHTS, BEST = "state.json", "random.safetensors", "weights.safetensors", "best.safetensors"
@@ -90,14 +91,14 @@ class Checkpoints:
         self.agree = {**_surroundings(), **agree}
         self.began = clock() if began is None else began
         self.earlier = 0.0  # seconds that the attempt before this process had taken, up to its checkpoint
-        self.attempts: list[dict[str, Any]] = []
+        self.attempts: list[Attempt] = []
         self.error: str | None = None  # why the last one could not be written
         self._ended, self._took, self._step = self.began, 0.0, 0
         self._found = self._read()
         if parallel.sums(self._found is not None)[0] < accelerator().num_processes:  # all have it, or none
             self._found = None
         if self._found:
-            self.attempts, self.earlier = self._found["attempts"], self._found["seconds"]
+            self.attempts, self.earlier = attempts(self._found["attempts"]), self._found["seconds"]
 
     def _read(self) -> dict[str, Any] | None:
         if self.store.peek(self.key) is None:
@@ -148,7 +149,7 @@ class Checkpoints:
     def _state(self, training: Training) -> dict[str, Any]:
         return {
             "agree": self.agree,
-            "attempts": self.attempts,
+            "attempts": [asdict(attempt) for attempt in self.attempts],
             "seconds": self.earlier + self.clock() - self.began,
             "scaler": training.scaler.state_dict(),
             "divisions": {task: asdict(division) for task, division in training.divisions.items()},
@@ -186,7 +187,7 @@ class Checkpoints:
         training.log.resumed_at.append(training.log.steps)
         self._step = training.log.steps
 
-    def over(self, attempt: dict[str, Any]) -> None:
+    def over(self, attempt: Attempt) -> None:
         """The stage begins anew, after an ``attempt`` that collapsed."""
         self.attempts.append(attempt)
         self._step = 0

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from xstilts.planning.records import Attempt
 
 #: Points above the majority class that a dev score needs, so as not to count as collapsed.
 MARGIN = 1.0
@@ -25,6 +26,6 @@ def seed(first: int, attempt: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{first}/{attempt}".encode()).digest()[:4], "big")
 
 
-def kept(attempts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def kept(attempts: Sequence[Attempt]) -> Attempt:
     """The first attempt that did not collapse, else the one with the best dev score, the first if tied."""
-    return next((one for one in attempts if not one["collapsed"]), max(attempts, key=lambda one: one["dev"]))
+    return next((one for one in attempts if not one.collapsed), max(attempts, key=lambda one: one.dev))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import pkgutil
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+
+from pydantic import TypeAdapter
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.tasks.task import Task
@@ -54,9 +57,12 @@ class Example(ABC):
     id: str
 
     @classmethod
-    @abstractmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> Example:
-        """Without gold, from the fields of a JSON record; see `Format.fields`."""
+    def from_record(cls, record: Mapping[str, Any]) -> Example:
+        """From a JSON object that has its fields, those of its gold missing or null where it has none.
+
+        Raises ValueError where a field is missing or of another type.
+        """
+        return cast(Example, _adapter(cls).validate_json(json.dumps(record), strict=True))
 
     @property
     @abstractmethod
@@ -82,6 +88,11 @@ class Example(ABC):
         """The same in other words, as a translation gives them for `texts` and `marks`; or why that cannot be."""
 
     @property
+    def fault(self) -> str | None:
+        """What is wrong with it by itself, such as tags that are not as many as tokens."""
+        return None
+
+    @property
     def inputs(self) -> Sequence[tuple[str, ...]]:
         """Which of its texts are read together, for each input that is made of it."""
         return (self.texts,)
@@ -95,6 +106,11 @@ class Example(ABC):
     def marks(self) -> tuple[Answer, ...]:
         """The pieces of the first text that are gold, and are to be found again in its translation."""
         return ()
+
+
+@cache
+def _adapter(example: type[Example]) -> TypeAdapter[Any]:
+    return TypeAdapter(example)
 
 
 E = TypeVar("E", bound=Example)
@@ -173,8 +189,8 @@ class Format(ABC, Generic[E]):
         return self.comparison is not None and task.training_task is None
 
     def labels_of(self, examples: Iterable[E]) -> set[str]:
-        """All labels that their gold has, where `open_labels`."""
-        raise TypeError(f"{self.name} takes no labels from its data")
+        """All labels that their gold has."""
+        return {str(example.gold_label) for example in examples if example.gold_label is not None}
 
     def cap(self, examples: Sequence[E], n: int) -> list[E]:
         """At most ``n`` examples, in file order: those with the lowest sha256 of their id."""

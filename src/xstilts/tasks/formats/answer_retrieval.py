@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
 from xstilts.tasks.task import Task
@@ -34,14 +33,9 @@ class AnswerRetrievalExample(Example):
     same ``id`` in several languages translate one another, and so do the sentences that answer them.
     """
 
-    id: str
     question: str
     sentences: tuple[str, ...]
-    answer: int | None
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> AnswerRetrievalExample:
-        return cls(id, record["question"], tuple(record["sentences"]), None)
+    answer: int | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -68,6 +62,12 @@ class AnswerRetrievalExample(Example):
     @property
     def has_gold(self) -> bool:
         return self.answer is not None
+
+    @property
+    def fault(self) -> str | None:
+        if self.answer is not None and not 0 <= self.answer < len(self.sentences):
+            return f"answer {self.answer} of {len(self.sentences)} sentences; they count from 0"
+        return None
 
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("passage", language, (self.group,))

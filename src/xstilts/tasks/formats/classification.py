@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
@@ -15,12 +14,8 @@ class ClassificationExample(Example):
     """A text, or a pair of texts (premise and hypothesis), with a label; ``label`` is None without gold."""
 
     premise: str
-    hypothesis: str | None
-    label: str | None
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> ClassificationExample:
-        return cls(id, record["premise"], record.get("hypothesis"), None)
+    hypothesis: str | None = None
+    label: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, lowest
 from xstilts.tasks.task import Task
@@ -25,11 +24,7 @@ class MiningExample(Example):
 
     text: str
     english: bool
-    translations: tuple[str, ...] | None
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> MiningExample:
-        return cls(id, record["text"], record["english"], None)
+    translations: tuple[str, ...] | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -42,6 +37,10 @@ class MiningExample(Example):
     @property
     def has_gold(self) -> bool:
         return self.english or self.translations is not None
+
+    @property
+    def fault(self) -> str | None:
+        return "translations of an English sentence" if self.english and self.translations is not None else None
 
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("sentence", "en" if self.english else language, (self.text,), by_chance=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
 from xstilts.tasks.task import Task
@@ -15,10 +14,6 @@ class TextExample(Example):
     """A text without any label: a line of a corpus, for masked language modelling."""
 
     text: str
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> TextExample:
-        return cls(id, record["text"])
 
     @property
     def texts(self) -> tuple[str, ...]:

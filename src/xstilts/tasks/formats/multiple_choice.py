@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
@@ -19,11 +18,7 @@ class MultipleChoiceExample(Example):
 
     prompt: str
     choices: tuple[str, ...]
-    label: int | None
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> MultipleChoiceExample:
-        return cls(id, record["prompt"], tuple(record["choices"]), None)
+    label: int | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -44,6 +39,14 @@ class MultipleChoiceExample(Example):
     @property
     def gold_label(self) -> int | None:
         return self.label
+
+    @property
+    def fault(self) -> str | None:
+        if len(self.choices) < 2:
+            return "fewer than two choices"
+        if self.label is not None and not 0 <= self.label < len(self.choices):
+            return f"label {self.label} of {len(self.choices)} choices; they count from 0"
+        return None
 
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("prompt", language, (self.prompt,), any_order=self.choices)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
 from xstilts.tasks.task import Task
@@ -16,10 +15,6 @@ class RetrievalExample(Example):
 
     source: str
     target: str
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> RetrievalExample:
-        return cls(id, record["source"], record["target"])
 
     @property
     def texts(self) -> tuple[str, ...]:

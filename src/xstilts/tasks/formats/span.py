@@ -24,8 +24,12 @@ class SpanExample(Example):
     has_gold: bool = True
 
     @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> SpanExample:
-        return cls(id, record["context"], record["question"], (), has_gold=False)
+    def from_record(cls, record: Mapping[str, Any]) -> Example:
+        """No ``answers``, or null: there is no gold. An empty list of them: the question is unanswerable."""
+        has_gold = record.get("answers") is not None
+        made = {"has_gold": has_gold, **record, "answers": record.get("answers") or []}
+        # A data class with slots is made anew, and is not the class that super() without arguments would mean.
+        return super(SpanExample, cls).from_record(made)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
 from xstilts.tasks.metrics import tagging as metrics
@@ -16,11 +15,7 @@ class TaggingExample(Example):
     """A sentence as tokens, with one tag a token; ``tags`` is None without gold."""
 
     tokens: tuple[str, ...]
-    tags: tuple[str, ...] | None
-
-    @classmethod
-    def from_record(cls, id: str, record: Mapping[str, Any]) -> TaggingExample:
-        return cls(id, tuple(record["tokens"]), None)
+    tags: tuple[str, ...] | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -33,6 +28,14 @@ class TaggingExample(Example):
     @property
     def has_gold(self) -> bool:
         return self.tags is not None
+
+    @property
+    def fault(self) -> str | None:
+        if not self.tokens or not all(self.tokens):
+            return "no tokens, or an empty one"
+        if self.tags is not None and len(self.tags) != len(self.tokens):
+            return f"{len(self.tags)} tags for {len(self.tokens)} tokens"
+        return None
 
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("sentence", language, self.texts, by_chance=True)

@@ -1,0 +1,90 @@
+"""What Python users call: each function takes a study file, its content or a Study, on a study that is run once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import xstilts
+from tiny import STUDY, write
+from xstilts.common.errors import UserError
+
+MIX: dict[str, Any] = {**STUDY, "targets": STUDY["targets"][:1], "recipes": ["none"]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("store")
+    table = xstilts.run(MIX, store=store, workers=1)
+    assert set(table["language"]) == {"en", "sw"} and set(table["recipe"]) == {"none"}
+    return store
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "mapping", "study"])
+def test_a_study_is_a_path_a_mapping_or_a_study(kind: str, store: Path, tmp_path: Path) -> None:
+    file = write(tmp_path, targets=MIX["targets"], recipes=MIX["recipes"])
+    study = {"path": file, "text": str(file), "mapping": MIX, "study": xstilts.load_study(file)}[kind]
+    planned = xstilts.plan(study)
+    assert {stage.kind for stage in planned.stages.values()} >= {"train", "score"} and not planned.missing(
+        xstilts.api.open_store(store)
+    )
+    table = xstilts.scores(study, store, language="sw", metric="f1")
+    assert table["language"].unique().to_list() == ["sw"] and table["metric"].unique().to_list() == ["f1"]
+    assert xstilts.run(study, store).equals(xstilts.scores(study, store))
+    page = xstilts.report(study, tmp_path / "report", store)
+    assert page == tmp_path / "report" / "report.html" and page.is_file()
+
+
+def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:
+    folder = xstilts.export(MIX, tmp_path / "model", store=store, recipe="none", seed=1)
+    record = {"question": "Where does she live?", "context": "She lives in Nairobi."}
+    (by_format,) = xstilts.predict(folder, [record], "span")
+    (by_task,) = xstilts.predict(str(folder), [record], "xquad", n_best=2)
+    assert by_format.keys() == {*record, "prediction"} and by_format["prediction"] in record["context"]
+    assert len(by_task["n_best"]) == 2
+    with pytest.raises(UserError, match="neither a format nor a task: did you mean 'span'"):
+        xstilts.predict(folder, [record], "spam")
+    with pytest.raises(UserError, match="no predictions to give"):
+        xstilts.predict(folder, [record], "tatoeba")
+    with pytest.raises(UserError, match="for span models only"):
+        xstilts.predict(folder, [record], "xnli", n_best=2)
+    with pytest.raises(UserError, match="the study trains no such model"):
+        xstilts.export(MIX, tmp_path / "other", store=store, recipe="mini-nli")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"name": "x"}, "study: encoders: missing; add it"),
+        ({**MIX, "recipies": []}, "study: recipies: unknown key: did you mean 'recipes'?"),
+        ({**MIX, "targets": ["mini-spam"]}, "study: unknown task 'mini-spam': did you mean 'mini-span'?"),
+    ],
+)
+def test_a_mapping_is_checked_as_a_file_is(content: Mapping[str, Any], message: str) -> None:
+    for function in (xstilts.plan, xstilts.run, xstilts.scores, xstilts.report):
+        with pytest.raises(UserError) as raised:
+            function(content)
+        assert message in str(raised.value)
+
+
+def test_there_are_no_scores_before_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the store holds no scores of it yet"):
+        xstilts.scores(MIX, tmp_path)
+
+
+def test_functions_stay_functions_whatever_is_imported_and_torch_waits_until_it_is_needed() -> None:
+    program = (
+        "import sys, pkgutil, importlib, xstilts; assert not {'torch', 'transformers'} & sys.modules.keys();"
+        "names = [one.name for one in pkgutil.walk_packages(xstilts.__path__, 'xstilts.')"
+        " if not one.name.endswith('__main__') and 'fast_translate_lines' not in one.name];"
+        "[importlib.import_module(name) for name in names];"
+        "assert all(callable(getattr(xstilts, name)) for name in xstilts.__all__ if name != '__version__'); "
+        "print(len(names))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) > 100, done.stderr
