@@ -119,7 +119,7 @@ def test_an_encoder_stands_under_its_name() -> None:
         ({"seeds": [1, 1]}, "listed twice"),
         ({"recipes": ["mini-retrieval"]}, "has no training data of its own"),
         ({"recipes": ["none", "xquad"]}, "has no training data of its own"),
-        ({"targets": [{"task": "mini-span", "pooling": "cls"}]}, "pooling is for mining and retrieval tasks alone"),
+        ({"targets": [{"task": "mini-span", "pooling": "cls"}]}, "pooling is for tasks on which nothing is trained"),
         ({"targets": [{"task": "mini-retrieval", "pooling": "max"}]}, "pooling"),
         ({"targets": [{"task": "mini-retrieval", "hidden_layer": -1}]}, "hidden_layer"),
         ({"name": "../escape"}, "name"),

@@ -42,8 +42,8 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
         assert layout.reader in READERS
         assert layout.train or layout.dev or layout.test
         assert set(layout.codes) <= set(task.languages)
-    if formats.get(task.format).comparison:
-        assert task.training_task is None
+    if task.training_task is None:
+        assert formats.get(task.format).compares(task)
     else:
         trained_on = builtin_catalog()[str(task.training_task)]
         assert trained_on.format == task.format and "en" in trained_on.languages
@@ -70,6 +70,8 @@ def test_an_entry_is_short_and_complete(path: Path) -> None:
         ("xquad-r", 12, "f1", "squad"),
         ("tatoeba-r", 41, "accuracy", None),
         ("xcopa", 11, "accuracy", "copa"),
+        ("lareqa", 11, "map", "lareqa"),
+        ("lareqa-untrained", 11, "map", None),
     ],
 )
 def test_targets_have_the_languages_and_metrics_of_xtreme_and_xtreme_r(

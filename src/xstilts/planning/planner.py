@@ -249,7 +249,7 @@ class _Planner:
         tokens = sum(token_count(ref, hyper.max_length) for ref in read)
         reads = hyper.model_dump(include={"max_length", "doc_stride", "max_query_length", "precision"})
         predicts: list[Any] = [task.format, task.unanswerable, [ref.key() for ref in sets], reads]
-        if formats.get(task.format).comparison:
+        if formats.get(task.format).compares(task):
             predicts += [target.pooling, [ref.key() for ref in dev]]
         scores = [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]]
         return _Target(
@@ -325,7 +325,7 @@ class _Planner:
         mean: Mean | None = None,
     ) -> None:  # fmt: skip
         task, where = target.task, f"{encoder.label} seed {seed}: {mean.label(recipe) if mean else recipe}"
-        layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).comparison else None
+        layer = self._hidden_layer(encoder, target.entry) if formats.get(task.format).compares(task) else None
         random_seed = seed if encoder.init == "random" else 0
         predictions = self._add(
             "predict",

@@ -249,9 +249,8 @@ def _check_names(study: Study) -> None:
         if task.training_task is None and not fmt.comparison:
             raise UserError(f"targets: {task.name}: has no training data and names no task that it is trained on")
         idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
-        if idle and not fmt.comparison:
-            comparing = " and ".join(name for name in formats.names() if formats.get(name).comparison)
-            raise UserError(f"targets: {task.name}: {idle[0]} is for {comparing} tasks alone; remove it")
+        if idle and not fmt.compares(task):
+            raise UserError(f"targets: {task.name}: {idle[0]} is for tasks on which nothing is trained; remove it")
         study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
     if study.average and not any(catalog[target.task].training_task for target in study.targets):
         raise UserError("average: no target of the study is trained on; leave it out")

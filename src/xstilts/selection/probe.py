@@ -49,11 +49,12 @@ def labelled(rows: Sequence[Row], task: Task) -> Probe:
 
 
 def _single(rows: Sequence[Row]) -> list[Row]:
-    """Each sequence of ``rows`` as a row of its own."""
+    """Each sequence of ``rows`` as a row of its own, but those that are empty, with which rows may be filled up."""
     return [
         Row(row.example, [ids], [row.type_ids[i]] if row.type_ids is not None else None)
         for row in rows
         for i, ids in enumerate(row.sequences)
+        if len(ids)
     ]
 
 

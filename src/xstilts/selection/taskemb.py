@@ -105,6 +105,8 @@ def weights_of(model: PreTrainedModel) -> dict[str, nn.Parameter]:
 def train_head(model: PreTrainedModel, rows: Sequence[Row], head: Head, padding: int, seed: int) -> None:
     """Train what lies over the encoder, its pooler with it, and leave the encoder as it is."""
     model.to(accelerator().device).eval()
+    if model.base_model is model:  # nothing does
+        return
     for name, weight in model.base_model.named_parameters():
         weight.requires_grad_(name.startswith("pooler."))
     trained = [weight for weight in model.parameters() if weight.requires_grad]

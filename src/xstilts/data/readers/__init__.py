@@ -13,7 +13,7 @@ from xstilts.data.readers.parallel import read_bucc, read_tatoeba
 from xstilts.data.readers.plain import read_lines
 from xstilts.data.readers.records import read_records
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.squad import read_squad, read_tydiqa
+from xstilts.data.readers.squad import read_squad, read_squad_sentences, read_tydiqa
 from xstilts.data.readers.tokens import read_conllu, read_stagged, read_tokens
 from xstilts.tasks.formats import Example
 
@@ -21,6 +21,7 @@ __all__ = ["READERS", "Source", "faults", "read"]
 
 READERS: dict[str, Callable[[Source, Problems], Iterator[Example]]] = {
     "squad": read_squad,
+    "squad_sentences": read_squad_sentences,
     "tydiqa": read_tydiqa,
     "tsv": read_tsv,
     "jsonl": read_jsonl,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import json_document
+from xstilts.data.sentences import split
+from xstilts.tasks.formats.answer_retrieval import AnswerRetrievalExample
 from xstilts.tasks.formats.span import Answer, SpanExample
 
 #: What is said, once a file, of answers that the context has elsewhere or not at all.
@@ -25,11 +28,42 @@ def read_squad(source: Source, problems: Problems) -> Iterator[SpanExample]:
     the questions anew in every part) identify nothing: the number of the question in the file stands in.
     """
     for path in source.paths:
-        examples = list(_questions(path, problems))
+        examples = [example for _, example in _questions(path, problems)]
         ids = Counter(example.id for example in examples)
         if len(ids) < len(examples) and all(id.isdecimal() for id in ids):
             examples = [replace(example, id=str(number)) for number, example in enumerate(examples, start=1)]
         yield from examples
+
+
+def read_squad_sentences(source: Source, problems: Problems) -> Iterator[AnswerRetrievalExample]:
+    """Questions in file order, each with the sentences of its passage and the place of that in which it is answered.
+
+    Sentences are those of the paragraph's ``sentence_breaks`` (XQuAD-R), else English ones as `sentences.split` cuts
+    them. As in LAReQA the first answer counts, and a question whose answer begins in no sentence is passed over
+    (google-research/xtreme, commit 4e6401c6, third_party/utils_lareqa.py, `generate_examples`).
+    """
+    for path in source.paths:
+        for _, rows in groupby(_questions(path, problems), key=lambda row: id(row[0])):
+            paragraph, question = next(rows)
+            breaks = _breaks(paragraph, question, path, problems)
+            sentences = tuple(question.context[start:end] for start, end in breaks)
+            for each in (question, *(other for _, other in rows)):
+                answers = [
+                    n for n, (start, end) in enumerate(breaks) if each.answers and start <= each.answers[0].start < end
+                ]
+                if answers or not each.answers:
+                    yield AnswerRetrievalExample(each.id, each.question, sentences, answers[0] if answers else None)
+
+
+def _breaks(paragraph: dict[str, Any], first: SpanExample, path: Path, problems: Problems) -> list[tuple[int, int]]:
+    """Where the sentences of a paragraph, whose ``first`` question is given, begin and end."""
+    match paragraph.get("sentence_breaks"):
+        case None:
+            return [(one.start, one.end) for one in split(first.context) if one.text]
+        case list(given) if all(isinstance(pair, list) and list(map(type, pair)) == [int, int] for pair in given):
+            return [(start, end) for start, end in given]
+    problems.add(path, f"id {first.id}: `sentence_breaks` of its paragraph are not pairs of offsets")
+    return []
 
 
 #: How the ids of TyDiQA-GoldP begin: english-2387335860751143628-1.
@@ -52,7 +86,8 @@ def read_tydiqa(source: Source, problems: Problems) -> Iterator[SpanExample]:
     return (example for example in read_squad(source, problems) if example.id.startswith(prefix))
 
 
-def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
+def _questions(path: Path, problems: Problems) -> Iterator[tuple[dict[str, Any], SpanExample]]:
+    """Each question with the paragraph that it stands in."""
     document = json_document(path, problems)
     if document is None:
         return
@@ -72,9 +107,8 @@ def _questions(path: Path, problems: Problems) -> Iterator[SpanExample]:
                 answers_in_all += len(answers)
                 wrong += misplaced(str(id), context, answers)
                 impossible = row.get("is_impossible") is True
-                yield SpanExample(
-                    str(id), context, question, () if impossible else answers, has_gold=impossible or bool(answers)
-                )
+                gold = () if impossible else answers
+                yield paragraph, SpanExample(str(id), context, question, gold, impossible or bool(answers))
     tell_misplaced(wrong, answers_in_all, path, problems)
 
 

@@ -26,6 +26,12 @@ def rows_of(texts: Iterable[str], tokenizer: Any, lengths: Lengths, side: int | 
     return [Row(i, [ids], [types] if types else None, window=side) for i, (ids, types) in enumerate(encoded)]
 
 
+def mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean over the tokens of each row, in 32 bits: [rows, length, hidden], [rows, length] → [rows, hidden]."""
+    weights = mask.unsqueeze(-1).to(torch.float32)
+    return (hidden.float() * weights).sum(1) / weights.sum(1)
+
+
 class Compared(Head[E]):
     AUTO_CLASS = "AutoModel"
 
@@ -46,8 +52,7 @@ class Compared(Head[E]):
         if pooling == "cls":
             pooled = [hidden[:, 0].float() for hidden in blocks]
         else:
-            weights = mask.unsqueeze(-1).to(torch.float32)
-            pooled = [(hidden.float() * weights).sum(1) / weights.sum(1) for hidden in blocks]
+            pooled = [mean(hidden, mask) for hidden in blocks]
         return list(torch.nn.functional.normalize(torch.stack(pooled, 1), dim=-1).half().cpu().numpy())
 
     def embed(self, reader: Reader, sets: Sequence[Set], progress: Sink) -> list[Embedded]:
@@ -61,7 +66,11 @@ class Compared(Head[E]):
     def predict(self, reader: Reader, sink: Sink) -> tuple[list[list[str]], dict[str, Mined]]:
         text = f"{len(reader.sets)} languages"
         embedded = self.embed(reader, reader.sets, lambda event: sink(replace(event, text=text)))
+        return self.compared(reader, embedded), {}
+
+    def compared(self, reader: Reader, embedded: Sequence[Embedded]) -> list[list[str]]:
+        """One prediction an example of each of the sets, by the vectors of each."""
         return [
             self.assemble(one.examples, one.rows, vectors, reader.task)
             for one, vectors in zip(reader.sets, embedded, strict=True)
-        ], {}
+        ]

@@ -137,7 +137,7 @@ class Format(ABC, Generic[E]):
     plain_text: ClassVar[bool] = False
     #: Reading comprehension, of which reports speak first.
     comprehension: ClassVar[bool] = False
-    #: How sentences are compared by the vectors of some block; None where models have a head that answers.
+    #: How sentences are compared by the vectors of some block where nothing is trained; None where a head must answer.
     comparison: ClassVar[str | None] = None
     #: A threshold is chosen on the dev data of each language that is evaluated.
     thresholds: ClassVar[bool] = False
@@ -183,6 +183,10 @@ class Format(ABC, Generic[E]):
         if self.labelled != (bool(task.labels) or task.labels_from_data):
             among = " and ".join(name for name in names() if get(name).labelled)
             raise ValueError(f"`labels` must be given for {among}, and only there ({task.format})")
+
+    def compares(self, task: Task) -> bool:
+        """Whether it is by the vectors of some block that ``task`` is answered: where nothing is trained."""
+        return self.comparison is not None and task.training_task is None
 
     def labels_of(self, examples: Iterable[E]) -> set[str]:
         """All labels that their gold has."""
