@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtri
 
-from xstilts.analysis.axes import Axes, Encoder
+from xstilts.analysis.axes import Axes, SizedEncoder
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.results import OUTCOMES_SCHEMA
-from xstilts.analysis.size import READING, Cell, by_seed_in, sizes, slope_weights
+from xstilts.analysis.size import READING, SizeCell, by_seed_in, sizes, slope_weights
 from xstilts.planning.recipe import NONE
 
 
@@ -37,7 +37,9 @@ class Design:
     def axes(self) -> Axes:
         languages = ("ar", "de", "hi", "zh", "ru", "th", "tr", "vi", "es", "el")[: self.languages]
         return Axes(
-            encoders=tuple(Encoder(f"e@{layers}", "e", False, False, layers * 1_774_464) for layers in self.layers),
+            encoders=tuple(
+                SizedEncoder(f"e@{layers}", "e", False, False, layers * 1_774_464) for layers in self.layers
+            ),
             recipes=(NONE, "squad"),
             targets=tuple(self.targets),
             languages=dict.fromkeys(self.targets, languages),
@@ -81,7 +83,7 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
 def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed: int = 0) -> pl.DataFrame:
     """SIZES_SCHEMA."""
     languages = {(target, "squad"): design.axes.languages[target] for target in design.targets}
-    found: dict[Cell, BySeed] = {}
+    found: dict[SizeCell, BySeed] = {}
     for block in resample(outcomes, resamples=resamples, seed=seed).blocks(design.axes):
         found |= by_seed_in(block, languages, design.axes)
     return sizes(found, design.axes)

@@ -13,7 +13,7 @@ from xstilts.analysis.bootstrap import Resamples
 from xstilts.analysis.comparisons import estimates_in, join_estimates
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
-from xstilts.planning.recipe import Average
+from xstilts.planning.recipe import AverageEntry
 from xstilts.planning.study import EncoderEntry, Study
 
 SIZES = {"bundled/e5-small@3": 5_325_312, "bundled/e5-small@6": 10_650_624, "bundled/e5-small@12": 21_301_248}
@@ -58,7 +58,7 @@ def make_results(
     name: str = "synthetic",
     encoders: Mapping[str, int] | Mapping[EncoderEntry, int] = SIZES,
     recipes: Sequence[str] = RECIPES,
-    average: Average | None = None,
+    average: AverageEntry | None = None,
     targets: Mapping[str, str] = TARGETS,
     languages: Sequence[str] = LANGUAGES,
     seeds: Sequence[int] = (0, 1),

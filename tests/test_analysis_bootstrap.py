@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from synthetic import estimates, gain_by_size, make_results, without
-from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
+from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, SizedEncoder, axes
 from xstilts.analysis.bootstrap import Block, Sample, resample
 from xstilts.analysis.comparisons import covers
 from xstilts.analysis.results import OUTCOMES_SCHEMA
@@ -25,7 +25,7 @@ def block_of(outcomes: pl.DataFrame, resamples: int = 1000, seed: int = 0) -> Bl
     """The only block of outcomes of one encoder and target."""
     languages, seeds = (tuple(outcomes[name].unique().sort()) for name in ("language", "seed"))
     recipes = tuple(outcomes["recipe"].unique(maintain_order=True))
-    encoder = Encoder("e", "e", True, False, 1)
+    encoder = SizedEncoder("e", "e", True, False, 1)
     of = Axes((encoder,), recipes, ("t",), {"t": languages}, {"t": "span"}, {"t": "f1"}, {}, seeds)
     (block,) = resample(outcomes, resamples=resamples, seed=seed).blocks(of)
     return block

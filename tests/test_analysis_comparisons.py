@@ -9,7 +9,7 @@ from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, gains
 from xstilts.analysis.results import Results
-from xstilts.planning.recipe import Average
+from xstilts.planning.recipe import AverageEntry
 from xstilts.reporting.tables import averaging_table
 
 
@@ -129,7 +129,7 @@ def test_a_contrast_of_one_row_is_that_row_and_of_two_recipes_their_difference()
 
 def test_averaged_models_are_compared_with_the_baseline_averaged_alike_and_with_the_models_they_are_of():
     shape = {"encoders": {"bundled/e5-small@6": 1000}, "targets": {"mini-qa": "span"}, "languages": ("en", "de", "sw")}
-    average = Average(checkpoints=3, seeds=True)
+    average = AverageEntry(checkpoints=3, seeds=True)
     results = make_results(recipes=("none", "mini-mnli"), average=average, examples=60, seed_noise=3.0, **shape)  # type: ignore[arg-type]
     labels = [mean.label(recipe) for mean in results.study.means for recipe in ("none", "mini-mnli")]
     for label in labels[2:]:  # one model

@@ -7,7 +7,7 @@ import pytest
 from simulated import Design, coverage
 from synthetic import SIZES, gain_by_size, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
-from xstilts.analysis.axes import ZERO_SHOT, Encoder
+from xstilts.analysis.axes import ZERO_SHOT, SizedEncoder
 from xstilts.analysis.size import (
     ALL_ENCODERS,
     ALL_RECIPES,
@@ -99,9 +99,11 @@ def test_an_encoder_that_lacks_a_recipe_is_left_out_of_that_row_alone():
     assert n_sizes == {ALL_RECIPES: 2, "mini-squad": 3, "mini-mnli": 2, "mini-squad+mlm": 3}
 
 
-def encoders(**sizes: int) -> list[Encoder]:
+def encoders(**sizes: int) -> list[SizedEncoder]:
     known = [(label, parse(label), size) for label, size in sizes.items()]
-    return [Encoder(label, one.source, one.layers is None, one.init == "random", size) for label, one, size in known]
+    return [
+        SizedEncoder(label, one.source, one.layers is None, one.init == "random", size) for label, one, size in known
+    ]
 
 
 def test_groups_are_sources_families_and_all():

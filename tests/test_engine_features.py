@@ -33,7 +33,7 @@ from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.mlm import TextExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Task
 
@@ -255,7 +255,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "classification": [ClassificationExample("1", "Ana schläft.", "Ана спит.", "b"),
                        ClassificationExample("2", "猫が寝ている。", None, "a")],
     "multiple_choice": [MultipleChoiceExample("1", "Ana went home " * 20, ("and slept.", "because it rained."), 1)],
-    "span": [SpanExample("1", "日本の首都は東京です。 " * 12, "首都は？", (Answer("東京", 6),)),
+    "span": [SpanExample("1", "日本の首都は東京です。 " * 12, "首都は？", (GoldAnswer("東京", 6),)),
              SpanExample("2", "Empty of answers.", "  Why? " * 20, (), has_gold=True)],
     "tagging": [TaggingExample("1", ("Ana", "lives", "in", "Москва", ".") * 12, ("a", "b", "b", "a", "b") * 12)],
     "mlm": [TextExample("1", "Ana anaishi Dar es Salaam. " * 20)],

@@ -19,7 +19,7 @@ from xstilts.analysis.gather import gather
 from xstilts.common.errors import StageError, UserError
 from xstilts.engine.models import IDS, MEAN, ROWS, WEIGHTS
 from xstilts.engine.training.averaging import Snapshots, average
-from xstilts.handover.export import Choice, choose, export
+from xstilts.handover.export import CellFilter, choose, export
 from xstilts.planning.plan import Average, Plan, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE, Mean
@@ -206,7 +206,7 @@ def test_runs_of_other_seeds_are_under_the_head_that_the_first_one_trained(ran: 
 
 
 def test_an_averaged_model_is_chosen_by_its_dev_score_and_exported_as_any_other(ran: Ran, tmp_path: Path) -> None:
-    cell = choose(ran.plan, ran.store, Choice(recipe=SCORED))
+    cell = choose(ran.plan, ran.store, CellFilter(recipe=SCORED))
     assert cell.recipe_label == SCORED and cell.seed == 3
     out = export(ran.plan, ran.store, cell, tmp_path / "model")
     card = (out / "README.md").read_text()

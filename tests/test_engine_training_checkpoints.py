@@ -271,7 +271,7 @@ def test_checkpoints_come_so_seldom_that_writing_takes_a_fiftieth_of_the_time(tm
 
     own = Written(Store(tmp_path), KEY, {}, clock=lambda: now)
     takes, written = 0.1, []
-    training = module.Training(None, None, None, {})  # type: ignore[arg-type]
+    training = module.TrainingState(None, None, None, {})  # type: ignore[arg-type]
     for step in range(1, 40_000):  # of 0.1 seconds
         now += 0.1
         if own.due(step):

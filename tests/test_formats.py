@@ -26,7 +26,7 @@ from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Task
 
@@ -77,7 +77,7 @@ def test_offsets_of_thai_arabic_japanese_and_leading_spaces(tokenizer: Any) -> N
         ("   The   capital is   Paris.", "Paris"),
     ]
     for context, answer in cases:
-        example = SpanExample("1", context, "?", (Answer(answer, context.index(answer)),))
+        example = SpanExample("1", context, "?", (GoldAnswer(answer, context.index(answer)),))
         (row,) = span.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=False)
         assert answer in text_of(example, row)
         assert len(text_of(example, row)) <= len(answer) + 2
@@ -86,7 +86,7 @@ def test_offsets_of_thai_arabic_japanese_and_leading_spaces(tokenizer: Any) -> N
 def test_a_long_passage_becomes_windows_and_the_best_one_answers(tokenizer: Any) -> None:
     task = builtin_catalog()["xquad"]
     context = " ".join(f"Fact {i} is about number {i}." for i in range(40))
-    example = SpanExample("1", context, "Which number?", (Answer("number 37", context.index("number 37")),))
+    example = SpanExample("1", context, "Which number?", (GoldAnswer("number 37", context.index("number 37")),))
     rows = span.HEAD.make_rows([example], task, tokenizer, LENGTHS, training=False)
     assert len(rows) > 3 and all(row.length <= 64 for row in rows)
     marked = [row for row in rows if row.target.tolist() != [0, 0]]
@@ -180,8 +180,8 @@ def test_the_best_threshold_is_reported_beside_the_one_at_zero() -> None:
     """As evaluate-v2.0.py: a model that says "no answer" too readily loses at 0 what the best threshold gives back."""
     task = builtin_catalog()["squad_v2"]
     examples = [
-        SpanExample("1", "in Rome", "?", (Answer("Rome", 3),)),
-        SpanExample("2", "in Rome", "?", (Answer("in Rome", 0),)),
+        SpanExample("1", "in Rome", "?", (GoldAnswer("Rome", 3),)),
+        SpanExample("2", "in Rome", "?", (GoldAnswer("in Rome", 0),)),
         SpanExample("3", "in Rome", "?", ()),
     ]
     outcomes = formats.get("span").score(examples, ["0.5\tRome", "1.0\tRome", "2.0\tin"], task, "en")
@@ -198,7 +198,7 @@ def test_the_best_threshold_is_reported_beside_the_one_at_zero() -> None:
 
 def test_an_answer_may_hold_a_tab_and_a_passage_without_tokens_has_none(tokenizer: Any) -> None:
     task = builtin_catalog()["squad_v2"]
-    example = SpanExample("1", "a\tb", "?", (Answer("a\tb", 0),))
+    example = SpanExample("1", "a\tb", "?", (GoldAnswer("a\tb", 0),))
     assert formats.get("span").score([example], ["-1.0\ta\tb"], task, "en")["exact_match"] == [(1.0, 1.0)]
     empty = SpanExample("1", "", "?", ())
     assert span.HEAD.make_rows([empty], task, tokenizer, LENGTHS, training=False) == []
@@ -297,7 +297,7 @@ def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(to
 
 
 def test_long_questions_are_cut_and_leave_room_for_the_passage(tokenizer: Any) -> None:
-    example = SpanExample("1", "Short passage here.", "why " * 200, (Answer("passage", 6),))
+    example = SpanExample("1", "Short passage here.", "why " * 200, (GoldAnswer("passage", 6),))
     (row,) = span.HEAD.make_rows([example], builtin_catalog()["xquad"], tokenizer, LENGTHS, training=False)
     assert text_of(example, row) == "passage"
 
@@ -399,7 +399,7 @@ def test_span_answers_are_normalised_by_the_rules_of_the_task_and_the_passages_l
     mlqa = squad.model_copy(update={"answer_rules": "mlqa"})
 
     def f1(task: Task, language: str, answer: str, given: str) -> float:
-        example = SpanExample("1", answer, "?", (Answer(answer, 0),))
+        example = SpanExample("1", answer, "?", (GoldAnswer(answer, 0),))
         return formats.get("span").score([example], [given], task, language)["f1"][0][0]
 
     assert f1(squad, "zh", "北京", "中国北京") == 0.0

@@ -21,7 +21,7 @@ from xstilts.common.progress import Event
 from xstilts.data import cap
 from xstilts.engine.heads.mining import Corpora, find
 from xstilts.engine.vectors import Embedded, Vectors
-from xstilts.handover.export import Choice
+from xstilts.handover.export import CellFilter
 from xstilts.handover.submission import write as write_submission
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
@@ -295,7 +295,7 @@ def test_test_data_as_xtreme_leaves_them_are_predicted_and_not_scored(data: Path
             assert table is not None
             predicted.append(pl.read_parquet(table))
     assert predicted[0].equals(predicted[1]) and predicted[0].height == 24
-    write_submission(planned, store, tmp_path / "out", Choice())
+    write_submission(planned, store, tmp_path / "out", CellFilter())
     lines = (tmp_path / "out" / "bucc2018" / "test-de.tsv").read_text().splitlines()
     chosen = predicted[0].select("id", pl.col("prediction").str.split("\t").list.first()).rows()
     assert lines == [f"{id}\t{english}" for id, english in chosen if english != mining.NONE] and lines

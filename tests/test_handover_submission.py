@@ -16,7 +16,7 @@ from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.handover import submission
 from xstilts.handover.evaluate import evaluate
-from xstilts.handover.export import Choice
+from xstilts.handover.export import CellFilter
 from xstilts.handover.xtreme import BENCHMARKS
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Plan, Predict
@@ -85,7 +85,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, P
     folder = tmp_path_factory.mktemp("whole")
     plan, store = study(data), Store(folder / "store")
     fill(plan, store)
-    return plan, folder / "out", submission.write(plan, store, folder / "out", Choice())
+    return plan, folder / "out", submission.write(plan, store, folder / "out", CellFilter())
 
 
 def test_acceptance_14_all_tasks_in_all_languages_are_written_and_score_100(
@@ -107,7 +107,7 @@ def test_a_whole_submission_is_said_to_be_whole(
 ) -> None:
     plan, out, _ = whole
     monkeypatch.setattr("xstilts.tasks.task.Task.count", lambda self, split, language: None)
-    assert submission.write(plan, Store(out.parent / "store"), tmp_path / "again", Choice()).gaps == ()
+    assert submission.write(plan, Store(out.parent / "store"), tmp_path / "again", CellFilter()).gaps == ()
 
 
 def test_test_sets_without_gold_are_planned_predicted_and_not_scored(
@@ -243,21 +243,21 @@ def test_acceptance_2_the_number_of_tags_is_that_of_the_tokens(whole: tuple[Plan
 def test_the_best_recipe_by_english_dev_score_is_taken(data: Path, tmp_path: Path) -> None:
     plan, store = study(data, recipes=["none", "pawsx"], targets=["xnli", "tatoeba"]), Store(tmp_path / "store")
     fill(plan, store, {"none": 40.0, "pawsx": 60.0})
-    done = submission.write(plan, store, tmp_path / "best", Choice())
+    done = submission.write(plan, store, tmp_path / "best", CellFilter())
     assert done.written == ("xnli: bundled/e5-small@1, recipe pawsx, seed 1, English dev 60.0",)
     assert (tmp_path / "best/xnli/test-en.tsv").read_text().startswith("contradiction\n")
     # Nothing is trained on Tatoeba: no dev score says which recipe, and test data must not.
     (left_out,) = [gap for gap in done.gaps if gap.startswith("tatoeba: left out")]
     assert "--target tatoeba --encoder … --recipe …" in left_out
 
-    added = submission.write(plan, store, tmp_path / "best", Choice(target="tatoeba", recipe="none"))
+    added = submission.write(plan, store, tmp_path / "best", CellFilter(target="tatoeba", recipe="none"))
     assert len(added.written) == 1 and (tmp_path / "best/tatoeba/test-zh.tsv").is_file()
-    submission.write(plan, store, tmp_path / "none", Choice(recipe="none"))
+    submission.write(plan, store, tmp_path / "none", CellFilter(recipe="none"))
     assert (tmp_path / "none/xnli/test-en.tsv").read_text().startswith("neutral\n")
     with pytest.raises(UserError, match=r"best/xnli: exists already"):
-        submission.write(plan, store, tmp_path / "best", Choice())
+        submission.write(plan, store, tmp_path / "best", CellFilter())
     with pytest.raises(UserError, match=r"--recipe paws: .*did you mean 'pawsx'"):
-        submission.write(plan, store, tmp_path / "wrong", Choice(recipe="paws"))
+        submission.write(plan, store, tmp_path / "wrong", CellFilter(recipe="paws"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "none", "store"]
 
 
@@ -266,7 +266,7 @@ def test_a_partial_study_is_written_and_said_to_be_partial(data: Path, tmp_path:
     plan, store = study(data, targets=targets), Store(tmp_path / "store")
     fill_only = [cell for cell in plan.cells if cell.target.task == "xquad"]
     fill(replace(plan, cells=tuple(fill_only)), store)
-    done = submission.write(plan, store, tmp_path / "out", Choice())
+    done = submission.write(plan, store, tmp_path / "out", CellFilter())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["xquad"]
     assert set(done.gaps) >= {
         "mini-nli: left out, XTREME has no such task",
@@ -281,7 +281,7 @@ def test_a_partial_study_is_written_and_said_to_be_partial(data: Path, tmp_path:
 def test_models_that_are_not_trained_yet_are_counted(data: Path, tmp_path: Path) -> None:
     plan, store = study(data, seeds=[1, 2, 3], targets=["xnli"]), Store(tmp_path / "store")
     fill(replace(plan, cells=plan.cells[1:2]), store)
-    done = submission.write(plan, store, tmp_path / "out", Choice())
+    done = submission.write(plan, store, tmp_path / "out", CellFilter())
     (line,) = done.written
     assert line == "xnli: bundled/e5-small@1, recipe none, seed 2, English dev 50.0; 2 of 3 models are not trained yet"
 
@@ -289,7 +289,7 @@ def test_models_that_are_not_trained_yet_are_counted(data: Path, tmp_path: Path)
 def test_dev_data_makes_no_submission(data: Path, tmp_path: Path) -> None:
     plan = study(data, targets=[{"task": "pawsx", "split": "dev", "languages": ["de"]}])
     with pytest.raises(UserError, match=r"nothing to write: pawsx: left out, the study predicts dev data"):
-        submission.write(plan, Store(tmp_path / "store"), tmp_path / "out", Choice())
+        submission.write(plan, Store(tmp_path / "store"), tmp_path / "out", CellFilter())
     assert not (tmp_path / "out").exists()
 
 

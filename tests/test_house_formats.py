@@ -15,7 +15,7 @@ from xstilts.common.errors import UserError
 from xstilts.engine import heads
 from xstilts.engine.heads import Head
 from xstilts.tasks import formats
-from xstilts.tasks.formats import Answer, Example, Format, Trace
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Trace
 from xstilts.tasks.formats.mlm import TextExample
 
 SOURCE = Path(__file__).parents[1] / "src" / "xstilts"
@@ -157,7 +157,7 @@ def test_an_example_that_forgets_something_cannot_be_imported() -> None:
         def traces(self, language: str) -> Iterator[Trace]:
             yield Trace("sentence", language, self.texts)
 
-        def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> Example | str:
+        def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> Example | str:
             raise NotImplementedError
 
     assert inspect.isabstract(Forgetful)

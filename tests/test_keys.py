@@ -15,7 +15,7 @@ from xstilts.encoders import bundled
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
-from xstilts.planning.recipe import Average, Mlm, RecipeEntry, Sampling, Translated
+from xstilts.planning.recipe import AverageEntry, MlmEntry, RecipeEntry, Sampling, TranslatedEntry
 from xstilts.planning.study import EncoderEntry, Study, TargetEntry, make_study
 
 #: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
@@ -124,12 +124,12 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
         "temperature": (put("recipes.2.sampling.temperature", 3.0), MIXED | SUM),
         "cap": (put("recipes.2.sampling.cap", 5), MIXED | SUM),
     },
-    Mlm: {
+    MlmEntry: {
         "share": (put("recipes.2.mlm.share", 0.3), MIXED | SUM),
         "languages": (put("recipes.2.mlm.languages", ["de"]), MIXED | SUM),
         "training": (put("recipes.2.mlm.training", {"batch_size": 2}), MIXED | SUM),
     },
-    Average: {"checkpoints": (put("average", {"checkpoints": 3}), SPAN)},
+    AverageEntry: {"checkpoints": (put("average", {"checkpoints": 3}), SPAN)},
     TargetEntry: {
         "languages": (put("targets.0.languages", ["en"]), behind("predict mini-span", "score mini-span")),
         "max_examples": (put("targets.0.max_examples", 3), behind("predict mini-span", "score mini-span")),
@@ -145,12 +145,12 @@ ELSEWHERE = {
     (EncoderEntry, "source"): "test_the_same_encoder_in_another_folder_is_the_same",
     (EncoderEntry, "revision"): "only models of the hub have any; tests/test_encoders_hub.py",
     (TargetEntry, "task"): "another task is another stage",
-    (Mlm, "task"): "another task is another stage",
+    (MlmEntry, "task"): "another task is another stage",
     (RecipeEntry, "translated"): "test_translations_move_what_trains_on_them",
-    (Translated, "languages"): "test_translations_move_what_trains_on_them",
-    (Translated, "engine"): "test_translations_move_what_trains_on_them",
-    (Translated, "files"): "test_translations_move_what_trains_on_them",
-    (Average, "seeds"): "test_averages_over_seeds_move_nothing",
+    (TranslatedEntry, "languages"): "test_translations_move_what_trains_on_them",
+    (TranslatedEntry, "engine"): "test_translations_move_what_trains_on_them",
+    (TranslatedEntry, "files"): "test_translations_move_what_trains_on_them",
+    (AverageEntry, "seeds"): "test_averages_over_seeds_move_nothing",
 }
 
 
@@ -160,7 +160,7 @@ def test_a_field_moves_the_keys_of_what_it_decides_and_no_others(part: type, fie
     assert moved(change) == expected
 
 
-@pytest.mark.parametrize("part", [*CHANGES, Translated])
+@pytest.mark.parametrize("part", [*CHANGES, TranslatedEntry])
 def test_no_field_is_forgotten(part: Any) -> None:
     known = set(CHANGES.get(part, {})) | {field for owner, field in ELSEWHERE if owner is part}
     assert set(part.model_fields) == known

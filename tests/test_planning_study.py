@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from xstilts.common.errors import UserError
-from xstilts.handover.export import Choice, check_names
+from xstilts.handover.export import CellFilter, check_names
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, load_study, make_study, presets
 
@@ -47,9 +47,9 @@ def test_an_encoder_stands_under_its_name() -> None:
     plain = make_plan(make_study(GOOD))
     named = make_plan(make_study({**GOOD, "encoders": [{"source": "bundled/e5-small", "layers": 3, "name": "small"}]}))
     assert {cell.encoder.label for cell in named.cells} == {"small"} and named.stages.keys() == plain.stages.keys()
-    assert all(Choice(encoder="small").allows(cell) for cell in named.cells)
+    assert all(CellFilter(encoder="small").allows(cell) for cell in named.cells)
     with pytest.raises(UserError, match="--encoder bundled/e5-small@3: the study trains no such model"):
-        check_names(named.cells, Choice(encoder="bundled/e5-small@3"))
+        check_names(named.cells, CellFilter(encoder="bundled/e5-small@3"))
 
 
 @pytest.mark.parametrize(

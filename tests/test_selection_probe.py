@@ -19,7 +19,7 @@ from xstilts.selection.probe import TOKENS, labelled, taken, unlabelled
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Task
 
@@ -39,8 +39,8 @@ def test_of_a_span_the_ends_of_the_answer_are_told_from_other_tokens() -> None:
     task = builtin_catalog()["mini-span"]
     context = "The big town lies by London and " + "on and on past many other towns " * 12 + "to the sea."
     examples = [
-        SpanExample("a", context, "What?", (Answer("big town", 4),)),
-        SpanExample("b", context, "Where?", (Answer("London", context.index("London")),)),
+        SpanExample("a", context, "What?", (GoldAnswer("big town", 4),)),
+        SpanExample("b", context, "Where?", (GoldAnswer("London", context.index("London")),)),
     ]
     rows = rows_of(task, examples)
     probe = labelled(rows, task)

@@ -24,7 +24,7 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.stages import run_stage
 from xstilts.selection import fewshot
-from xstilts.selection.evidence import Candidate, Evidence, Material, Question
+from xstilts.selection.evidence import Contender, Evidence, Material, Question
 from xstilts.selection.select import (
     CHANCE,
     MEAN_RANK,
@@ -161,7 +161,7 @@ def test_ranks_are_averaged_over_methods_that_rank_all_recipes_and_judged_by_the
     rows = [*ranked("logme", {"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.0}), *ranked("esm", {"a": 9.0})]
     rows += ranked("textemb", {"b": 0.9, "a": 0.8, "d": 0.7, "c": 0.6})
     table = pl.DataFrame(rows, schema=RANKING_SCHEMA, orient="row")
-    candidates = tuple(Candidate(name, (), None) for name in ("none", "a", "b", "c", "d"))
+    candidates = tuple(Contender(name, (), None) for name in ("none", "a", "b", "c", "d"))
     part: Any = None  # is not looked at
     means = _mean_ranks(table, [Question(Encoder("e"), "t", part, candidates)])
     assert means.select("recipe", "score", "rank").rows() == [

@@ -138,7 +138,7 @@ def export(
     from xstilts.handover import export as exporting
 
     planned, place = plan(study), open_store(store)
-    cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
+    cell = exporting.choose(planned, place, exporting.CellFilter(target, encoder, recipe, seed))
     return exporting.export(planned, place, cell, Path(out))
 
 

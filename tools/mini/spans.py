@@ -8,7 +8,7 @@ from functools import cache
 from tools.mini.facts import RELATIONS, Draw, Fact
 from tools.mini.settings import PASSAGES, SIZES, UNANSWERABLE_EVERY, VERSION
 from tools.mini.templates import FORMS, ask, join, span_of, state, text
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 
 #: The kinds of entity that a data set speaks of.
 KINDS = {
@@ -37,7 +37,7 @@ def generate(dataset: str, split: str, language: str) -> list[SpanExample]:
     for number, drawn in enumerate(_drawn(dataset, split)):
         stated = (state(fact, form, language) for fact, form in zip(drawn.facts, drawn.forms, strict=True))
         context = join(stated, language)
-        answers = (Answer(*span_of(drawn.asked.value, context)),) if drawn.answerable else ()
+        answers = (GoldAnswer(*span_of(drawn.asked.value, context)),) if drawn.answerable else ()
         question = ask(drawn.asked, drawn.form, language)
         examples.append(SpanExample(f"{dataset}-{split}-{number:04}", text(context), question, answers))
     return examples

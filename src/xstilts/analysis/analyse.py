@@ -16,7 +16,7 @@ from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.mixed import mixed
 from xstilts.analysis.results import Results
-from xstilts.analysis.size import Cell, by_seed_in, common_languages, sizes
+from xstilts.analysis.size import SizeCell, by_seed_in, common_languages, sizes
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     drawn = resample(results.outcomes, resamples=resamples, seed=seed)
     dev, languages = dev_scores(results.scores), common_languages(results.scores, of)
     scores, differences, averaged, choices, gaps = [], [], [], [], []
-    by_seed: dict[Cell, BySeed] = {}
+    by_seed: dict[SizeCell, BySeed] = {}
     for block in drawn.blocks(of):  # one at a time: all replicates of a large study would not fit into memory
         scores.append(estimates_in(block))
         differences.append(gains_in(block, of))

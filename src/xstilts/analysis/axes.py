@@ -21,7 +21,7 @@ ALL_LANGUAGES = "all languages"
 
 
 @dataclass(frozen=True)
-class Encoder:
+class SizedEncoder:
     """An encoder as the report speaks of it."""
 
     label: str
@@ -40,7 +40,7 @@ class Encoder:
 class Axes:
     """Encoders from small to large (random ones last), `none` before the recipes, span targets before the others."""
 
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[SizedEncoder, ...]
     recipes: tuple[str, ...]
     targets: tuple[str, ...]
     languages: Mapping[str, tuple[str, ...]]  # target → languages, English first
@@ -59,7 +59,7 @@ class Axes:
         """The means of a recipe's models."""
         return {label: mean for label, mean in self.means.items() if label == mean.label(recipe)}
 
-    def encoder(self, label: str) -> Encoder:
+    def encoder(self, label: str) -> SizedEncoder:
         return next(encoder for encoder in self.encoders if encoder.label == label)
 
     @property
@@ -73,7 +73,7 @@ def axes(results: Results) -> Axes:
     cut = {entry.encoder.label for entry in results.study.encoders if entry.layers is not None}
     means = {mean.of: mean for mean in results.study.means}
     encoders = [
-        Encoder(label, source, label not in cut, init == "random", parameters)
+        SizedEncoder(label, source, label not in cut, init == "random", parameters)
         for label, source, init, parameters in main.select("encoder", "source", "init", "parameters_without_embeddings")
         .unique("encoder", keep="first", maintain_order=True)
         .iter_rows()

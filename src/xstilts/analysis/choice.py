@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, Axes
-from xstilts.analysis.bootstrap import Block, Floats
+from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.intervals import moderated, spread
+from xstilts.common.arrays import Floats
 from xstilts.planning.recipe import NONE
 
 #: The row of an encoder that takes the mean over its targets.

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import ZERO_SHOT, Axes
-from xstilts.analysis.bootstrap import Block, Floats, Resamples, Sample, alike, language_rows
+from xstilts.analysis.bootstrap import Block, Resamples, Sample, alike, language_rows
 from xstilts.analysis.intervals import Spread, holm, moderated, spread, variance_over_seeds
+from xstilts.common.arrays import Floats
 
 ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
@@ -67,7 +68,7 @@ class Gains:
 
 
 @dataclass(frozen=True)
-class Part:
+class BlockEstimates:
     """Estimates of one block, before what depends on other blocks: a table, and row by row what it is made of."""
 
     frame: pl.DataFrame  # with the columns value, of_examples, of_seeds, freedom
@@ -116,7 +117,7 @@ def gains(resamples: Resamples, of: Axes) -> Gains:
     return join_gains([gains_in(block, of) for block in resamples.blocks(of)], of)
 
 
-def gains_in(block: Block, of: Axes) -> Part | None:
+def gains_in(block: Block, of: Axes) -> BlockEstimates | None:
     """What `join_gains` needs of one block; None where there is nothing to compare."""
     bases = [of.baselines[recipe] for recipe in block.recipes]  # as many as there are ways of averaging
     return _differences(
@@ -124,7 +125,7 @@ def gains_in(block: Block, of: Axes) -> Part | None:
     )
 
 
-def averaging_in(block: Block, of: Axes) -> Part | None:
+def averaging_in(block: Block, of: Axes) -> BlockEstimates | None:
     """What `join_gains` needs to compare averaged models with those that they are made of, of the same recipe.
 
     A mean over checkpoints is paired with the model of its seed. A mean over seeds is one model, and compared with the
@@ -147,7 +148,7 @@ def _one_run(block: Block, recipe: int) -> Block:
     return replace(block, values=values, replicates=replicates)
 
 
-def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | None:
+def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> BlockEstimates | None:
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames, samples = [], []
     for block, base, marked in pairs:
@@ -165,14 +166,14 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> Part | N
         return None
     frame = pl.concat(frames)
     kept = (frame["n_seeds"] > 0).to_numpy()
-    return Part(
+    return BlockEstimates(
         frame.filter(kept),
         np.concatenate([sample.replicates for sample in samples])[kept],
         np.concatenate([sample.by_seed for sample in samples])[kept],
     )
 
 
-def join_gains(parts: Iterable[Part | None], of: Axes) -> Gains:
+def join_gains(parts: Iterable[BlockEstimates | None], of: Axes) -> Gains:
     """The parts as one table, in the order of the axes, with intervals, p-values and verdicts."""
     there = [part for part in parts if part is not None and part.frame.height]
     if not there:

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, ZERO_SHOT, Axes
-from xstilts.analysis.bootstrap import Block, Floats, alike
+from xstilts.analysis.bootstrap import Block, alike
 from xstilts.analysis.comparisons import Piece, columns_of, in_order, spread_of, table_of
+from xstilts.common.arrays import Floats
 
 GAPS_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,

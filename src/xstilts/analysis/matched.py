@@ -9,7 +9,7 @@ from functools import cached_property
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, Encoder, axes
+from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, SizedEncoder, axes
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.comparisons import Gains, gains
 from xstilts.analysis.results import Results
@@ -109,7 +109,7 @@ def mean_rows(frame: pl.DataFrame, languages: str) -> pl.DataFrame:
     return rows.filter((pl.col("language") == ALL_LANGUAGES) | ~has_all)
 
 
-def is_known_as(encoder: Encoder, name: str) -> bool:
+def is_known_as(encoder: SizedEncoder, name: str) -> bool:
     """By its label or, if it is whole, by its source; the publisher does not matter: FacebookAI/xlm-roberta-large is
     also known as xlm-roberta-large.
     """

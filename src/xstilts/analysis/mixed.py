@@ -33,9 +33,9 @@ from scipy.special import stdtr, stdtrit
 from threadpoolctl import threadpool_limits
 
 from xstilts.analysis.axes import ENGLISH, Axes
-from xstilts.analysis.crossed import Floats
 from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
+from xstilts.common.arrays import Floats
 
 MIXED_SCHEMA = {
     "family": pl.String,  # as in SIZES_SCHEMA

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from xstilts.analysis.axes import ENGLISH, Axes, Encoder
+from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers, excludes_zero
 from xstilts.analysis.crossed import BySeed, combined, mean_of
@@ -44,7 +44,7 @@ SIZES_SCHEMA = {
 }
 
 
-class Cell(NamedTuple):
+class SizeCell(NamedTuple):
     encoder: str
     recipe: str
     target: str
@@ -55,11 +55,11 @@ class Group:
     """Encoders that are compared over their sizes."""
 
     name: str
-    encoders: tuple[Encoder, ...]
+    encoders: tuple[SizedEncoder, ...]
     confounded: bool
 
 
-def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
+def sizes(gains: Mapping[SizeCell, BySeed], of: Axes) -> pl.DataFrame:
     """The least-squares slope of the zero-shot gain over log10(parameters without embeddings) (SIZES_SCHEMA).
 
     From `by_seed_in` of every block. One row for each group of encoders, target and recipe, the pooled ones first;
@@ -79,7 +79,7 @@ def sizes(gains: Mapping[Cell, BySeed], of: Axes) -> pl.DataFrame:
             for recipe, averaged in averages.items():
                 found = {}
                 for encoder in group.encoders:
-                    cells = [Cell(encoder.label, one, name) for one in averaged for name in pooled]
+                    cells = [SizeCell(encoder.label, one, name) for one in averaged for name in pooled]
                     if all(cell in gains for cell in cells):
                         gain = mean_of([gains[cell] for cell in cells])
                         if not np.isnan(gain.values).all():
@@ -111,7 +111,7 @@ def common_languages(scores: pl.DataFrame, of: Axes) -> dict[tuple[str, str], tu
     return {key: tuple(sorted(languages)) for key, languages in common.items() if languages}
 
 
-def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], of: Axes) -> dict[Cell, BySeed]:
+def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], of: Axes) -> dict[SizeCell, BySeed]:
     """The gain of each recipe of a block as the mean over its ``languages`` (by target and recipe), by seed."""
     found = {}
     for i, recipe in enumerate(block.recipes):
@@ -121,17 +121,17 @@ def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]],
             values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
             if not np.isnan(values).all():
                 drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)
-                found[Cell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
+                found[SizeCell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
     return found
 
 
-def groups(encoders: Sequence[Encoder]) -> tuple[Group, ...]:
+def groups(encoders: Sequence[SizedEncoder]) -> tuple[Group, ...]:
     """The pretrained encoders by what makes their sizes comparable, then all of them if there are several families.
 
     Truncations of one source form a group under its name. A family with several sources forms one under the family's,
     of the deepest encoder of each source: truncation is not pretraining at that size.
     """
-    families: dict[str, dict[str, list[Encoder]]] = defaultdict(lambda: defaultdict(list))
+    families: dict[str, dict[str, list[SizedEncoder]]] = defaultdict(lambda: defaultdict(list))
     pretrained = [encoder for encoder in encoders if not encoder.random and encoder.parameters > 0]
     for encoder in pretrained:
         families[family_of(encoder.source)][encoder.source].append(encoder)
@@ -163,7 +163,7 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _slope(gains: dict[Encoder, BySeed]) -> dict[str, object]:
+def _slope(gains: dict[SizedEncoder, BySeed]) -> dict[str, object]:
     parameters = [encoder.parameters for encoder in gains]
     fewest = min(int((~np.isnan(gain.values)).sum()) for gain in gains.values())
     found: dict[str, object] = {

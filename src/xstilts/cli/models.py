@@ -59,6 +59,6 @@ def export(
     quiet()
     place = api.open_store(store)
     planned = api.plan(study)
-    cell = exporting.choose(planned, place, exporting.Choice(target, encoder, recipe, seed))
+    cell = exporting.choose(planned, place, exporting.CellFilter(target, encoder, recipe, seed))
     folder = exporting.export(planned, place, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

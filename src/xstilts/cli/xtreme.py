@@ -31,7 +31,7 @@ def submission(
     from xstilts.handover import submission as submitting
 
     done = submitting.write(
-        api.plan(study), api.open_store(store), out, submitting.Choice(target, encoder, recipe, seed)
+        api.plan(study), api.open_store(store), out, submitting.CellFilter(target, encoder, recipe, seed)
     )
     for line in done.written:
         print(line)

@@ -24,7 +24,7 @@ from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.formats.retrieval import RetrievalExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import HUB_READERS, Hub, Split, Task
 
@@ -38,11 +38,11 @@ VERSION = 1
 #: the spaces around them, and left the offsets as they were (huggingface/datasets, datasets/xtreme/xtreme.py).
 STRIPPED = 8
 
-Row = dict[str, Any]
+HubRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Located:
+class HubSplit:
     """A split of a configuration, at a commit."""
 
     layout: Hub = field(hash=False)
@@ -56,7 +56,7 @@ class Located:
         return f"{self.layout.repository} {self.config} {'+'.join(self.splits)}"
 
 
-def locate(task: Task, split: Split, language: str, revisions: Mapping[str, str]) -> Located | None:
+def locate(task: Task, split: Split, language: str, revisions: Mapping[str, str]) -> HubSplit | None:
     """Where the hub has ``split`` (of the hub's own splits: no dev is cut here); None where it does not.
 
     Raises UserError when the repository cannot be had.
@@ -81,7 +81,7 @@ def missing(task: Task, split: Split, language: str, revisions: Mapping[str, str
     return f"{where} has no split {'+'.join(located.splits)!r} in {located.config!r}{has}"
 
 
-def _wanted(task: Task, split: Split, language: str, revisions: Mapping[str, str]) -> Located | None:
+def _wanted(task: Task, split: Split, language: str, revisions: Mapping[str, str]) -> HubSplit | None:
     """What the catalog's layout names, whether or not the hub has it; None where it names nothing."""
     layout = task.hub
     if layout is None or task.files is None or language not in task.languages:
@@ -93,7 +93,7 @@ def _wanted(task: Task, split: Split, language: str, revisions: Mapping[str, str
     config = layout.config.replace("{lang}", (layout.codes or task.files.codes).get(language, language))
     config = config.replace("{context}", context).replace("{question}", question)
     commit = resolve(layout.repository, revisions.get(layout.repository, layout.revision))
-    return Located(layout, commit, config, split, tuple(names.split("+")), language)
+    return HubSplit(layout, commit, config, split, tuple(names.split("+")), language)
 
 
 @lru_cache(maxsize=64)
@@ -151,7 +151,7 @@ def _snapshot(repository: str, revision: str, patterns: tuple[str, ...], local: 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    wanted: Row = {"repo_type": "dataset", "revision": revision, "allow_patterns": list(patterns)}
+    wanted: HubRow = {"repo_type": "dataset", "revision": revision, "allow_patterns": list(patterns)}
     with hub_errors("data set", repository, revision):
         if local:
             try:
@@ -161,7 +161,7 @@ def _snapshot(repository: str, revision: str, patterns: tuple[str, ...], local: 
         return Path(snapshot_download(repository, **wanted))
 
 
-def read(task: Task, located: Located) -> list[Example]:
+def read(task: Task, located: HubSplit) -> list[Example]:
     """The examples of a split, in the hub's order.
 
     Ids are those that the files' reader would give to the same rows: the data set's own, or else the row's number.
@@ -175,7 +175,7 @@ def read(task: Task, located: Located) -> list[Example]:
     return examples
 
 
-def _rows(located: Located) -> Iterator[Row]:
+def _rows(located: HubSplit) -> Iterator[HubRow]:
     """Each row under the names that the reader knows, class labels by their names."""
     layout = located.layout
     fields = {**HUB_READERS[layout.reader], **layout.columns}
@@ -192,13 +192,13 @@ def _rows(located: Located) -> Iterator[Row]:
                 yield dict(zip(fields, values, strict=True))
 
 
-def _patterns_of(located: Located, split: str) -> tuple[str, ...]:
+def _patterns_of(located: HubSplit, split: str) -> tuple[str, ...]:
     patterns = _patterns(located.layout.repository, located.commit, located.config, split)
     assert patterns, "what was located has files"
     return patterns
 
 
-def _table(paths: tuple[Path, ...], located: Located) -> datasets.Dataset:
+def _table(paths: tuple[Path, ...], located: HubSplit) -> datasets.Dataset:
     """The rows of Parquet files, memory-mapped."""
     import datasets
     import pyarrow
@@ -231,7 +231,7 @@ def _named(column: list[Any], names: list[str] | None) -> list[Any]:
     return [[name(one) for one in value] if isinstance(value, list) else name(value) for value in column]
 
 
-def _check_labels(task: Task, labels: list[str], located: Located, number: int) -> None:
+def _check_labels(task: Task, labels: list[str], located: HubSplit, number: int) -> None:
     for label in labels:
         if label not in task.labels and not task.labels_from_data:
             raise UserError(
@@ -239,7 +239,7 @@ def _check_labels(task: Task, labels: list[str], located: Located, number: int) 
             )
 
 
-def _texts(located: Located, number: int, row: Row, *fields: str) -> tuple[str, ...]:
+def _texts(located: HubSplit, number: int, row: HubRow, *fields: str) -> tuple[str, ...]:
     """The texts in some fields of a row."""
     for name in fields:
         if not isinstance(row[name], str):
@@ -248,7 +248,7 @@ def _texts(located: Located, number: int, row: Row, *fields: str) -> tuple[str, 
     return tuple(row[name] for name in fields)
 
 
-def _pairs(task: Task, located: Located) -> Iterator[ClassificationExample]:
+def _pairs(task: Task, located: HubSplit) -> Iterator[ClassificationExample]:
     """Ids count the rows of the language, as in tables; those passed over too, as in JSON lines."""
     layout, number = located.layout, 0
     for row in _rows(located):
@@ -266,7 +266,7 @@ def _pairs(task: Task, located: Located) -> Iterator[ClassificationExample]:
             yield ClassificationExample(str(row.get("id", number)), premise, hypothesis, label)
 
 
-def _spans(task: Task, located: Located) -> Iterator[SpanExample]:
+def _spans(task: Task, located: HubSplit) -> Iterator[SpanExample]:
     """A question without answers is unanswerable where the task has such questions, else without gold."""
     together = len(task.languages) > 1 and "{" not in located.layout.config  # as TyDiQA-GoldP, all in one
     prefix = f"{TYDIQA.get(located.language, located.language)}-" if together else ""
@@ -282,7 +282,7 @@ def _spans(task: Task, located: Located) -> Iterator[SpanExample]:
             if found is None:
                 misplaced.append(f"id {id}: {text!r} is not at {start} of its context")
             else:
-                answers.append(Answer(text, found))
+                answers.append(GoldAnswer(text, found))
         yield SpanExample(id, context, question, tuple(answers), has_gold=bool(answers) or task.unanswerable)
     if misplaced:
         raise UserError(
@@ -291,7 +291,7 @@ def _spans(task: Task, located: Located) -> Iterator[SpanExample]:
         )
 
 
-def _answers(value: Any, located: Located, number: int) -> list[tuple[str, int]]:
+def _answers(value: Any, located: HubSplit, number: int) -> list[tuple[str, int]]:
     match value:
         case {"text": [*texts], "answer_start": [*starts]} if len(texts) == len(starts):
             return [(text, start) for text, start in zip(texts, starts, strict=True) if text]
@@ -307,7 +307,7 @@ def _start(context: str, text: str, start: int) -> int | None:
     return None
 
 
-def _tokens(task: Task, located: Located) -> Iterator[TaggingExample]:
+def _tokens(task: Task, located: HubSplit) -> Iterator[TaggingExample]:
     """The prefix of PAN-X's tokens ("de:Berlin") goes where all of a split have it, as in the files."""
     rows = list(_rows(located))
     prefix = f"{located.language}:"
@@ -325,8 +325,8 @@ def _tokens(task: Task, located: Located) -> Iterator[TaggingExample]:
         )
 
 
-def _choices(parse: Callable[[Row], Parsed]) -> Callable[[Task, Located], Iterator[MultipleChoiceExample]]:
-    def read_rows(task: Task, located: Located) -> Iterator[MultipleChoiceExample]:
+def _choices(parse: Callable[[HubRow], Parsed]) -> Callable[[Task, HubSplit], Iterator[MultipleChoiceExample]]:
+    def read_rows(task: Task, located: HubSplit) -> Iterator[MultipleChoiceExample]:
         for number, row in enumerate(_rows(located), start=1):
             parsed = parse(row)
             if parsed is None or (parsed[3] is not None and not 0 <= parsed[3] < len(parsed[2])):
@@ -338,7 +338,7 @@ def _choices(parse: Callable[[Row], Parsed]) -> Callable[[Task, Located], Iterat
     return read_rows
 
 
-def _hellaswag(row: Row) -> Parsed:
+def _hellaswag(row: HubRow) -> Parsed:
     """The label is text on the hub, and empty in the test set."""
     label = row["label"]
     if isinstance(label, str):
@@ -346,7 +346,7 @@ def _hellaswag(row: Row) -> Parsed:
     return parse_hellaswag({**row, "label": label})
 
 
-def _cosmosqa(row: Row) -> Parsed:
+def _cosmosqa(row: HubRow) -> Parsed:
     match row:
         case {"id": str(id), "context": str(context), "question": str(question), "label": int(label)}:
             choices = [row[f"answer{n}"] for n in range(4)]
@@ -355,7 +355,7 @@ def _cosmosqa(row: Row) -> Parsed:
     return None
 
 
-def _tatoeba(task: Task, located: Located) -> Iterator[RetrievalExample]:
+def _tatoeba(task: Task, located: HubSplit) -> Iterator[RetrievalExample]:
     """The hub keeps the line ends that its script read (datasets/xtreme/xtreme.py), the files' reader does not."""
     for number, row in enumerate(_rows(located), start=1):
         source, target = (text.rstrip("\r\n") for text in _texts(located, number, row, "source", "target"))
@@ -364,7 +364,7 @@ def _tatoeba(task: Task, located: Located) -> Iterator[RetrievalExample]:
         yield RetrievalExample(str(number), source, target)
 
 
-READERS: dict[str, Callable[[Task, Located], Iterator[Example]]] = {
+READERS: dict[str, Callable[[Task, HubSplit], Iterator[Example]]] = {
     "pairs": _pairs,
     "span": _spans,
     "tokens": _tokens,

@@ -99,14 +99,14 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
     return digests.of_json(parts)
 
 
-def _hub_fingerprint(task: Task, split: Split, located: Located, place: hub.Located) -> str:
+def _hub_fingerprint(task: Task, split: Split, located: Located, place: hub.HubSplit) -> str:
     layout = place.layout.model_dump(include={"repository", "reader", "columns", "label_names"})
     parts = [VERSION, hub.VERSION, task.format, task.labels, task.unanswerable, layout, place.commit, place.config,
              place.splits, located.language, split if located.cut else None]  # fmt: skip
     return digests.of_json(parts)
 
 
-def on_hub(task: Task, split: Split, language: str, data: Data) -> list[tuple[Task, hub.Located]]:
+def on_hub(task: Task, split: Split, language: str, data: Data) -> list[tuple[Task, hub.HubSplit]]:
     """What the examples of a split are read from on the hub: nothing where files have them; else task and place.
 
     A task that unites others is read from several places.
@@ -117,7 +117,7 @@ def on_hub(task: Task, split: Split, language: str, data: Data) -> list[tuple[Ta
     return [(task, located.hub)] if located.hub else []
 
 
-def hub_counts(task: Task, place: hub.Located) -> tuple[int, int | None]:
+def hub_counts(task: Task, place: hub.HubSplit) -> tuple[int, int | None]:
     """How many examples the hub has in a place of ``on_hub``, and how many the official split; None if unknown."""
     examples = _read(
         task.model_dump_json(), Located(-1, place.config, place.split, False, place.language, hub=place), ()
@@ -186,7 +186,7 @@ class Located:
     language: str
     paths: tuple[Path, ...] = ()
     gold: Path | None = None
-    hub: hub.Located | None = None  # in place of files
+    hub: hub.HubSplit | None = None  # in place of files
 
 
 def file_name(pattern: str, layout: Files, language: str) -> str:

@@ -150,7 +150,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _encoder_state(
-    source: sources.Source, config: PreTrainedConfig, vocabulary: np.ndarray | None
+    source: sources.EncoderSource, config: PreTrainedConfig, vocabulary: np.ndarray | None
 ) -> dict[str, torch.Tensor]:
     """The weights of the bare encoder, by the names of its class."""
     if source.folder is None:

@@ -21,7 +21,7 @@ WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
-class Source:
+class EncoderSource:
     """A resolved source: its configuration, and what decides its weights."""
 
     name: str
@@ -31,22 +31,22 @@ class Source:
     hub_commit: str | None = None
 
 
-def resolve(name: str, revision: str | None = None) -> Source:
+def resolve(name: str, revision: str | None = None) -> EncoderSource:
     """Find a source by its name. Raises UserError when there is no such encoder or it cannot be had."""
     if name.startswith("bundled/"):
         _no_revision(name, revision)
         if name != bundled.NAME:
             raise UserError(f"encoder {name}: no such bundled encoder; {did_you_mean(name, [bundled.NAME])}")
-        return Source(name, bundled.config(), f"sha256:{bundled.digest()}", None)
+        return EncoderSource(name, bundled.config(), f"sha256:{bundled.digest()}", None)
     folder = Path(name).expanduser()
     if folder.is_dir():
         _no_revision(name, revision)
-        return Source(name, _read_config(folder / CONFIG, name), _folder_digest(folder, name), folder)
+        return EncoderSource(name, _read_config(folder / CONFIG, name), _folder_digest(folder, name), folder)
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise UserError(f"encoder {name}: no such folder")
     config = _hub_file(name, revision, CONFIG)
     commit = config.parent.name  # the cache keeps a file under snapshots/COMMIT
-    return Source(name, _read_config(config, name), f"hub:{commit}", config.parent, commit)
+    return EncoderSource(name, _read_config(config, name), f"hub:{commit}", config.parent, commit)
 
 
 def _no_revision(name: str, revision: str | None) -> None:
@@ -72,7 +72,7 @@ def cached(name: str) -> bool:
     return any(_in_cache(name, file) for file in (WEIGHTS, WEIGHTS_INDEX))
 
 
-def with_tokenizer(source: Source) -> Path:
+def with_tokenizer(source: EncoderSource) -> Path:
     """The folder of a source, with its tokenizer's files in it. Raises UserError when there are none."""
     assert source.folder is not None
     if source.hub_commit is not None and not (source.folder / "tokenizer.json").is_file():
@@ -83,7 +83,7 @@ def with_tokenizer(source: Source) -> Path:
     return source.folder
 
 
-def with_weights(source: Source) -> Path:
+def with_weights(source: EncoderSource) -> Path:
     """The folder of a source, with its weights in it. Raises UserError when they are not safetensors."""
     assert source.folder is not None
     if source.hub_commit is not None and not _has_weights(source.folder):
@@ -95,7 +95,7 @@ def with_weights(source: Source) -> Path:
     return source.folder
 
 
-def _lacks(source: Source, what: str, remedy: str) -> UserError:
+def _lacks(source: EncoderSource, what: str, remedy: str) -> UserError:
     if source.hub_commit is None:
         return UserError(f"encoder {source.name}: no {what} in {source.folder}; {remedy}")
     # The hub's client gives what is in the cache when it cannot reach the hub, and does not say so.
@@ -147,7 +147,7 @@ def _hub_file(name: str, revision: str | None, file: str) -> Path:
             return Path(hf_hub_download(name, file, revision=revision))
 
 
-def fetch(source: Source, patterns: list[str]) -> None:
+def fetch(source: EncoderSource, patterns: list[str]) -> None:
     """Bring more files of a hub model beside its config.json, at the same commit."""
     from huggingface_hub import snapshot_download
 

@@ -23,7 +23,7 @@ from xstilts.engine.features import Renumbered
 from xstilts.engine.machine import device
 from xstilts.engine.machine.dropout import replace_dropout
 from xstilts.engine.rows import Row
-from xstilts.planning.hyperparameters import Dropout
+from xstilts.planning.hyperparameters import DropoutMode
 from xstilts.tasks.task import Task
 
 WEIGHTS = "model.safetensors"
@@ -92,7 +92,7 @@ def build_models(
     *,
     head: bool,
     pooler: bool = True,
-    dropout: Dropout = "preset",
+    dropout: DropoutMode = "preset",
 ) -> Trimmed:
     """The encoder under the heads of ``tasks``, trimmed to what ``rows`` read.
 
@@ -115,14 +115,14 @@ def build_models(
 
 def build_model(
     encoder: Encoder, task: Task, seed: int, start: Path | None, rows: Iterable[Row], *, head: bool,
-    dropout: Dropout = "preset",
+    dropout: DropoutMode = "preset",
 ) -> Trimmed:  # fmt: skip
     """`build_models` for a single task."""
     return build_models(encoder, [task], seed, start, rows, head=head, dropout=dropout)
 
 
 def load_architecture(
-    encoder: Encoder, task: Task, seed: int, dropout: Dropout = "preset", vocabulary: np.ndarray | None = None
+    encoder: Encoder, task: Task, seed: int, dropout: DropoutMode = "preset", vocabulary: np.ndarray | None = None
 ) -> PreTrainedModel:
     fmt = heads.get(task.format)
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
@@ -193,7 +193,9 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
     save_file(tensors, folder / name)
 
 
-def load_trained(encoder: Encoder, task: Task, seed: int, folder: Path, dropout: Dropout = "preset") -> PreTrainedModel:
+def load_trained(
+    encoder: Encoder, task: Task, seed: int, folder: Path, dropout: DropoutMode = "preset"
+) -> PreTrainedModel:
     """The trained model with its whole vocabulary, as an export hands it over."""
     model = load_architecture(encoder, task, seed, dropout)
     saved = load_file(folder / WEIGHTS)

@@ -21,7 +21,7 @@ from xstilts.store import Store
 
 
 @dataclass(frozen=True)
-class Choice:
+class CellFilter:
     """What to export; None leaves it to the English dev score."""
 
     target: str | None = None
@@ -38,7 +38,7 @@ class Choice:
         )
 
 
-def choose(plan: Plan, store: Store, choice: Choice) -> Cell:
+def choose(plan: Plan, store: Store, choice: CellFilter) -> Cell:
     """The cell whose model has the best English dev score among those that ``choice`` allows.
 
     Raises UserError where it names something that the study does not have, or where nothing is trained yet.
@@ -54,7 +54,7 @@ def choose(plan: Plan, store: Store, choice: Choice) -> Cell:
     return cell
 
 
-def check_names(cells: Sequence[Cell], choice: Choice) -> None:
+def check_names(cells: Sequence[Cell], choice: CellFilter) -> None:
     """Raise UserError where ``choice`` names what none of ``cells`` has."""
     for field, wanted, names in (
         ("target", choice.target, {cell.target.task for cell in cells}),

@@ -17,7 +17,7 @@ import polars as pl
 
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.handover.export import Choice, best, check_names
+from xstilts.handover.export import CellFilter, best, check_names
 from xstilts.handover.xtreme import (
     BENCHMARKS,
     Benchmark,
@@ -49,7 +49,7 @@ class Submission:
     gaps: tuple[str, ...]
 
 
-def write(plan: Plan, store: Store, out: Path, choice: Choice) -> Submission:
+def write(plan: Plan, store: Store, out: Path, choice: CellFilter) -> Submission:
     """Write the predictions of the best model of each target that XTREME has to ``out``, a folder a task.
 
     The best is chosen by English dev score among the models that ``choice`` allows. Where nothing is trained on a
@@ -142,7 +142,7 @@ def check(path: Path, benchmark: Benchmark, gold: Sequence[Example]) -> None:
 # -- which model ----------------------------------------------------------------------------------------------------
 
 
-def _chosen(plan: Plan, store: Store, choice: Choice, benchmark: Benchmark, gaps: list[str]) -> Cell | None:
+def _chosen(plan: Plan, store: Store, choice: CellFilter, benchmark: Benchmark, gaps: list[str]) -> Cell | None:
     """The model to take the predictions of; None where there is none, and ``gaps`` says why."""
     allowed = [cell for cell in plan.cells if choice.allows(cell)]
     trained = [cell for cell in allowed if cell.training]
@@ -170,7 +170,7 @@ def _chosen(plan: Plan, store: Store, choice: Choice, benchmark: Benchmark, gaps
     return cell
 
 
-def _named(plan: Plan, store: Store, cell: Cell, choice: Choice) -> str:
+def _named(plan: Plan, store: Store, cell: Cell, choice: CellFilter) -> str:
     """The model, and how it was chosen."""
     name = f"{cell.encoder.label}, recipe {cell.recipe_label}, seed {cell.seed}"
     record = records.peek(store, cell.training) if cell.training else None

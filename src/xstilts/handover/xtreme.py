@@ -76,16 +76,16 @@ def read_numbers(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Sentence:
+class TaggedSentence:
     """The tags of a sentence, and the line of the first (where they are missing, the line that they should be on)."""
 
     line: int
     tags: tuple[str, ...]
 
 
-def read_tags(path: Path, benchmark: Benchmark) -> list[Sentence]:
+def read_tags(path: Path, benchmark: Benchmark) -> list[TaggedSentence]:
     """Tags by sentence. Raises UserError, with the line, for what is no tag of the task, as token and tag is."""
-    sentences: list[Sentence] = []
+    sentences: list[TaggedSentence] = []
     tags: list[str] = []
     number = 0
     for number, tag in _lines(path):
@@ -95,10 +95,10 @@ def read_tags(path: Path, benchmark: Benchmark) -> list[Sentence]:
         if tag:
             tags.append(tag)
         else:  # two empty lines are a sentence without tokens, for evaluate.py too
-            sentences.append(Sentence(number - len(tags), tuple(tags)))
+            sentences.append(TaggedSentence(number - len(tags), tuple(tags)))
             tags = []
     if tags:
-        sentences.append(Sentence(number + 1 - len(tags), tuple(tags)))
+        sentences.append(TaggedSentence(number + 1 - len(tags), tuple(tags)))
     return _some(sentences, path)
 
 
@@ -125,18 +125,18 @@ def read_answers(path: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Question:
+class GoldQuestion:
     id: str
     golds: tuple[str, ...]
 
 
-def read_golds(path: Path) -> list[Question]:
+def read_golds(path: Path) -> list[GoldQuestion]:
     """The gold answers of a file in SQuAD's layout. Raises UserError where it has none, as XTREME's own download."""
     document = _json(path)
     articles = document.get("data") if isinstance(document, dict) else document
     try:
         questions = [
-            Question(str(row["id"]), tuple(str(answer["text"]) for answer in row["answers"]))
+            GoldQuestion(str(row["id"]), tuple(str(answer["text"]) for answer in row["answers"]))
             for article in articles or ()
             for paragraph in article["paragraphs"]
             for row in paragraph["qas"]
@@ -162,7 +162,7 @@ def check_count(path: Path, found: int, expected: int) -> None:
         )
 
 
-def check_sentences(path: Path, sentences: Sequence[Sentence], lengths: Sequence[int]) -> None:
+def check_sentences(path: Path, sentences: Sequence[TaggedSentence], lengths: Sequence[int]) -> None:
     """Raise UserError, with the line, where the sentences do not have ``lengths`` tags.
 
     evaluate.py compares the number of sentences alone: from a missing tag on, it would compare the wrong ones.

@@ -23,7 +23,7 @@ def leave_out(data: StudyData) -> None:
     (`planning.overlap`), where nothing would be left, and where files of translations hold what is evaluated on.
     """
     evaluated = overlap.Index(
-        overlap.Evaluation(ref.task.name, ref.language, examples(ref))
+        overlap.EvaluationSet(ref.task.name, ref.language, examples(ref))
         for sets in data.evaluation.values()
         for ref in sets
         if ref.expected is None
@@ -86,7 +86,7 @@ def _selecting(data: StudyData) -> list[tuple[Task, overlap.Index]]:
         if not intermediate and dev.expected is None:
             refs[dev] = None
     return [
-        (ref.task, overlap.Index([overlap.Evaluation(f"{ref.task.name} {ref.split}", "en", examples(ref))]))
+        (ref.task, overlap.Index([overlap.EvaluationSet(f"{ref.task.name} {ref.split}", "en", examples(ref))]))
         for ref in refs
     ]
 
@@ -105,11 +105,11 @@ def _check_translated(data: StudyData, evaluated: overlap.Index) -> None:
                 found = translation.read_translated(
                     source.task, translated.files, language, examples(source), source.provider
                 )
-                training = overlap.Training(f"{name} in {translated.files}", "train", found.examples, language)
+                training = overlap.TrainingSet(f"{name} in {translated.files}", "train", found.examples, language)
                 grave = [one for one in evaluated.compare(training).overlaps if not one.minor]
                 if grave:
                     raise UserError(f"contamination: {grave[0]}; remove these examples from the file")
 
 
-def _training_set(ref: DataRef) -> overlap.Training:
-    return overlap.Training(ref.task.name, ref.split, examples(ref), ref.language)
+def _training_set(ref: DataRef) -> overlap.TrainingSet:
+    return overlap.TrainingSet(ref.task.name, ref.split, examples(ref), ref.language)

@@ -13,7 +13,7 @@ from xstilts.planning.part import Part
 #: At most so many special tokens stand in a model input: ``<s> A </s></s> B </s>``.
 SPECIAL_TOKENS = 4
 
-Dropout = Literal["preset", "none"]
+DropoutMode = Literal["preset", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -69,7 +69,7 @@ class Optimisation(Part):
     weight_decay: float = Field(ge=0, description="on all but biases and layer norms")
     max_grad_norm: float = Field(1.0, gt=0)
     adam_epsilon: float = Field(1e-8, gt=0)
-    dropout: Dropout = Field("preset", description="`preset`: as the encoder's configuration has it")
+    dropout: DropoutMode = Field("preset", description="`preset`: as the encoder's configuration has it")
     freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
     precision: Precision = "auto"
     memory: str | None = Field(None, description="what training may take, as 8GB: batches are divided to fit")

@@ -24,7 +24,7 @@ SENTENCE_SHARE = 0.05
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
-class Training(NamedTuple):
+class TrainingSet(NamedTuple):
     """Examples that a chain trains or is selected on."""
 
     task: str
@@ -33,7 +33,7 @@ class Training(NamedTuple):
     language: str = "en"  # several are joined by "+"
 
 
-class Evaluation(NamedTuple):
+class EvaluationSet(NamedTuple):
     """Examples that a chain is scored on."""
 
     target: str
@@ -77,7 +77,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Shared:
     """What a training set shares with all evaluation sets."""
 
     overlaps: tuple[Overlap, ...]  # in the order of the evaluation sets
@@ -110,7 +110,7 @@ class Index:
     is shared by id, and at most ``SENTENCE_SHARE`` of the set, or one sentence, is shared.
     """
 
-    def __init__(self, evaluation: Iterable[Evaluation]) -> None:
+    def __init__(self, evaluation: Iterable[EvaluationSet]) -> None:
         self._sets = tuple(evaluation)
         self._normalise = _Normaliser()
         self._by_id: dict[str, list[Place]] = {}
@@ -122,7 +122,7 @@ class Index:
                 for _, key in self._traces(example, language):
                     self._by_key.setdefault(key, []).append((n, m))
 
-    def compare(self, training: Training) -> Comparison:
+    def compare(self, training: TrainingSet) -> Shared:
         """What ``training`` shares, and without which of its examples it would share nothing.
 
         Of a passage on which one question is shared, all the questions are to go.
@@ -147,7 +147,7 @@ class Index:
         by_set: dict[int, dict[int, _Hit]] = {}
         for n, m in sorted(hits):
             by_set.setdefault(n, {})[m] = hits[n, m]
-        return Comparison(tuple(self._overlap(training, n, found) for n, found in by_set.items()), frozenset(ids))
+        return Shared(tuple(self._overlap(training, n, found) for n, found in by_set.items()), frozenset(ids))
 
     def _keys_of(self, example: Example, languages: str) -> Iterator[Key]:
         first, *others = languages.split("+")
@@ -168,7 +168,7 @@ class Index:
         text, *_ = trace.texts + trace.any_order
         return f"{trace.kind} {text if len(text) <= 60 else text[:59] + '…'!r}"
 
-    def _overlap(self, training: Training, n: int, found: dict[int, _Hit]) -> Overlap:
+    def _overlap(self, training: TrainingSet, n: int, found: dict[int, _Hit]) -> Overlap:
         target, language, examples = self._sets[n]
         place, hit = next(iter(found.items()))
         first = examples[place]

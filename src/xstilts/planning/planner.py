@@ -31,7 +31,7 @@ from xstilts.planning.plan import (
     Translate,
     Translation,
 )
-from xstilts.planning.recipe import PROPORTIONAL, Mean, Mlm, RecipeEntry, Translated
+from xstilts.planning.recipe import PROPORTIONAL, Mean, MlmEntry, RecipeEntry, TranslatedEntry
 from xstilts.planning.steps import step_counts
 from xstilts.planning.study import RETRIEVAL_DEPTH, EncoderEntry, Study, TargetEntry
 from xstilts.planning.study_data import StudyData
@@ -120,7 +120,7 @@ class _Planner:
         facts = self.facts[encoder]
         return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
 
-    def _part(self, task: Task, hyper: Hyperparameters, translated: Translated | None = None) -> TrainingPart:
+    def _part(self, task: Task, hyper: Hyperparameters, translated: TranslatedEntry | None = None) -> TrainingPart:
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
         train, dev = self.data.training(task, hyper.reading)
@@ -130,7 +130,7 @@ class _Planner:
                    [[each.language, each.stage, each.fingerprint] for each in translations]]  # fmt: skip
         return TrainingPart(task, train, dev, hyper.reading, _digest(decides), translations)
 
-    def _translation(self, source: DataRef, language: str, wanted: Translated) -> Translation:
+    def _translation(self, source: DataRef, language: str, wanted: TranslatedEntry) -> Translation:
         task = source.task
         if wanted.files is not None:
             found = translation.read_translated(task, wanted.files, language, examples(source), source.provider)
@@ -145,7 +145,7 @@ class _Planner:
         )  # fmt: skip
         return Translation(language, wanted.engine, stage)
 
-    def _mlm(self, mlm: Mlm) -> MlmPart:
+    def _mlm(self, mlm: MlmEntry) -> MlmPart:
         texts, hyper = self.data.texts(mlm)
         clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]

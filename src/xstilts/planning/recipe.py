@@ -30,7 +30,7 @@ class Sampling(Part):
 PROPORTIONAL = Sampling()
 
 
-class Mlm(Part):
+class MlmEntry(Part):
     """Masked language modelling mixed into a stage: ``share`` of its optimiser steps are added to the tasks' own."""
 
     share: float = Field(gt=0, lt=1)
@@ -39,7 +39,7 @@ class Mlm(Part):
     training: dict[str, Any] = Field({}, description="its batch_size, max_length and max_train_examples (a language)")
 
 
-class Translated(Part):
+class TranslatedEntry(Part):
     """Machine translations of the tasks' English training data, beside it: made by an engine, or from files."""
 
     languages: tuple[str, ...] = Field(min_length=1)
@@ -47,14 +47,14 @@ class Translated(Part):
     files: str | None = Field(None, description="in place of an engine: a pattern below `data`, {lang} in it")
 
 
-class Average(Part):
+class AverageEntry(Part):
     """Means of trained weights (Schmidt et al. 2023, arXiv 2305.16834), scored beside the models that they are of."""
 
     checkpoints: int | None = Field(None, ge=2, description="of a target's training, at equal distances")
     seeds: bool = Field(False, description="the runs of all seeds, under one head")
 
     @model_validator(mode="after")
-    def _of_something(self) -> Average:
+    def _of_something(self) -> AverageEntry:
         if self.checkpoints is None and not self.seeds:
             raise ValueError("average: nothing to average; set `checkpoints` to a number, or `seeds: true`")
         return self
@@ -85,8 +85,8 @@ class RecipeEntry(Part):
     name: str
     tasks: tuple[str, ...] = Field((), description="the intermediate tasks; none for no intermediate training")
     sampling: Sampling = PROPORTIONAL
-    mlm: Mlm | None = None
-    translated: Translated | None = None
+    mlm: MlmEntry | None = None
+    translated: TranslatedEntry | None = None
     merge: dict[str, float] = Field({}, description="in place of tasks: recipe → weight of its task vector")
     transfer_pooler: bool = Field(True, description="whether the target stage takes over the encoder's pooler too")
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")

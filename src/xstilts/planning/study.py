@@ -18,7 +18,7 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Part
-from xstilts.planning.recipe import Average, Mean, Mlm, RecipeEntry, Translated
+from xstilts.planning.recipe import AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
 from xstilts.tasks import Catalog, builtin_catalog, formats
 from xstilts.tasks.task import Split, Task
 
@@ -76,7 +76,9 @@ class Study(Part):
     )
     tasks: tuple[Path, ...] = ()
     on_overlap: Literal["error", "drop"] = "error"
-    average: Average | None = Field(None, description="means of trained weights to score beside the models themselves")
+    average: AverageEntry | None = Field(
+        None, description="means of trained weights to score beside the models themselves"
+    )
 
     @field_validator("encoders", mode="before")
     @classmethod
@@ -263,7 +265,7 @@ def _check_intermediate(study: Study, recipe: RecipeEntry, task: Task) -> None:
         raise UserError(f"recipes: {recipe.name}: {task.name} has no training data of its own; choose another")
 
 
-def _check_translated(recipe: RecipeEntry, task: Task, translated: Translated) -> None:
+def _check_translated(recipe: RecipeEntry, task: Task, translated: TranslatedEntry) -> None:
     if why := formats.get(task.format).untranslatable:
         raise UserError(f"recipes: {recipe.name}: {task.name}: {why}; leave it out")
     if "en" in translated.languages:
@@ -290,7 +292,7 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
                 )
 
 
-def _check_mlm(study: Study, recipe: RecipeEntry, mlm: Mlm) -> None:
+def _check_mlm(study: Study, recipe: RecipeEntry, mlm: MlmEntry) -> None:
     where = f"recipes: {recipe.name}: mlm"
     text = study.catalog[mlm.task]
     if not formats.get(text.format).plain_text:

@@ -11,7 +11,7 @@ from xstilts.common.errors import UserError
 from xstilts.planning import cost
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
-from xstilts.planning.recipe import Mlm
+from xstilts.planning.recipe import MlmEntry
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.tasks import formats
 from xstilts.tasks.task import Split, Task
@@ -76,7 +76,7 @@ class StudyData:
         dev = self._ref(task, "dev", "en", "selection", reading.max_dev_examples, cut=cut)
         return self.clean(train), self.clean(dev)
 
-    def texts(self, mlm: Mlm) -> tuple[tuple[DataRef, ...], Hyperparameters]:
+    def texts(self, mlm: MlmEntry) -> tuple[tuple[DataRef, ...], Hyperparameters]:
         """The text of each language, by default of those that targets are evaluated in and that there is text of."""
         task = self.task(mlm.task)
         hyper = self.study.hyperparameters(task, mlm.training, intermediate=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.common.arrays import Floats
 from xstilts.engine import heads
 from xstilts.selection.logme import log_evidence
 
 if TYPE_CHECKING:
-    from xstilts.selection.evidence import Candidate, Evidence, Question
+    from xstilts.selection.evidence import Contender, Evidence, Question
 
-Floats = npt.NDArray[np.float64]
 
 #: Ridge penalties to choose from, relative to the largest squared singular value of the vectors.
 PENALTIES = tuple(10.0**power for power in range(-9, 1))
@@ -34,7 +34,7 @@ def scores(evidence: Evidence, question: Question) -> dict[str, float]:
     }
 
 
-def _map(evidence: Evidence, question: Question, candidate: Candidate) -> Callable[[npt.ArrayLike], Floats]:
+def _map(evidence: Evidence, question: Question, candidate: Contender) -> Callable[[npt.ArrayLike], Floats]:
     """Of the kind of vectors that the target's head reads, made of the texts of the recipe's own tasks."""
     if candidate.stage is None:
         return np.asarray

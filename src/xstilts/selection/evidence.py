@@ -48,7 +48,7 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Contender:
     """A recipe: the tasks that it trains on in English, and the stage that leaves its encoder, None for `none`."""
 
     recipe: str
@@ -63,7 +63,7 @@ class Question:
     encoder: Encoder
     target: str
     part: Material
-    candidates: tuple[Candidate, ...]  # `none` among them, if the study has it
+    candidates: tuple[Contender, ...]  # `none` among them, if the study has it
 
     def among(self, stages: Collection[str]) -> Question:
         """The question without the candidates whose encoder is not among ``stages``."""

@@ -45,7 +45,7 @@ def _shortened(study: Study, target: TargetEntry, examples: int) -> TargetEntry:
 
 
 @dataclass(frozen=True)
-class Score:
+class FewShotScore:
     """Of one few-shot training: the dev score in points, and what it took."""
 
     dev: float
@@ -53,7 +53,7 @@ class Score:
     seconds: float
 
 
-def score(store: Store, stage: str) -> Score | None:
+def score(store: Store, stage: str) -> FewShotScore | None:
     """None where the stage is not in the store: it failed."""
     record = records.peek(store, stage)
-    return Score(record.dev, record.flops or 0.0, record.seconds) if isinstance(record, ModelRecord) else None
+    return FewShotScore(record.dev, record.flops or 0.0, record.seconds) if isinstance(record, ModelRecord) else None

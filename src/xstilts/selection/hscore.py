@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.common.arrays import Floats
+
 if TYPE_CHECKING:
     from xstilts.selection.evidence import Evidence, Question
-
-Floats = npt.NDArray[np.float64]
 
 
 def scores(evidence: Evidence, question: Question) -> dict[str, float]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.common.arrays import Floats
+
 if TYPE_CHECKING:
     from xstilts.selection.evidence import Evidence, Question
 
-Floats = npt.NDArray[np.float64]
 
 #: Keeps the precisions finite where features explain the labels perfectly; as in LogME.py of thuml/LogME.
 EPSILON = 1e-5

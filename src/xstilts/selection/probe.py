@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.common.arrays import Ints
 from xstilts.engine import heads
 from xstilts.engine.rows import Row
 from xstilts.tasks.task import Task
 
 #: Tokens of a row that are read beside those with an answer's ends: a passage has hundreds that are neither.
 TOKENS = 32
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from xstilts.selection.agreement import agreement, by_chance, gains
 from xstilts.store import Store
 
 if TYPE_CHECKING:
-    from xstilts.selection.evidence import Candidate, Evidence, Question
+    from xstilts.selection.evidence import Contender, Evidence, Question
 
 #: A method's score of each recipe. A score says nothing by itself: only the order that it gives does.
 RANKING_SCHEMA = {
@@ -113,13 +113,13 @@ def methods_named(names: str | None) -> tuple[Method, ...]:
 
 
 #: Computes stages of a plan into the store; gives key → reason of those that failed.
-Compute = Callable[[Plan, Sequence[Stage]], dict[str, str]]
+ComputeStages = Callable[[Plan, Sequence[Stage]], dict[str, str]]
 
 
 def select(
     plan: Plan,
     store: Store,
-    compute: Compute | None = None,
+    compute: ComputeStages | None = None,
     *,
     methods: Sequence[Method] = tuple(METHODS.values()),
     targets: Sequence[str] | None = None,
@@ -210,9 +210,9 @@ def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -
 
 
 def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
-    from xstilts.selection.evidence import Candidate, Material, Question
+    from xstilts.selection.evidence import Contender, Material, Question
 
-    candidates: dict[tuple[str, str], dict[str, Candidate]] = {}
+    candidates: dict[tuple[str, str], dict[str, Contender]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
         if cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
@@ -220,7 +220,7 @@ def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
             firsts.setdefault(pair, cell)
             trained = _trainings(plan, cell.intermediate) if cell.intermediate else ()
             parts = tuple(part for spec in trained for part in Material.of(spec))
-            candidates.setdefault(pair, {})[cell.recipe] = Candidate(cell.recipe, parts, cell.intermediate)
+            candidates.setdefault(pair, {})[cell.recipe] = Contender(cell.recipe, parts, cell.intermediate)
     questions = []
     for pair, cell in firsts.items():
         spec = plan.stages[str(cell.training)].spec
@@ -257,7 +257,9 @@ def _grid(plan: Plan, targets: Collection[str]) -> list[str]:
     return _with_inputs(plan, (cell.score or cell.predictions for cell in plan.cells if cell.target.task in targets))
 
 
-def _compute(plan: Plan, keys: Iterable[str | None], store: Store, compute: Compute, notes: dict[str, None]) -> None:
+def _compute(
+    plan: Plan, keys: Iterable[str | None], store: Store, compute: ComputeStages, notes: dict[str, None]
+) -> None:
     """Compute of these stages, and of what they need, what is not in the store."""
     missing = [plan.stages[key] for key in _with_inputs(plan, keys, store.keys())]
     failures = compute(plan, missing) if missing else {}
@@ -285,7 +287,7 @@ def _by(method: Method, evidence: Evidence, question: Question) -> dict[str, flo
 
 
 def _few_shot(
-    plan: Plan, store: Store, compute: Compute, questions: Sequence[Question], evidence: Evidence,
+    plan: Plan, store: Store, compute: ComputeStages, questions: Sequence[Question], evidence: Evidence,
     notes: dict[str, None],
 ) -> list[dict[str, float]]:  # fmt: skip
     short, stages = fewshot.make(plan.study, {question.target for question in questions}, evidence.examples)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from xstilts.common.arrays import Floats
 from xstilts.encoders import Encoder
 from xstilts.selection.evidence import Evidence, Material, Question
-
-Floats = npt.NDArray[np.float64]
 
 
 def scores(evidence: Evidence, question: Question) -> dict[str, float]:

@@ -25,7 +25,7 @@ ABANDONED = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredArtifact:
     """An artifact of the store: its size in bytes, and its age in seconds."""
 
     key: str
@@ -39,7 +39,7 @@ class Entry:
 class Contents:
     """Of a store; ``parts``: bytes in each of `PARTS`."""
 
-    entries: list[Entry]
+    entries: list[StoredArtifact]
     parts: dict[str, int]
 
 
@@ -78,7 +78,7 @@ def contents(store: Store) -> Contents:
         artifact = store.peek(key)
         if artifact is not None:
             kind, age = artifact.meta.get("kind", ""), max(0.0, time.time() - changed[key])
-            entries.append(Entry(key, kind, _label(artifact, key), sizes[key], age))
+            entries.append(StoredArtifact(key, kind, _label(artifact, key), sizes[key], age))
     return Contents(entries, parts)
 
 

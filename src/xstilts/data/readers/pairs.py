@@ -12,7 +12,7 @@ from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import csv_rows, json_document, json_lines, lines
 from xstilts.tasks.formats.classification import ClassificationExample
 
-Row = tuple[Path, int, dict[str, str]]
+TableRow = tuple[Path, int, dict[str, str]]
 
 
 def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
@@ -49,7 +49,7 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
         )
 
 
-def _rows(source: Source, problems: Problems) -> Iterator[Row]:
+def _rows(source: Source, problems: Problems) -> Iterator[TableRow]:
     columns = source.layout.columns
     for path in source.paths:
         table = lines(path, problems)
@@ -106,7 +106,7 @@ def read_csv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
     return _named(source, rows, problems)
 
 
-def _named(source: Source, rows: Iterator[Row], problems: Problems) -> Iterator[ClassificationExample]:
+def _named(source: Source, rows: Iterator[TableRow], problems: Problems) -> Iterator[ClassificationExample]:
     """Rows whose fields go by name; without a field `id`, ids count the rows, those passed over too."""
     columns = _named_fields(source)
     for number, (path, line, row) in enumerate(rows, start=1):

@@ -14,7 +14,7 @@ from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import json_document
 from xstilts.data.sentences import split
 from xstilts.tasks.formats.answer_retrieval import AnswerRetrievalExample
-from xstilts.tasks.formats.span import Answer, SpanExample
+from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 
 #: What is said, once a file, of answers that the context has elsewhere or not at all.
 NOT_AT_OFFSET = "answers are not at their offset"
@@ -112,7 +112,7 @@ def _questions(path: Path, problems: Problems) -> Iterator[tuple[dict[str, Any],
     tell_misplaced(wrong, answers_in_all, path, problems)
 
 
-def misplaced(id: str, context: str, answers: Iterable[Answer]) -> Iterator[str]:
+def misplaced(id: str, context: str, answers: Iterable[GoldAnswer]) -> Iterator[str]:
     """What is wrong with each of ``answers`` that ``context`` does not have where it says."""
     for answer in answers:
         found = context[answer.start : answer.start + len(answer.text)] if answer.start >= 0 else ""
@@ -151,7 +151,7 @@ def _text(parent: dict[str, Any], key: str, where: str, path: Path, problems: Pr
     return None
 
 
-def _answers(row: dict[str, Any], where: str, path: Path, problems: Problems) -> Iterator[Answer]:
+def _answers(row: dict[str, Any], where: str, path: Path, problems: Problems) -> Iterator[GoldAnswer]:
     answers = row.get("answers") or []
     if not isinstance(answers, list):
         problems.add(path, f"{where}: `answers` is not a list; it holds objects with text and answer_start")
@@ -161,6 +161,6 @@ def _answers(row: dict[str, Any], where: str, path: Path, problems: Problems) ->
             case {"text": ""}:
                 continue
             case {"text": str(text), "answer_start": int(start)}:
-                yield Answer(text, start)
+                yield GoldAnswer(text, start)
             case _:
                 problems.add(path, f"{where}: an answer without text and answer_start; give both")

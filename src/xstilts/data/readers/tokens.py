@@ -10,7 +10,7 @@ from xstilts.data.readers.source import Source
 from xstilts.data.readers.text import lines
 from xstilts.tasks.formats.tagging import TaggingExample
 
-Sentence = list[tuple[int, str]]  # line number and line
+Lines = list[tuple[int, str]]  # line number and line
 
 
 def read_tokens(source: Source, problems: Problems) -> Iterator[TaggingExample]:
@@ -43,7 +43,7 @@ def read_tokens(source: Source, problems: Problems) -> Iterator[TaggingExample]:
             yield TaggingExample(str(number), tuple(tokens), None if tags is None else tuple(tags))
 
 
-def _tell(source: Source, path: Path, sentence: Sentence, width: int, problems: Problems) -> None:
+def _tell(source: Source, path: Path, sentence: Lines, width: int, problems: Problems) -> None:
     """Say what is wrong with each row of a faulty sentence."""
     for line, text in sentence:
         cells = text.split("\t")
@@ -110,8 +110,8 @@ def read_conllu(source: Source, problems: Problems) -> Iterator[TaggingExample]:
                 problems.add(path, "a sentence without words; remove it", sentence[0][0])
 
 
-def _sentences(path: Path, problems: Problems) -> Iterator[Sentence]:
-    sentence: Sentence = []
+def _sentences(path: Path, problems: Problems) -> Iterator[Lines]:
+    sentence: Lines = []
     for number, line in lines(path, problems):
         if line:
             sentence.append((number, line))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from xstilts.data.translation.by_engine import VERSION, Translated, translate
+from xstilts.data.translation.by_engine import VERSION, Translations, translate
 from xstilts.data.translation.engines import Engine, engine
 from xstilts.data.translation.from_files import files_fingerprint, read_translated, write_translated
 
 __all__ = [
     "VERSION",
     "Engine",
-    "Translated",
+    "Translations",
     "engine",
     "files_fingerprint",
     "read_translated",

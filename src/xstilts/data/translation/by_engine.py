@@ -12,7 +12,7 @@ from xstilts.data.sentences import Sentence, join, split
 from xstilts.data.translation import spans
 from xstilts.data.translation.engines import Engine
 from xstilts.tasks import formats
-from xstilts.tasks.formats import Answer, Example
+from xstilts.tasks.formats import Example, GoldAnswer
 
 #: Goes up when cutting, joining or finding answers changes what the same translations give.
 VERSION = 1
@@ -26,14 +26,14 @@ NOT_FOUND = "its answer was not found in the translation"
 
 
 @dataclass(frozen=True)
-class Translated:
+class Translations:
     """Translated examples, under the ids of their sources and in their order; and how many were left out, by reason."""
 
     examples: list[Example]
     dropped: dict[str, int]
 
     @classmethod
-    def of(cls, each: Iterable[Example | str]) -> Translated:
+    def of(cls, each: Iterable[Example | str]) -> Translations:
         """From each example in turn, or why it is left out."""
         examples: list[Example] = []
         dropped: Counter[str] = Counter()
@@ -45,7 +45,7 @@ class Translated:
         return cls(examples, dict(dropped))
 
 
-def translate(examples: Sequence[Example], engine: Engine, language: str, progress: Sink = silent) -> Translated:
+def translate(examples: Sequence[Example], engine: Engine, language: str, progress: Sink = silent) -> Translations:
     """``examples``, which are English, in ``language``. ``progress`` hears of texts.
 
     Passages are translated sentence by sentence. A span's answers are found again in the translation of the sentence
@@ -53,7 +53,7 @@ def translate(examples: Sequence[Example], engine: Engine, language: str, progre
     offset. An example of which this cannot be said is left out. Raises UserError for a format whose examples cannot be
     translated, and for a language that the engine does not know.
     """
-    return Translated.of(translate_each(examples, engine, language, progress))
+    return Translations.of(translate_each(examples, engine, language, progress))
 
 
 def translate_each(
@@ -112,7 +112,7 @@ class _Passage:
     complete: bool  # no sentence's translation is empty
 
 
-def _carried(context: str, answer: Answer, memory: _Memory) -> Answer | None:
+def _carried(context: str, answer: GoldAnswer, memory: _Memory) -> GoldAnswer | None:
     """An answer in the translation of the sentence (or sentences) that it stands in; None where it is not found.
 
     It is looked for as the engine translates it alone, then as it is in English (names and titles often stay), first
@@ -132,7 +132,7 @@ def _carried(context: str, answer: Answer, memory: _Memory) -> Answer | None:
     if found is None:
         return None
     first, last = spans.with_edges(found, text, answer.text)
-    return Answer(text[first:last], offset + first)
+    return GoldAnswer(text[first:last], offset + first)
 
 
 def _translated(example: Example, memory: _Memory) -> Example | str:

@@ -18,7 +18,7 @@ from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.squad import NOT_AT_OFFSET
 from xstilts.data.readers.text import lines, suffix
-from xstilts.data.translation.by_engine import VERSION, Translated, translate_each
+from xstilts.data.translation.by_engine import VERSION, Translations, translate_each
 from xstilts.data.translation.engines import Engine
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
@@ -34,10 +34,10 @@ NO_ANSWER = "it has no answer in the file"
 MISPLACED = "its answer is not at its offset"
 
 #: What a reader gives: for each id its example, or why it is left out.
-Found = dict[str, Example | str]
+FoundTranslations = dict[str, Example | str]
 
 
-def read_translated(task: Task, pattern: str, language: str, source: Sequence[Example], data: Data) -> Translated:
+def read_translated(task: Task, pattern: str, language: str, source: Sequence[Example], data: Data) -> Translations:
     """The translations of ``source``, English training examples of ``task``, in files that ``pattern`` names.
 
     ``pattern`` is relative to the data folder, or absolute; ``{lang}`` stands for the language. The files are what
@@ -49,7 +49,7 @@ def read_translated(task: Task, pattern: str, language: str, source: Sequence[Ex
     """
     paths = _paths(task, pattern, language, data)
     english = {example.id: example for example in _all_english(task, data)}
-    found: Found = {}
+    found: FoundTranslations = {}
     if _header(paths[0]) is not None:
         for path in paths:
             found |= _read_own(path, task, language, english)
@@ -60,7 +60,7 @@ def read_translated(task: Task, pattern: str, language: str, source: Sequence[Ex
         found = _read_layout(paths, task, language, english)
     if found and all(isinstance(one, str) or one.texts == english[id].texts for id, one in found.items()):
         raise UserError(f"{paths[0]}: holds the English texts, or none, not their translations into {language}")
-    return Translated.of([found.get(example.id, MISSING) for example in source])
+    return Translations.of([found.get(example.id, MISSING) for example in source])
 
 
 def files_fingerprint(task: Task, pattern: str, language: str, data: Data) -> str:
@@ -116,7 +116,7 @@ def _not_parallel(where: str, what: str) -> UserError:
 # The task's own layouts
 
 
-def _read_layout(paths: tuple[Path, ...], task: Task, language: str, english: dict[str, Example]) -> Found:
+def _read_layout(paths: tuple[Path, ...], task: Task, language: str, english: dict[str, Example]) -> FoundTranslations:
     examples = _by_layout(paths, task, language)
     strangers = [example.id for example in examples if example.id not in english]
     numbered = all(example.id == str(number) for number, example in enumerate(examples, start=1))
@@ -126,7 +126,7 @@ def _read_layout(paths: tuple[Path, ...], task: Task, language: str, english: di
     if strangers:
         what = f"{count(len(strangers), 'id')} that the English data lack, the first {strangers[0]!r}"
         raise _not_parallel(str(paths[0]), what)
-    found: Found = {}
+    found: FoundTranslations = {}
     for example in examples:
         _check(example, english, f"{paths[0]}: id {example.id}")
         found[example.id] = example
@@ -178,11 +178,11 @@ def _label(written: str, task: Task) -> str | None:
     return names.get(written, written)
 
 
-def _read_xtreme_pairs(path: Path, task: Task, english: dict[str, Example]) -> Found:
+def _read_xtreme_pairs(path: Path, task: Task, english: dict[str, Example]) -> FoundTranslations:
     by_texts: dict[tuple[str, ...], list[Example]] = {}
     for example in english.values():
         by_texts.setdefault(tuple(map(_squeezed, example.texts)), []).append(example)
-    found: Found = {}
+    found: FoundTranslations = {}
     rows = matched = unmatched = 0  # unmatched is the first such line
     for number, line in lines(path, Problems()):
         cells = line.split("\t")
@@ -279,7 +279,7 @@ def _header(path: Path) -> dict[str, Any] | None:
     return row["translation"] if isinstance(row, dict) and isinstance(row["translation"], dict) else None
 
 
-def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]) -> Found:
+def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]) -> FoundTranslations:
     header = _header(path)
     if header is None:
         raise UserError(f"{path}:1: no header of `xstilts translate`, which the files beside it have")
@@ -288,7 +288,7 @@ def _read_own(path: Path, task: Task, language: str, english: dict[str, Example]
             raise UserError(
                 f"{path}:1: {field} {header.get(field)!r}, not {wanted!r}; name the file that was made for it"
             )
-    found: Found = {}
+    found: FoundTranslations = {}
     rows = 0
     for number, row in _own_rows(path):
         rows += 1

@@ -13,10 +13,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from xstilts.common.arrays import Ints
 from xstilts.common.progress import Sink
 from xstilts.engine import inference
 from xstilts.engine.inference import Decoder, Reader
@@ -26,8 +25,6 @@ from xstilts.planning.records import Mined
 from xstilts.tasks import formats
 from xstilts.tasks.formats import E
 from xstilts.tasks.task import Task
-
-Ints = npt.NDArray[np.int64]
 
 
 class Head(ABC, Generic[E]):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from xstilts.common.arrays import Ints
 from xstilts.common.errors import UserError
 from xstilts.common.progress import Sink
-from xstilts.engine.heads import Ints, class_ids
+from xstilts.engine.heads import class_ids
 from xstilts.engine.heads.sentences import Compared, mean, rows_of
 from xstilts.engine.inference import Reader, Set
 from xstilts.engine.rows import Ids, Row
@@ -36,7 +37,7 @@ SCALE = 100.0
 CHUNK = 1024
 
 
-class AnswerRetrieval(Compared[AnswerRetrievalExample]):
+class AnswerRetrievalHead(Compared[AnswerRetrievalExample]):
     def make_rows(
         self, examples: Sequence[AnswerRetrievalExample], task: Task, tokenizer: Any, lengths: Lengths, *,
         training: bool,
@@ -170,4 +171,4 @@ def _together(example: int, texts: Sequence[Row]) -> Row:
     return Row(example, sequences, [*types, *empty] if types else None, target=0)
 
 
-HEAD = AnswerRetrieval()
+HEAD = AnswerRetrievalHead()

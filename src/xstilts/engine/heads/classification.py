@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from xstilts.engine.heads import Head, Ints, class_ids, label_options
+from xstilts.common.arrays import Ints
+from xstilts.engine.heads import Head, class_ids, label_options
 from xstilts.engine.rows import Row, encode
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.task import Task
 
 
-class Classification(Head[ClassificationExample]):
+class ClassificationHead(Head[ClassificationExample]):
     AUTO_CLASS = "AutoModelForSequenceClassification"
 
     def model_options(self, task: Task) -> dict[str, Any]:
@@ -54,4 +55,4 @@ class Classification(Head[ClassificationExample]):
         return None, row.target
 
 
-HEAD = Classification()
+HEAD = ClassificationHead()

@@ -98,7 +98,7 @@ def _ids(examples: Sequence[MiningExample], pairs: Iterable[Pair]) -> list[str]:
     return ids
 
 
-class Mining(Compared[MiningExample]):
+class MiningHead(Compared[MiningExample]):
     def make_rows(
         self, examples: Sequence[MiningExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
     ) -> list[Row]:
@@ -132,4 +132,4 @@ class Mining(Compared[MiningExample]):
         return predictions, facts
 
 
-HEAD = Mining()
+HEAD = MiningHead()

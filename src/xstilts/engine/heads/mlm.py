@@ -58,7 +58,7 @@ class Masked(Rows):
         return replace(row, sequences=[ids], target=target)
 
 
-class Mlm(Head[TextExample]):
+class MlmHead(Head[TextExample]):
     AUTO_CLASS = "AutoModelForMaskedLM"
 
     def make_rows(
@@ -90,4 +90,4 @@ class Mlm(Head[TextExample]):
         raise TypeError("MLM predicts nothing")
 
 
-HEAD = Mlm()
+HEAD = MlmHead()

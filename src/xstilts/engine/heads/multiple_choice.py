@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts.engine.heads import Head, Ints, class_ids
+from xstilts.common.arrays import Ints
+from xstilts.engine.heads import Head, class_ids
 from xstilts.engine.rows import Row, encode
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
 from xstilts.tasks.task import Task
 
 
-class MultipleChoice(Head[MultipleChoiceExample]):
+class MultipleChoiceHead(Head[MultipleChoiceExample]):
     AUTO_CLASS = "AutoModelForMultipleChoice"
 
     def make_rows(
@@ -57,4 +58,4 @@ class MultipleChoice(Head[MultipleChoiceExample]):
         return None, np.arange(len(row.sequences)) == row.target
 
 
-HEAD = MultipleChoice()
+HEAD = MultipleChoiceHead()

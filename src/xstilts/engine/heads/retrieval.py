@@ -30,7 +30,7 @@ def _nearest(source: np.ndarray, target: np.ndarray) -> list[int]:
     return np.concatenate(best).tolist() if best else []
 
 
-class Retrieval(Compared[RetrievalExample]):
+class RetrievalHead(Compared[RetrievalExample]):
     def make_rows(
         self, examples: Sequence[RetrievalExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
     ) -> list[Row]:
@@ -53,4 +53,4 @@ class Retrieval(Compared[RetrievalExample]):
         return [" ".join(examples[i].id for i in by_block) for by_block in by_example]
 
 
-HEAD = Retrieval()
+HEAD = RetrievalHead()

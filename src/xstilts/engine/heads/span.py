@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from xstilts.engine.heads import Head, Ints
+from xstilts.common.arrays import Ints
+from xstilts.engine.heads import Head
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.span import SpanExample
@@ -176,7 +177,7 @@ def _with_probabilities(scores: Mapping[str, float], n: int) -> list[dict[str, A
     ]
 
 
-class Span(Head[SpanExample]):
+class SpanHead(Head[SpanExample]):
     AUTO_CLASS = "AutoModelForQuestionAnswering"
     of_tokens = True
 
@@ -268,4 +269,4 @@ class Span(Head[SpanExample]):
         return places, FIRST * (places == first) + LAST * (places == last)
 
 
-HEAD = Span()
+HEAD = SpanHead()

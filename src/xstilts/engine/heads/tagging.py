@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from xstilts.engine.heads import Head, Ints, label_options
+from xstilts.common.arrays import Ints
+from xstilts.engine.heads import Head, label_options
 from xstilts.engine.rows import IGNORED, Row
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.tagging import TaggingExample
@@ -16,7 +17,7 @@ from xstilts.tasks.task import Task
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)
 
 
-class Tagging(Head[TaggingExample]):
+class TaggingHead(Head[TaggingExample]):
     AUTO_CLASS = "AutoModelForTokenClassification"
     of_tokens = True
 
@@ -87,4 +88,4 @@ class Tagging(Head[TaggingExample]):
         return row.window[1:], row.target
 
 
-HEAD = Tagging()
+HEAD = TaggingHead()

@@ -53,7 +53,7 @@ class Policy:
 
 
 @dataclass
-class Training:
+class TrainingState:
     """All that changes while a model is trained."""
 
     model: Joint
@@ -123,7 +123,7 @@ class Checkpoints:
             return step - self._step >= self.policy.every_steps
         return self.clock() - self._ended >= max(self.policy.seconds, self._took / self.policy.share)
 
-    def write(self, training: Training) -> None:
+    def write(self, training: TrainingState) -> None:
         """Put the checkpoint in the place of the last. Without room on the disk the training goes on without one."""
         began = self.clock()
         self._step = training.log.steps
@@ -141,7 +141,7 @@ class Checkpoints:
         self._ended = self.clock()
         self._took = self._ended - began
 
-    def _files(self, training: Training) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    def _files(self, training: TrainingState) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
         """One after the other, so that no second copy of all is in memory."""
         yield RANDOM, _random_state()
         yield WEIGHTS, _whole(dict(parameters(training.model)))
@@ -153,7 +153,7 @@ class Checkpoints:
         if training.snapshots is not None:
             yield SUMS, _whole(training.snapshots.sums)
 
-    def _state(self, training: Training) -> dict[str, Any]:
+    def _state(self, training: TrainingState) -> dict[str, Any]:
         return {
             "agree": self.agree,
             "attempts": [asdict(attempt) for attempt in self.attempts],
@@ -164,7 +164,7 @@ class Checkpoints:
             "snapshots": training.snapshots.taken if training.snapshots else 0,
         }
 
-    def restore(self, training: Training) -> None:
+    def restore(self, training: TrainingState) -> None:
         """Bring ``training`` to where the checkpoint was, if there is one."""
         if self._found is None:
             return

@@ -19,12 +19,12 @@ from xstilts.engine.machine.threads import AtOnce
 from xstilts.engine.models import Joint
 from xstilts.engine.rows import IGNORED, Row, pad, padded
 from xstilts.engine.training import parallel
-from xstilts.engine.training.checkpoints import Training
+from xstilts.engine.training.checkpoints import TrainingState
 from xstilts.engine.training.course import Course
 from xstilts.engine.training.mixture import Step, Stream
 
 
-def add(run: Training, course: Course, step: Step, at_once: AtOnce, wanted: bool) -> tuple[float, bool]:
+def add(run: TrainingState, course: Course, step: Step, at_once: AtOnce, wanted: bool) -> tuple[float, bool]:
     """Those of a step's batch, to the model's; gives its loss, and whether the first process ``wanted`` something.
 
     Where memory runs out in one process, all divide the batch further and begin it anew. Raises StageError where
@@ -89,7 +89,7 @@ def _drawn(seed: int) -> bool:
     return not torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
 
 
-def _add_part(run: Training, course: Course, stream: Stream, part: _Part) -> float | None:
+def _add_part(run: TrainingState, course: Course, stream: Stream, part: _Part) -> float | None:
     """Gives the part's loss, times its share, or None where memory ran out."""
     inputs = {name: tensor.to(accelerator().device) for name, tensor in part.inputs.items()}
     try:

@@ -19,7 +19,7 @@ from xstilts.engine.machine.threads import side_by_side
 from xstilts.engine.models import Joint
 from xstilts.engine.training import averaging, gradients, parallel
 from xstilts.engine.training.averaging import Snapshots
-from xstilts.engine.training.checkpoints import Checkpoints, Training
+from xstilts.engine.training.checkpoints import Checkpoints, TrainingState
 from xstilts.engine.training.course import Course
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Step
@@ -82,7 +82,7 @@ def train(
     return log
 
 
-def _begun(model: Joint, course: Course, checkpoints: Checkpoints | None, snapshots: Snapshots | None) -> Training:
+def _begun(model: Joint, course: Course, checkpoints: Checkpoints | None, snapshots: Snapshots | None) -> TrainingState:
     """Before the first step, or after the last one that an earlier attempt has kept."""
     engine, optimisation = accelerator(), course.optimisation
     # Of a model that is shared out, the first process keeps a whole one beside it, to evaluate and to save.
@@ -97,7 +97,7 @@ def _begun(model: Joint, course: Course, checkpoints: Checkpoints | None, snapsh
     )  # fmt: skip
     scaler = torch.amp.GradScaler(engine.device.type, enabled=course.precision == "fp16")
     torch.manual_seed(course.seed)
-    run = Training(trained, optimizer, scaler, divisions, snapshots=snapshots)
+    run = TrainingState(trained, optimizer, scaler, divisions, snapshots=snapshots)
     if checkpoints:
         checkpoints.restore(run)
     for task, division in divisions.items():
@@ -124,7 +124,7 @@ def _event(log: Log, course: Course, values: dict[str, float]) -> Event:
 
 
 def _evaluate(
-    run: Training, model: Joint, course: Course, dev_scores: Callable[[], dict[str, float]]
+    run: TrainingState, model: Joint, course: Course, dev_scores: Callable[[], dict[str, float]]
 ) -> dict[str, float]:
     """The dev scores of ``model``, by name; its weights are kept if they are the best so far."""
     log = run.log

@@ -33,7 +33,7 @@ Outcomes = dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GoldAnswer:
     """A piece of an example's first text that is gold: its characters, and the offset of the first of them."""
 
     text: str
@@ -84,7 +84,7 @@ class Example(ABC):
         """By what it is known again; ``language`` is its data's, or a pair of them such as de-en."""
 
     @abstractmethod
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> Example | str:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> Example | str:
         """The same in other words, as a translation gives them for `texts` and `marks`; or why that cannot be."""
 
     @property
@@ -103,7 +103,7 @@ class Example(ABC):
         return None
 
     @property
-    def marks(self) -> tuple[Answer, ...]:
+    def marks(self) -> tuple[GoldAnswer, ...]:
         """The pieces of the first text that are gold, and are to be found again in its translation."""
         return ()
 

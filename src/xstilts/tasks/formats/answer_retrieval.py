@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace
 from xstilts.tasks.task import Task
 
 #: Between the ranks by one block and those by the next.
@@ -73,7 +73,7 @@ class AnswerRetrievalExample(Example):
         yield Trace("passage", language, (self.group,))
         yield Trace("question", language, (self.question,), by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> AnswerRetrievalExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> AnswerRetrievalExample:
         return replace(self, question=texts[0], sentences=tuple(texts[1:]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
 
 
@@ -39,7 +39,7 @@ class ClassificationExample(Example):
         else:
             yield Trace("pair", language, (), any_order=(self.premise, self.hypothesis))
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> ClassificationExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> ClassificationExample:
         return replace(self, premise=texts[0], hypothesis=None if self.hypothesis is None else texts[1])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, lowest
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, lowest
 from xstilts.tasks.task import Task
 
 #: The prediction for a sentence whose translation is not there.
@@ -45,7 +45,7 @@ class MiningExample(Example):
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("sentence", "en" if self.english else language, (self.text,), by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> MiningExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> MiningExample:
         return replace(self, text=texts[0])
 
 

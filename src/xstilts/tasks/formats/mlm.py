@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace
 from xstilts.tasks.task import Task
 
 
@@ -31,7 +31,7 @@ class TextExample(Example):
         for kind in ("passage", "sentence"):
             yield Trace(kind, language, (self.text,), by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> TextExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> TextExample:
         return replace(self, text=texts[0])
 
 

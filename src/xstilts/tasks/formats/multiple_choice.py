@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
 
 #: Why a translation is left out.
@@ -51,7 +51,7 @@ class MultipleChoiceExample(Example):
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("prompt", language, (self.prompt,), any_order=self.choices)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> MultipleChoiceExample | str:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> MultipleChoiceExample | str:
         prompt, *choices = texts
         if self.label is not None and choices.count(choices[self.label]) > self.choices.count(self.choices[self.label]):
             return SAME_CHOICES

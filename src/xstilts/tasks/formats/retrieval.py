@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace
 from xstilts.tasks.task import Task
 
 
@@ -32,7 +32,7 @@ class RetrievalExample(Example):
         yield Trace("sentence", language, (self.source,), by_chance=True)
         yield Trace("sentence", "en", (self.target,), by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> RetrievalExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> RetrievalExample:
         return replace(self, source=texts[0], target=texts[1])
 
 

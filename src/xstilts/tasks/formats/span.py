@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from xstilts.tasks.formats import Answer as Answer
 from xstilts.tasks.formats import Example, Format, Outcomes, Trace
+from xstilts.tasks.formats import GoldAnswer as GoldAnswer
 from xstilts.tasks.metrics import mlqa, squad
 from xstilts.tasks.task import Task
 
@@ -20,7 +20,7 @@ class SpanExample(Example):
 
     context: str
     question: str
-    answers: tuple[Answer, ...]
+    answers: tuple[GoldAnswer, ...]
     has_gold: bool = True
 
     @classmethod
@@ -36,7 +36,7 @@ class SpanExample(Example):
         return (self.context, self.question)
 
     @property
-    def marks(self) -> tuple[Answer, ...]:
+    def marks(self) -> tuple[GoldAnswer, ...]:
         return self.answers
 
     @property
@@ -48,7 +48,7 @@ class SpanExample(Example):
         yield Trace("passage", passage, (self.context,))
         yield Trace("question", question or passage, (self.question,), by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> SpanExample:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> SpanExample:
         return replace(self, context=texts[0], question=texts[1], answers=answers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from xstilts.tasks.formats import Answer, Example, Format, Outcomes, Trace, most_frequent
+from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
 from xstilts.tasks.metrics import tagging as metrics
 from xstilts.tasks.task import Task
 
@@ -40,7 +40,7 @@ class TaggingExample(Example):
     def traces(self, language: str) -> Iterator[Trace]:
         yield Trace("sentence", language, self.texts, by_chance=True)
 
-    def with_texts(self, texts: Sequence[str], answers: tuple[Answer, ...]) -> str:
+    def with_texts(self, texts: Sequence[str], answers: tuple[GoldAnswer, ...]) -> str:
         return Tagging.untranslatable
 
 
