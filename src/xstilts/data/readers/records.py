@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from xstilts.common.validation import field_path
 from xstilts.data.problems import Problems
@@ -23,8 +22,6 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
     question without answers that it has none known.
     """
     fmt = formats.get(source.format)
-    adapter: TypeAdapter[Example] = TypeAdapter(fmt.example)
-    optional = {field.name: None for field in fields(fmt.example) if str(field.type).endswith("| None")}
     number = 0
     for path in source.paths:
         wrong: list[str] = []
@@ -32,7 +29,7 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
         for line, row in json_lines(path, problems):
             number += 1
             try:
-                example = adapter.validate_python({**optional, "id": str(number), **row})
+                example = fmt.example.from_record({"id": str(number), **row})
             except ValidationError as error:
                 first = error.errors()[0]
                 where = field_path([str(part) for part in first["loc"]])
@@ -41,14 +38,8 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
             if fault := example.fault:
                 problems.add(path, fault, line)
             if fmt.labelled:
-                source.check_labels(_labels(fmt, example), path, line, problems)
+                source.check_labels(sorted(fmt.labels_of([example])), path, line, problems)
             answers += len(example.marks)
             wrong += misplaced(example.id, example.texts[0], example.marks)
             yield example
         tell_misplaced(wrong, answers, path, problems)
-
-
-def _labels(fmt: formats.Format, example: Example) -> list[str]:
-    if fmt.open_labels:
-        return sorted(fmt.labels_of([example]))
-    return [] if example.gold_label is None else [str(example.gold_label)]
