@@ -106,7 +106,7 @@ def test_a_format_is_two_files_of_one_name() -> None:
 
 RECORD: dict[str, Any] = {
     "id": "1", "premise": "a", "prompt": "a", "choices": ["b", "c"], "context": "a", "question": "b", "tokens": ["a"],
-    "source": "a", "target": "b", "text": "a", "english": True,
+    "source": "a", "target": "b", "text": "a", "english": True, "sentences": ["a", "b"],
 }  # fmt: skip
 
 
