@@ -140,7 +140,7 @@ def test_an_example_is_read_from_a_record_as_strictly_as_it_is_written() -> None
     choices, tags = formats.get("multiple_choice").example, formats.get("tagging").example
     assert not choices.from_record(RECORD).has_gold and choices.from_record({**RECORD, "label": 1}).has_gold
     assert choices.from_record({**RECORD, "label": 2}).fault == "label 2 of 2 choices; they count from 0"
-    assert tags.from_record({**RECORD, "tags": []}).fault == "0 tags for 1 tokens"
+    assert tags.from_record({**RECORD, "tags": []}).fault == "0 tags, but 1 tokens; one tag a token"
     question = formats.get("span").example
     assert not question.from_record(RECORD).has_gold and question.from_record({**RECORD, "answers": []}).has_gold
 
