@@ -101,7 +101,9 @@ def test_questions_without_an_answer_keep_having_none() -> None:
 
 
 def test_tags_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^tagging cannot be translated, only classification, multiple_choice, span"):
+    with pytest.raises(
+        UserError, match=r"^tagging cannot be translated, only answer_retrieval, classification, multiple_choice, span"
+    ):
         translate([TaggingExample("1", ("The", "cat"), ("DET", "NOUN"))], Dictionary(), "pt")
 
 

@@ -294,7 +294,10 @@ def test_the_command_writes_a_file(
         (["squad", "--to", "pt"], "error: squad is not translated"),
         (["sqad", "--to", "es"], "error: unknown task 'sqad': did you mean 'squad'?"),
         (["xquad", "--to", "es"], "error: xquad train: the catalog entry has no such split; it is trained on 'squad'"),
-        (["mini-pos", "--to", "es"], "error: tagging cannot be translated, only classification, multiple_choice, span"),
+        (
+            ["mini-pos", "--to", "es"],
+            "error: tagging cannot be translated, only answer_retrieval, classification, multiple_choice, span",
+        ),
     ],
 )
 def test_what_cannot_be_translated_is_said_in_one_line(
