@@ -112,3 +112,13 @@ def test_what_knows_nothing_of_torch_does_not_load_it() -> None:
     program = f"import sys, {', '.join(known)}; sys.exit(' '.join({HEAVY!r} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, f"loaded on the way: {done.stderr}"
+
+
+def test_one_word_stands_for_one_thing() -> None:
+    """No two rooms have a type of the same name."""
+    defined: dict[str, list[str]] = {}
+    for path in MODULES.values():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    assert not (twice := {name: places for name, places in defined.items() if len(places) > 1}), twice

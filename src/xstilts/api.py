@@ -64,13 +64,13 @@ def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = 
     ``study`` is a study file, a mapping with its content or a :class:`Study`. Raises UserError before any training
     where the study or its data are wrong, and RuntimeError naming the failed stages after all others ran.
     """
-    place = open_store(store)
+    opened = open_store(store)
     planned = plan(study)
-    failures = execute(planned, place, make=choose("local", place, Path(), workers=workers))
+    failures = execute(planned, opened, make=choose("local", opened, Path(), workers=workers))
     if failures:
         labels = "; ".join(f"{planned.stages[key].label}: {reason}" for key, reason in failures.items())
         raise RuntimeError(f"{len(failures)} stages failed: {labels}")
-    return gather(planned, place).scores
+    return gather(planned, opened).scores
 
 
 def results_of(study: AnyStudy, store: str | Path | None = None) -> Results:
@@ -137,9 +137,9 @@ def export(
     """
     from xstilts.handover import export as exporting
 
-    planned, place = plan(study), open_store(store)
-    cell = exporting.choose(planned, place, exporting.CellFilter(target, encoder, recipe, seed))
-    return exporting.export(planned, place, cell, Path(out))
+    planned, opened = plan(study), open_store(store)
+    cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
+    return exporting.export(planned, opened, cell, Path(out))
 
 
 def predict(

@@ -23,9 +23,8 @@ import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, Axes
-from xstilts.common.arrays import Ints
+from xstilts.common.arrays import Floats, Ints
 
-Floats = npt.NDArray[np.floating]
 Places = tuple[Ints, Ints, Ints, Ints]  # of cells, by encoder, recipe, seed and language
 
 RESAMPLES = 1000

@@ -26,12 +26,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from xstilts.analysis.comparisons import Contrast
 from xstilts.analysis.intervals import Spread
-
-Floats = npt.NDArray[np.floating]
+from xstilts.common.arrays import Floats
 
 
 class BySeed(NamedTuple):

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special, stats
 
-Floats = npt.NDArray[np.floating]
+from xstilts.common.arrays import Floats
 
 LEVEL = 0.95
 #: The power at which the minimum detectable effect is stated.

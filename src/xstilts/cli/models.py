@@ -57,8 +57,8 @@ def export(
     from xstilts.handover import export as exporting
 
     quiet()
-    place = api.open_store(store)
+    opened = api.open_store(store)
     planned = api.plan(study)
-    cell = exporting.choose(planned, place, exporting.CellFilter(target, encoder, recipe, seed))
-    folder = exporting.export(planned, place, cell, out)
+    cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
+    folder = exporting.export(planned, opened, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

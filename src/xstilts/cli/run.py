@@ -58,12 +58,12 @@ def run(
     by several runs at the same time, on any machines that share the store.
     """
     console = Console(stderr=True)
-    place = api.open_store(store)
+    opened = api.open_store(store)
     plan = api.plan(study)
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
-    make = choose(executor.value, place, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
-    missing = plan.missing(place, verify=True)
+    make = choose(executor.value, opened, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
+    missing = plan.missing(opened, verify=True)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",
@@ -71,11 +71,11 @@ def run(
     )
     try:
         with Display(missing, console) as display:
-            failures = execute(plan, place, display, make)
+            failures = execute(plan, opened, display, make)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None
-    results = gather(plan, place, failures)
+    results = gather(plan, opened, failures)
     if not results.scores.is_empty():
         show(plan.study, results, out)
     elif not results.planned and not failures:

@@ -79,16 +79,16 @@ def prune(
 
     What a running process holds stays. The data of the studies must be at hand, since they decide the keys.
     """
-    place = open_store(store)
+    opened = open_store(store)
     needed: set[str] = set()
     for file in keep:
         try:
             needed |= make_plan(load_study(file)).stages.keys()
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
-    found = upkeep.waste(place, needed)
+    found = upkeep.waste(opened, needed)
     if yes:
-        upkeep.remove(place, found)
+        upkeep.remove(opened, found)
     if as_json:
         print(json.dumps({"deleted": yes, "found": [asdict(one) for one in found]}, indent=1))
         return

@@ -170,10 +170,10 @@ def rows_of(
 
 @lru_cache(maxsize=64)
 def _rows(ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool, store: Store | None) -> Features:
-    return _features(partial(examples, ref), ref, encoder, lengths, training, store, [])
+    return features_of(partial(examples, ref), ref, encoder, lengths, training, store, [])
 
 
-def _features(
+def features_of(
     read: Callable[[], list[Example]], ref: DataRef, encoder: Encoder, lengths: Lengths, training: bool,
     store: Store | None, decides: list[Any],
 ) -> Features:  # fmt: skip

@@ -13,7 +13,8 @@ from xstilts.store import Store
 from xstilts.tasks import formats
 
 
-def _score(spec: Score, store: Store, folder: Path) -> None:
+def score(spec: Score, store: Store, folder: Path) -> None:
+    """Write outcomes.parquet, a row an example and metric. Raises StageError where the predictions are of others."""
     fmt = formats.get(spec.task.format)
     with store.files(spec.predictions) as source:
         predictions = pl.read_parquet(source / "predictions.parquet")

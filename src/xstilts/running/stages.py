@@ -20,7 +20,7 @@ from xstilts.data import translation
 from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads, inference
-from xstilts.engine.features import _features, rows_of
+from xstilts.engine.features import features_of, rows_of
 from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.machine import device, memory
 from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
@@ -55,7 +55,7 @@ from xstilts.planning.records import (
     TrainRecord,
     TranslateRecord,
 )
-from xstilts.running.scoring import _score
+from xstilts.running import scoring
 from xstilts.store import Store
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
@@ -86,7 +86,7 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
             case Predict() as spec:
                 record = _predict(spec, store, folder, progress)
             case Score() as spec:
-                _score(spec, store, folder)
+                scoring.score(spec, store, folder)
                 record = ScoreRecord()
         seconds = record.seconds + time.perf_counter() - began
         meta |= replace(record, label=stage.label, seconds=seconds, peak_memory=memory.peak()).to_json()
@@ -168,7 +168,7 @@ def _translated(
             part.task, files, one.language, examples(part.train), part.train.provider
         ).examples
     decides = ["translated", one.stage or one.fingerprint, one.language]
-    return found, _features(lambda: found, part.train, encoder, part.reading.lengths, True, store, decides)
+    return found, features_of(lambda: found, part.train, encoder, part.reading.lengths, True, store, decides)
 
 
 @dataclass(frozen=True)
@@ -390,6 +390,3 @@ def _predict(spec: Predict, store: Store, folder: Path, progress: Sink) -> Predi
 
 def _weights(store: Store, key: str | None) -> AbstractContextManager[Path | None]:
     return store.files(key) if key else nullcontext()
-
-
-# -- rows -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
 from xstilts.store import Store, leases, logs
 
-State = Literal["done", "not needed", "running", "failed", "interrupted", "waiting"]
+Condition = Literal["done", "not needed", "running", "failed", "interrupted", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class StageStatus:
     """``interrupted``: begun, but nobody is at it now. ``text`` says where and how far, or what went wrong."""
 
     stage: Stage
-    state: State
+    state: Condition
     text: str = ""
     share: float = 0.0  # of the work done
 
