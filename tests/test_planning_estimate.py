@@ -84,7 +84,7 @@ def test_a_forecast_says_of_each_stage_what_it_takes(tmp_path: Path) -> None:
     assert estimate.forecast(plan, store, 1, on).rate == on.rate
     trained = next(each.key for each in found.stages if each.kind == "train")
     with store.publish(trained) as (_, meta):
-        meta["seconds"] = 2.0
+        meta |= TrainRecord(seconds=2.0, dev=50.0, precision="fp32", best_step=1, steps=1, examples=1).to_json()
     after = estimate.forecast(plan, store, 2)
     assert after.measured and after.rate == pytest.approx(plan.stages[trained].flops / 2)
     assert [each.key for each in after.stages if each.state == "done"] == [trained]

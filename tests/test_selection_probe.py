@@ -98,5 +98,5 @@ def test_some_tokens_of_each_text_are_read_where_tokens_are_wanted() -> None:
 
 
 def test_formats_without_labels_have_none_to_learn() -> None:
-    with pytest.raises(TypeError, match="Retrieval has no labels"):
+    with pytest.raises(TypeError, match="RetrievalHead has no labels"):
         labelled([Row(0, [[1, 2]])], builtin_catalog()["mini-retrieval"])

@@ -153,6 +153,11 @@ def predict(
     """
     from xstilts.handover import predict as predicting
 
+    return predicting.predict(Path(model), predicted_format(task, n_best), [dict(record) for record in records], n_best)
+
+
+def predicted_format(task: str, n_best: int = 1) -> str:
+    """The format of what `predict` is asked for. Raises UserError where its models give no such predictions."""
     of_tasks = {entry.name: entry.format for entry in builtin_catalog()}
     format_name = task if task in formats.names() else of_tasks.get(task, "")
     if not format_name:
@@ -163,4 +168,4 @@ def predict(
     if n_best > 1 and not formats.get(format_name).n_best:
         able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
         raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")
-    return predicting.predict(Path(model), format_name, [dict(record) for record in records], n_best)
+    return format_name

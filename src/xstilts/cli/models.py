@@ -27,6 +27,7 @@ def predict(
     """Use a trained model: one question on the command line, or a JSON lines file in and out."""
     from xstilts.handover import predict as predicting
 
+    api.predicted_format(task, n_best)
     if input is not None:
         records = predicting.read_records(input)
     elif question and context:
