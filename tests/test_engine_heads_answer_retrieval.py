@@ -207,6 +207,7 @@ def test_a_study_scores_questions_of_each_language_among_the_sentences_of_all(re
 
 
 @pytest.mark.realdata
+@pytest.mark.soak
 def test_what_was_trained_goes_on_to_other_tasks_and_is_selected_on_english(real_data: Path, tmp_path: Path) -> None:
     planned, store = plan(
         real_data,
