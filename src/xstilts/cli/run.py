@@ -47,6 +47,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="slurm: a job parameter, as partition=gpu; may be given several times"),
     ] = None,
+    models: Annotated[
+        bool,
+        typer.Option("--models", help="also what is gone though its scores are there: models and predictions"),
+    ] = False,
     track: Annotated[
         Tracker | None,
         typer.Option(help="send losses, dev scores and throughput to an experiment tracker, a run a stage"),
@@ -63,7 +67,7 @@ def run(
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, opened, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
-    missing = plan.missing(opened, verify=True)
+    missing = plan.missing(opened, verify=True, models=models)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",
@@ -104,6 +108,6 @@ def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fa
     states = list(dict.fromkeys(one.state for one in found))
     print(", ".join(f"{sum(one.state == state for one in found)} {state}" for state in states))
     for one in found:
-        if one.state in ("running", "failed", "interrupted"):
+        if one.text or one.state in ("running", "failed", "interrupted"):
             share = f" {one.share:.0%}" if one.share else ""
             print(f"{one.state}{share}: {one.stage.label}{': ' if one.text else ''}{one.text}")
