@@ -16,7 +16,7 @@ from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.cli.report import show
 from xstilts.running import precision
-from xstilts.running.run import choose, execute
+from xstilts.running.run import choose, compute_stages
 from xstilts.running.tracking import Tracker, Tracking
 
 
@@ -75,7 +75,7 @@ def run(
     )
     try:
         with Display(missing, console) as display:
-            failures = execute(plan, opened, display, make)
+            failures = compute_stages(plan, missing, opened, display, make)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, get_args
 
 from xstilts import encoders
 from xstilts.common import digests
@@ -48,6 +49,17 @@ def make_plan(study: Study, *, estimate: bool = False, fast: Callable[[], Precis
     asked for what `precision: auto` comes to, if the study has any: it decides scores, so the keys have it.
     """
     return _Planner(study, estimate, fast).plan()
+
+
+def keys_in_any_precision(study: Study) -> set[str]:
+    """Of the stages of a study's plans, whatever `precision: auto` came to where it was run."""
+    keys: set[str] = set()
+    for precision in get_args(Precision):
+        plan = make_plan(study, fast=repeat(precision).__next__)
+        keys |= plan.stages.keys()
+        if plan.auto is None:
+            break
+    return keys
 
 
 @dataclass(frozen=True)

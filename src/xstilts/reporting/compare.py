@@ -141,8 +141,8 @@ def gains_table(found: Comparison) -> Table:
     )
     computed = [listed(study.scores["precision"].drop_nulls().unique().sort().to_list()) for study in found.studies]
     if len(set(computed)) > 1:
-        who = [f"{what} ({name})" for what, name in zip(computed, found.names, strict=True)]
-        caption += f" Computed in {'; '.join(who)}."
+        by_study = [f"{what} ({name})" for what, name in zip(computed, found.names, strict=True)]
+        caption += f" Computed in {'; '.join(by_study)}."
     return Table("gains", caption, ("target", "recipe", *sides), tuple(rows), frozenset(rules))
 
 
