@@ -22,7 +22,8 @@ STUDY: dict[str, Any] = {
         {"task": "mini-retrieval", "max_examples": 12, "languages": ["sw"]},
     ],
     "seeds": [1],
-    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8},
+    # In one precision, so that tests that plan it and those that run it have the same keys on any machine.
+    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8, "precision": "fp32"},
 }
 XSTILTS = [sys.executable, "-m", "xstilts.cli"]
 

@@ -136,8 +136,8 @@ def _curves(plan: Plan, store: Store) -> tuple[pl.DataFrame, list[str]]:
                 )
                 .select(list(CURVES_SCHEMA))
             )
-    table = pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
-    return table, notes
+    schema = pl.Schema(CURVES_SCHEMA)
+    return pl.concat(frames).cast(schema) if frames else pl.DataFrame(schema=schema), notes
 
 
 def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, str]) -> pl.DataFrame:

@@ -55,7 +55,7 @@ app.add_typer(store.app, name="store")
 
 
 def main() -> None:
-    """Run a command. Exit status: 0 done, 1 a stage or the store failed, 2 the user's input is wrong, 130 interrupted."""
+    """Run a command. Exit status: 0 done, 1 a stage or the store failed, 2 the input is wrong, 130 interrupted."""
     try:
         app()
     except UserError as error:
