@@ -35,11 +35,10 @@ def opened(path: str) -> IO[bytes]:
         if isinstance(error, FileNotFoundError) and os.path.islink(path):
             raise NotAFileError(path) from None
         raise
-    stream = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise NotAFileError(path)
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def make(folder: str, root: str) -> None:
