@@ -63,10 +63,8 @@ def read_entry(path: Path) -> Task:
         raise UserError(f"{path}: {first_problem(error, Task, 'entry', 'Field required')}") from None
     if task.format not in formats.names():
         raise UserError(f"{path}: format: unknown format {task.format!r}; {did_you_mean(task.format, formats.names())}")
-    try:
-        formats.get(task.format).check(task)
-    except ValueError as error:
-        raise UserError(f"{path}: entry: {error}") from None
+    if faults := list(formats.get(task.format).faults(task)):
+        raise UserError(f"{path}: entry: {'; '.join(faults)}")
     return task
 
 

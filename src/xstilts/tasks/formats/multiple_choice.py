@@ -66,6 +66,9 @@ class MultipleChoice(Format[MultipleChoiceExample]):
     untranslatable = None
     inputs = 4
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("accuracy",)
+
     def majority(self, examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
         """The most frequent position of the right choice."""
         return [most_frequent(str(example.label) for example in examples)] * len(examples)
