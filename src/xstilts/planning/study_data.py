@@ -232,10 +232,10 @@ class StudyData:
 
     def _is_absent(self, task: Task, split: Split, language: str) -> bool:
         """Whether data are not at hand, and are counted as the catalog says."""
-        if not self.estimate or language in data.available(task, split, self.study.provider):
-            return False
-        absent = [part for part in task.parts or (task,) if not data.available(part, split, self.study.provider)]
-        return all(self._is_builtin(part) for part in absent)
+        absent = [
+            part for part in task.parts or (task,) if language not in data.available(part, split, self.study.provider)
+        ]
+        return self.estimate and bool(absent) and all(map(self._is_builtin, absent))
 
     def _is_builtin(self, task: Task) -> bool:
         return task.name in builtin_catalog() and self.study.catalog[task.name] == builtin_catalog()[task.name]

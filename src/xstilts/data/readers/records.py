@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from xstilts.common.validation import field_path
 from xstilts.data.problems import Problems
 from xstilts.data.readers.source import Source
 from xstilts.data.readers.squad import misplaced, tell_misplaced
@@ -30,10 +27,8 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
             number += 1
             try:
                 example = fmt.example.from_record({"id": str(number), **row})
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = field_path([str(part) for part in first["loc"]])
-                problems.add(path, f"{where}: {first['msg']}; no record of {fmt.title} (docs/add-a-task.md)", line)
+            except ValueError as error:
+                problems.add(path, f"{error}; no record of {fmt.title} (docs/add-a-task.md)", line)
                 continue
             if fault := example.fault:
                 problems.add(path, fault, line)

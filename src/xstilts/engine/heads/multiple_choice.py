@@ -46,7 +46,8 @@ class MultipleChoiceHead(Head[MultipleChoiceExample]):
         return class_ids(rows)
 
     def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-        return [str(i) for i in outputs.logits.argmax(-1).tolist()]
+        """The best choice: a batch may hold rows of fewer choices than its widest."""
+        return [str(logits[: len(row.sequences)].argmax().item()) for row, logits in zip(rows, outputs.logits, strict=True)]
 
     def assemble(
         self, examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task

@@ -66,6 +66,8 @@ class Example(ABC):
         names = [field.name for field in fields(cls)]
         check_spelling(record, names)
         read = cls.completed({name: record[name] for name in names if name in record})
+        if type(read.get("id")) is int:
+            read["id"] = str(read["id"])
         try:
             return cast(Example, _adapter(cls).validate_json(json.dumps(read), strict=True))
         except ValidationError as error:
