@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from forked import XStilts
 from tiny import command, write
 
 # The examples of property tests are the same in every run of `make test`; `make soak` searches for others.
@@ -34,6 +35,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ended.returncode == 0, ended.stderr
     assert "Report: runs/tiny/report.html" in ended.stdout.splitlines()[-1]
     return folder
+
+
+@pytest.fixture(scope="session")
+def xstilts() -> Iterator[XStilts]:
+    """The command line, in forks of a process that has loaded everything."""
+    started = XStilts()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")
