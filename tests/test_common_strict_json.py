@@ -44,7 +44,11 @@ def test_a_string_is_refused_where_it_cannot_be_written(text: str) -> None:
         ('{"a":\n 1,}', "column 4: invalid JSON (Expecting property name enclosed in double quotes)", 2),
         ("[" * 200_000 + "]" * 200_000, "lists or objects nested too deeply", None),
         ('{"a": ' + "9" * 5000 + "}", "a number of thousands of digits", None),
-        ('["\\\\ud800",\n "\\ud83d\\ude00 \\ud800"]', "column 16: \\ud800 is half of a surrogate pair, no character", 2),
+        (
+            '["\\\\ud800",\n "\\ud83d\\ude00 \\ud800"]',
+            "column 16: \\ud800 is half of a surrogate pair, no character",
+            2,
+        ),
         ('{"id": {"a": 1, "b": 2, "a": 3}}', "'a' is given twice in one object; keep one", None),
     ],
     ids=["invalid", "deep", "digits", "surrogate", "twice"],
