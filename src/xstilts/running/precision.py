@@ -30,7 +30,7 @@ def notes(plan: Plan, store: Store) -> list[str]:
     last = runs.latest(store, plan.study.name)
     if plan.auto and last and last.precision not in ("", plan.auto):
         found.append(
-            f"precision: `auto` is {plan.auto} on this machine and was {last.precision} on {last.host}, where the study "
-            f"was run last: it is computed anew; `precision: {last.precision}` in `training` goes on with that run"
+            f"precision: `auto` is {plan.auto} on this machine and was {last.precision} on {last.host}, where it was "
+            f"run last: computed anew; `precision: {last.precision}` in `training` goes on with that run"
         )
     return found
