@@ -17,7 +17,7 @@ from xstilts.api import open_store
 from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
-from xstilts.planning.planner import make_plan
+from xstilts.planning.planner import keys_in_any_precision
 from xstilts.planning.study import load_study
 from xstilts.store import upkeep
 
@@ -26,7 +26,7 @@ app = typer.Typer(help="Look after a store: what is in it, is it whole, what can
 
 @app.command("ls", epilog="Example: `xstilts store ls --store s3://bucket/xstilts`")
 def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List the artifacts, the latest first, and how much room everything takes."""
+    """List the artifacts, the latest first, whose they are, the runs, and how much room everything takes."""
     found = upkeep.contents(open_store(store))
     if as_json:
         print(json.dumps(asdict(found), indent=1))
@@ -34,16 +34,21 @@ def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
     table = Table(box=None, header_style="bold")
     for name in ("key", "kind", "size", "age"):
         table.add_column(name, no_wrap=True, justify="right" if name in ("size", "age") else "left")
-    table.add_column("label", overflow="fold")
+    for name in ("study", "label"):
+        table.add_column(name, overflow="fold")
     sizes, counts = Counter[str](), Counter[str]()
     for one in found.entries:
-        table.add_row(one.key[:12], one.kind, memory(one.size), duration(one.age), one.label)
+        table.add_row(one.key[:12], one.kind, memory(one.size), duration(one.age), ", ".join(one.studies), one.label)
         sizes[one.kind] += one.size
         counts[one.kind] += 1
     console = Console()
     if found.entries:
         console.print(table)
         console.print()
+    for run in found.runs:
+        print(f"{'live' if run.alive else 'ended'} run: {run.whose}, begun {duration(run.age)} ago")
+    for path in found.damaged:
+        print(f"note: {path}: no record of a run, passed over", file=sys.stderr)
     for kind in sorted(counts):
         print(f"{counts[kind]} {kind}: {memory(sizes[kind])}")
     others = ", ".join(f"{name} {memory(size)}" for name, size in found.parts.items() if size)
@@ -77,23 +82,27 @@ def prune(
 ) -> None:
     """Delete the artifacts that none of the named studies needs, and what was set aside as damaged.
 
-    What a running process holds stays. The data of the studies must be at hand, since they decide the keys.
+    What a run needs that is alive stays, whoever's it is. The data of the studies must be at hand, since they decide
+    the keys.
     """
     opened = open_store(store)
     needed: set[str] = set()
     for file in keep:
         try:
-            needed |= make_plan(load_study(file)).stages.keys()
+            needed |= keys_in_any_precision(load_study(file))
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
-    found = upkeep.waste(opened, needed)
+    findings = upkeep.waste(opened, needed)
+    found = findings.waste
     if yes:
         upkeep.remove(opened, found)
     if as_json:
-        print(json.dumps({"deleted": yes, "found": [asdict(one) for one in found]}, indent=1))
+        print(json.dumps({"deleted": yes, "found": [asdict(one) for one in found], "kept": findings.kept}, indent=1))
         return
     for one in found:
         print(f"{memory(one.size):>8}  {one.path.split('/')[0]}: {one.label}")
+    for whose, size in findings.kept.items():
+        print(f"kept: {memory(size)} that a live run needs: {whose}")
     print(f"{len(found)} {'deleted' if yes else 'to delete'}: {memory(sum(one.size for one in found))}")
     if found and not yes:
         print("nothing is deleted yet; the same command with --yes does it", file=sys.stderr)

@@ -15,7 +15,7 @@ from xstilts.running.executor import Executor
 from xstilts.running.local import LocalExecutor
 from xstilts.running.tracking import Tracking
 from xstilts.running.worker import compute
-from xstilts.store import Store
+from xstilts.store import Store, runs
 
 
 def choose(
@@ -56,10 +56,7 @@ def execute(
     Gives key → reason of the stages that failed. Raises StoreError where the store fails; what was finished is in it,
     and a next run goes on.
     """
-    missing = plan.missing(store, verify=True)
-    if not missing:
-        return {}
-    return compute_stages(plan, missing, store, listener, make)
+    return compute_stages(plan, plan.missing(store, verify=True), store, listener, make)
 
 
 def compute_stages(
@@ -71,13 +68,18 @@ def compute_stages(
 ) -> dict[str, str]:
     """Compute some stages of a plan, as `execute` does all that are missing; gives key → reason of those that failed.
 
-    They come in the plan's order, and what they need is among them or in the store.
+    They come in the plan's order, and what they need is among them or in the store: it is told what the plan needs, so
+    that nobody removes it meanwhile.
     """
-    fetch_encoders(plan)
-    store.sweep()
-    executor = make() if make else LocalExecutor(store.url)
-    failures = schedule.run(stages, store, executor, listener)
-    store.sweep()  # of its workers
+    if stages:
+        fetch_encoders(plan)
+    with runs.register(store, runs.Run.here(plan.study.name, plan.auto or ""), plan.stages):
+        if not stages:
+            return {}
+        store.sweep()
+        executor = make() if make else LocalExecutor(store.url)
+        failures = schedule.run(stages, store, executor, listener)
+        store.sweep()  # of its workers
     return failures
 
 

@@ -12,12 +12,14 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from xstilts.store import leases, logs
+from xstilts.common.errors import StoreError
+from xstilts.store import leases, logs, runs
 from xstilts.store.processes import Process
+from xstilts.store.runs import KnownRun
 from xstilts.store.store import MANIFEST, Artifact, Store, owner
 
 #: What is in a store besides artifacts, by folder.
-PARTS = ("checkpoints", "features", "logs", "leases", "set-aside", "tmp")
+PARTS = ("checkpoints", "features", "logs", "leases", "runs", "set-aside", "tmp")
 
 #: Seconds after which what a process of another machine was writing counts as left behind, if it does not change and
 #: the process holds no lease.
@@ -26,21 +28,24 @@ ABANDONED = 24 * 3600.0
 
 @dataclass(frozen=True)
 class StoredArtifact:
-    """An artifact of the store: its size in bytes, and its age in seconds."""
+    """An artifact of the store: its size in bytes, its age in seconds, and the ``studies`` whose runs need it."""
 
     key: str
     kind: str
     label: str
     size: int
     age: float
+    studies: list[str]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Of a store; ``parts``: bytes in each of `PARTS`."""
+    """Of a store; ``parts``: bytes in each of `PARTS`; ``damaged``: paths of records of runs that cannot be read."""
 
     entries: list[StoredArtifact]
     parts: dict[str, int]
+    runs: list[KnownRun]
+    damaged: list[str]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,14 @@ class Waste:
     size: int
 
 
+@dataclass(frozen=True)
+class Findings:
+    """``waste``; and of what would be, but that a run needs which is alive: whose that is → bytes."""
+
+    waste: list[Waste]
+    kept: dict[str, int]
+
+
 def contents(store: Store) -> Contents:
     """What is in a store, the latest artifact first. Raises StoreError."""
     sizes: dict[str, int] = {}
@@ -73,13 +86,19 @@ def contents(store: Store) -> Contents:
             sizes[path[2]] = sizes.get(path[2], 0) + info["size"]
             if path[3] == MANIFEST:
                 changed[path[2]] = _changed(info)
+    known = runs.all(store)
+    studies: dict[str, list[str]] = {}
+    for run in known:
+        for key in (runs.keys(store, run) or frozenset()) & changed.keys():
+            if run.study not in (named := studies.setdefault(key, [])):
+                named.append(run.study)
     entries = []
     for key in sorted(changed, key=lambda key: -changed[key]):
         artifact = store.peek(key)
         if artifact is not None:
             kind, age = artifact.meta.get("kind", ""), max(0.0, time.time() - changed[key])
-            entries.append(StoredArtifact(key, kind, _label(artifact, key), sizes[key], age))
-    return Contents(entries, parts)
+            entries.append(StoredArtifact(key, kind, _label(artifact, key), sizes[key], age, studies.get(key, [])))
+    return Contents(entries, parts, known, list(runs.damaged(store)))
 
 
 def verify(store: Store) -> Verified:
@@ -103,6 +122,7 @@ def verify(store: Store) -> Verified:
         if not holder.alive:
             leases.clear(store, key)
             removed.append(f"leases/{key}")
+    removed += _forget_damaged(store)
     for name in ("checkpoints", "features"):
         if (inner := store.inner(name)) is None:
             continue
@@ -115,31 +135,43 @@ def verify(store: Store) -> Verified:
     return Verified(len(keys), damaged, removed)
 
 
-def waste(store: Store, needed: Collection[str]) -> list[Waste]:
-    """What no stage of the keys ``needed`` is, nobody is at now, or was set aside. Raises StoreError."""
-    kept = set(needed) | _held(leases.holders(store))
+def waste(store: Store, needed: Collection[str]) -> Findings:
+    """What no stage of the keys ``needed`` is, no run that is alive needs, nobody is at now, or was set aside.
+
+    Raises StoreError where the store fails, and where it cannot be known what a run needs.
+    """
+    kept, living = set(needed) | _held(leases.holders(store)), _living(store)
     sizes: dict[str, int] = {}
     for path, info in _files(store, ""):
         depth = {"artifacts": 3, "checkpoints": 4, "set-aside": 2}.get(path[0])
         if depth and len(path) > depth and path[depth - 1] not in kept and path[:2] != ("checkpoints", "tmp"):
             place = "/".join(path[:depth])
             sizes[place] = sizes.get(place, 0) + info["size"]
-    return [
-        Waste(path, _label(store.peek(_key(path)) if path.startswith("artifacts/") else None, _key(path)), size)
-        for path, size in sizes.items()
-    ]
+    of_runs: dict[str, int] = {}
+    found = []
+    for place, size in sizes.items():
+        key = _key(place)
+        whose = next((run.whose for run, keys in living.items() if key in keys), None)
+        if whose is not None and not place.startswith("set-aside/"):
+            of_runs[whose] = of_runs.get(whose, 0) + size
+        else:
+            found.append(Waste(place, _label(store.peek(key) if place.startswith("artifacts/") else None, key), size))
+    return Findings(found, of_runs)
 
 
 def remove(store: Store, found: list[Waste]) -> None:
-    """Remove waste, but for what somebody is at by now. Raises StoreError."""
-    held = _held(leases.holders(store))
+    """Remove waste, but for what somebody is at or needs by now; and the records of runs that then have nothing left.
+
+    Raises StoreError.
+    """
+    kept = _held(leases.holders(store)).union(*_living(store).values())
     checkpoints = store.inner("checkpoints")
     for one in found:
         key = _key(one.path)
         if one.path.startswith("set-aside/"):
             with store.failing_plainly(), suppress(FileNotFoundError):
                 store.delete_folder(store.path(one.path))
-        elif key in held:
+        elif key in kept:
             continue
         elif one.path.startswith("artifacts/"):
             store.remove(key)
@@ -147,6 +179,24 @@ def remove(store: Store, found: list[Waste]) -> None:
                 store.delete(logs.path(store, key))
         elif checkpoints is not None:
             checkpoints.remove(key)
+    there = store.keys()
+    for run in runs.all(store):
+        keys = runs.keys(store, run)
+        if not run.alive and keys is not None and not keys & there:
+            runs.remove(store, run.id)
+
+
+def _living(store: Store) -> dict[KnownRun, frozenset[str]]:
+    """The runs that are alive, and what they need. Raises StoreError where that cannot be read."""
+    living = {run: runs.keys(store, run) for run in runs.all(store) if run.alive}
+    unknown = [path for path, alive in runs.damaged(store).items() if alive]
+    unknown += [f"runs/{run.id}.keys" for run, keys in living.items() if keys is None]
+    if unknown:
+        raise StoreError(
+            f"store {store.url}: {unknown[0]} is damaged, so that nobody knows what that run needs, and it is alive; "
+            "nothing is deleted, try again when it has ended"
+        )
+    return {run: keys for run, keys in living.items() if keys is not None}
 
 
 def _key(path: str) -> str:
@@ -171,6 +221,18 @@ def _changed(info: dict[str, Any]) -> float:
     """When the file was written, in seconds since 1970; 0 for a folder of an object store, which has no time."""
     time = info.get("mtime") or info.get("LastModified") or info.get("last_modified") or info.get("created") or 0.0
     return time.timestamp() if isinstance(time, datetime) else float(time)
+
+
+def _forget_damaged(store: Store) -> Iterator[str]:
+    """Remove what is damaged of the records of runs that have ended; gives the paths."""
+    for path, alive in runs.damaged(store).items():
+        if not alive:
+            runs.remove(store, PurePosixPath(path).stem)
+            yield path
+    for run in runs.all(store):
+        if not run.alive and runs.keys(store, run) is None:
+            runs.remove(store, run.id)
+            yield f"runs/{run.id}.keys"
 
 
 def _plain(process: Process) -> Process:
