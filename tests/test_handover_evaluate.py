@@ -112,7 +112,7 @@ def test_a_wrong_file_is_told_with_its_line(
     ("content", "message"),
     [
         ('{\n"xquad-de-0": "answer 0",\n"xquad-de-1": ["answer 1"]\n}', r":3: the answer to 'xquad-de-1' is no text"),
-        ('{\n"xquad-de-0": "answer 0",\n', r":3: not valid JSON"),
+        ('{\n"xquad-de-0": "answer 0",\n', r":3: column 1: invalid JSON"),
         ('["answer 0"]', r":1: not an object of answers"),
         (b'{\n"xquad-de-0": "\xff"}', r":2: not UTF-8"),
     ],

@@ -1,10 +1,10 @@
-"""Catalog entries × plan, records × predict, folders × score: one line that names the field or the file, or accepted."""
+"""Catalog entries × plan, records × predict, folders × score: accepted, or one line that names field or file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,37 +52,36 @@ CONTENT = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Changes of an entry of a format, and of its files; what the error names, or notes of the plan where accepted."""
+    """What the error names, or the notes of the plan where an entry is accepted, and how it differs from its format's.
 
-    told: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    format: str = "classification"
-    entry: Mapping[str, Any] = field(default_factory=dict)  # None takes a field away
-    files: Mapping[str, str | None] = field(default_factory=dict)  # by split
-    patterns: Mapping[str, Any] = field(default_factory=dict)  # of `files`
-    study: Mapping[str, Any] = field(default_factory=dict)
+    ``changes`` are of its fields, and those named `format`, `files` (contents by split), `patterns` (fields of `files`)
+    and `study`; None takes a file or a field away.
+    """
 
-
-def told(*words: str, format: str = "classification", files: Mapping[str, str | None] | None = None,
-         patterns: Mapping[str, Any] | None = None, study: Mapping[str, Any] | None = None, **entry: Any) -> Entry:  # fmt: skip
-    return Entry(words, (), format, entry, files or {}, patterns or {}, study or {})
+    told: tuple[str, ...]
+    notes: tuple[str, ...]
+    changes: Mapping[str, Any]
 
 
-def accepted(*notes: str, format: str = "classification", files: Mapping[str, str | None] | None = None,
-             patterns: Mapping[str, Any] | None = None, study: Mapping[str, Any] | None = None, **entry: Any) -> Entry:  # fmt: skip
-    return Entry((), notes, format, entry, files or {}, patterns or {}, study or {})
+def told(*words: str, **changes: Any) -> Entry:
+    return Entry(words, (), changes)
 
 
-def in_test(text: str) -> dict[str, str | None]:
-    return {"train": None, "dev": None, "test": text}
+def accepted(*notes: str, **changes: Any) -> Entry:
+    return Entry((), notes, changes)
+
+
+def in_test(text: str) -> dict[str, Any]:
+    """Of a task that is trained on another."""
+    return {"files": {"train": None, "dev": None, "test": text}, "patterns": {"train": None, "dev": None}}
 
 
 NLI = ("entailment", "neutral", "contradiction")
 NLI_ROWS = "It rains.\tentailment\nIt snows.\tneutral\nIt hails.\tcontradiction\n"
-ON_NLI: dict[str, Any] = {"train": "mini-nli", "labels": list(NLI), "files": in_test(NLI_ROWS)}
+ON_NLI: dict[str, Any] = {"train": "mini-nli", "labels": list(NLI), **in_test(NLI_ROWS)}
 ENTITIES = ("O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER")
-ON_ENTITIES: dict[str, Any] = {"format": "tagging", "train": "mini-entities", "files": in_test(TAGGED)}
-YES_NO = {"labels": ["no", "yes"], "files": in_test(PAIRS)}
+ON_ENTITIES: dict[str, Any] = {"format": "tagging", "train": "mini-entities", **in_test(TAGGED)}
+YES_NO = {"labels": ["no", "yes"], **in_test(PAIRS)}
 GOLDLESS = {"context": "Ada was born in London.", "question": "When?"}
 UNANSWERED = {**GOLDLESS, "answers": []}
 
@@ -169,12 +168,13 @@ PLANS: dict[str, Entry] = {
        for order in (NLI[::-1], (NLI[1], NLI[0], NLI[2]), (NLI[2], NLI[0], NLI[1]))},
     "other labels": told("own", "no, yes", ", ".join(NLI), "`label_map", train="mini-nli", **YES_NO),
     "one label less": told("entailment, neutral", "'contradiction'", "mini-nli",
-                           **{**ON_NLI, "labels": list(NLI[:2]), "files": in_test(NLI_ROWS[:41])}),
+                           **{**ON_NLI, "labels": list(NLI[:2]), **in_test(NLI_ROWS[:41])}),
     "one label more": told("'unclear' is never learnt", "mini-nli", **{**ON_NLI, "labels": [*NLI, "unclear"]}),
     "other case": told("'entailment'", train="mini-nli", labels=[label.upper() for label in NLI],
-                       files=in_test(NLI_ROWS.upper())),
+                       **in_test(NLI_ROWS.upper())),
     "mapped": accepted(train="mini-nli", **YES_NO, label_map=dict(zip(NLI, ("yes", "no", "no"), strict=True))),
-    "mapped in part": told("'contradiction'", train="mini-nli", **YES_NO, label_map={"entailment": "yes", "neutral": "no"}),
+    "mapped in part": told("'contradiction'", train="mini-nli", **YES_NO,
+                           label_map={"entailment": "yes", "neutral": "no"}),
     "mapped to one": told("'no' is never learnt", train="mini-nli", **YES_NO, label_map=dict.fromkeys(NLI, "yes")),
     "mapped from a misspelt one": told("`label_map`", "did you mean 'entailment'?", train="mini-nli", **YES_NO,
                                        label_map={"entailmnt": "yes", "neutral": "no", "contradiction": "no"}),
@@ -186,7 +186,7 @@ PLANS: dict[str, Entry] = {
     "swapped": accepted(**ON_NLI, label_map={"entailment": "contradiction", "contradiction": "entailment"}),
     "mapped without train": told("`label_map`", "`train`", label_map={"no": "yes"}),
     "mapped from itself": told("`label_map`", train="own", label_map={"no": "yes"}),
-    "mapped spans": told("`label_map`", format="span", train="mini-span", label_map={"a": "b"}, files=in_test(SPANS)),
+    "mapped spans": told("`label_map`", format="span", train="mini-span", label_map={"a": "b"}, **in_test(SPANS)),
     "train of another format": told("own", "format classification", "mini-span", train="mini-span", **YES_NO),
     "train of a mistyped task": told("did you mean 'mini-nli'?", **{**ON_NLI, "train": "mini-nil"}),
     "train of a task that has none": told("mini-retrieval", train="mini-retrieval", **YES_NO),
@@ -200,9 +200,9 @@ PLANS: dict[str, Entry] = {
                                     label_map=dict.fromkeys(ENTITIES[1:5], "O")),
     "all tags mapped to none": told("'B-PER' is never learnt", **ON_ENTITIES, labels=["O", "B-PER", "I-PER"],
                                     label_map=dict.fromkeys(ENTITIES[1:], "O")),
-    "tags that share only O": told("'B-LOC'", **{**ON_ENTITIES, "files": in_test(tags("O", "NOUN"))},
+    "tags that share only O": told("'B-LOC'", **{**ON_ENTITIES, **in_test(tags("O", "NOUN"))},
                                    labels=["O", "NOUN"], metric="accuracy"),
-    "BIOES trained on IOB2": accepted("E-LOC", **{**ON_ENTITIES, "files": in_test(tags("S-PER"))},
+    "BIOES trained on IOB2": accepted("E-LOC", **{**ON_ENTITIES, **in_test(tags("S-PER"))},
                                       labels=["O", *(f"{prefix}-{name}" for name in ("LOC", "ORG", "PER")
                                                      for prefix in "BIES")]),
     "tags of the data of another task": accepted(**ON_ENTITIES, labels=None, labels_from_data=True),
@@ -214,15 +214,16 @@ PLANS: dict[str, Entry] = {
     "questions without an answer, said": accepted(format="span", unanswerable=True,
                                                   files={"test": some(SPANS, UNANSWERED)}),
     "no answer never learnt": accepted("is never learnt", format="span", unanswerable=True, train="mini-span",
-                                       files=in_test(some(SPANS, UNANSWERED))),
+                                       **in_test(some(SPANS, UNANSWERED))),
     "no answer learnt, and none here": accepted("each is given the best answer", format="span",
-                                                train="mini-span-unanswerable", files=in_test(SPANS)),
+                                                train="mini-span-unanswerable", **in_test(SPANS)),
     # choices
-    **{f"another number of choices in {split}": told(f"own {split} data in en", "'5' has 3", format="multiple_choice", files={
-        split: some(CHOSEN, {"prompt": "It snows", "choices": ["a", "b", "c"], "label": 2})})
+    **{f"another number of choices in {split}": told(
+        f"own {split} data in en", "'5' has 3", format="multiple_choice",
+        files={split: some(CHOSEN, {"prompt": "It snows", "choices": ["a", "b", "c"], "label": 2})})
        for split in ("train", "dev", "test")},
     # gold
-    "train without gold": told("own train data in en", "no gold label", format="span",
+    "train without gold": told("own/train-en.tsv: no gold labels", format="span",
                                files={"train": records(*({**GOLDLESS, "context": f"{n}"} for n in range(3)))}),
     "some of train without gold": accepted("own train data in en: 1 of 5", "nothing is learnt", format="span",
                                            files={"train": some(SPANS, GOLDLESS)}),
@@ -239,7 +240,8 @@ PLANS: dict[str, Entry] = {
     "a label with a space": told("test-en.tsv:5", "'yes '", files={"test": f"{PAIRS}It was fine\tyes \n"}),
     "an empty label": told("test-en.tsv:5", "''", files={"test": f"{PAIRS}It was fine\t\n"}),
     "a misspelt tag": told("train-en.tsv:8", "'B-PRE'", format="tagging", files={"train": f"{TAGGED}\nBonn\tB-PRE\n"}),
-    "a misspelt label in a record": told("test-en.tsv:3", "'yess'", **labelled("test", {"premise": "x", "label": "yess"})),
+    "a misspelt label in a record": told("test-en.tsv:3", "'yess'",
+                                         **labelled("test", {"premise": "x", "label": "yess"})),
     # fields of records
     **{f"a record's {name}": told("test-en.tsv:3", f"'{name}'", "'label'",
                                   **labelled("test", {"premise": "fine", name: "yes"}))
@@ -265,8 +267,8 @@ PLANS: dict[str, Entry] = {
         "test": records({**QUESTIONS[0], "answers": [{"text": "London", "start": "16"}]})}),
     "a record's label of choices in a text": told("'label' is no whole number", format="multiple_choice", files={
         "test": records({**CHOICES[0], "label": "1"})}),
-    "a record's label beyond its choices": told("test-en.tsv:1", "label 2 of 2 choices", format="multiple_choice", files={
-        "test": records({**CHOICES[0], "label": 2})}),
+    "a record's label beyond its choices": told("test-en.tsv:1", "label 2 of 2 choices", format="multiple_choice",
+                                                files={"test": records({**CHOICES[0], "label": 2})}),
     # where files are
     "no train file": told("no own/train-en.tsv", "own train, en", files={"train": None}),
     "no dev file": told("no own/dev-en.tsv", files={"dev": None}),
@@ -288,32 +290,30 @@ PLANS: dict[str, Entry] = {
 }  # fmt: skip
 
 
+SPLITS = ("train", "dev", "test")
+
+
 def write_entry(folder: Path, case: Entry) -> None:
-    base = {"name": "own", "format": case.format, "description": "-", "languages": ["en"], "licence": "-",
-            "citation": "-", **ENTRIES[case.format], **case.entry}  # fmt: skip
-    contents: dict[str, str | None] = {**dict.fromkeys(("train", "dev", "test"), CONTENT[case.format]), **case.files}
-    patterns = {split: f"own/{split}-{{lang}}.tsv" for split in ("train", "dev", "test") if contents[split] is not None}
-    if case.format == "retrieval":
-        patterns = {"test": "own/test-{lang}.tsv"}
-    told_missing = any(f"own/{split}-en.tsv" in word for split in ("train", "dev", "test") for word in case.told)
-    if told_missing:
-        patterns = {split: f"own/{split}-{{lang}}.tsv" for split in ("train", "dev", "test")}
-    files = {**base["files"], **patterns, **case.patterns}
-    base["files"] = {key: value for key, value in files.items() if value is not None}
-    if base.get("of"):
-        del base["files"]
-    (folder / "own.yaml").write_text(yaml.safe_dump({key: value for key, value in base.items() if value is not None}))
+    """The entry, its study and its data in an empty folder."""
+    fields = {"format": "classification", "files": {}, "patterns": {}, "study": {}, **case.changes}
+    changed = {name: fields.pop(name) for name in ("files", "patterns", "study")}
+    own = ENTRIES[fields["format"]]
+    entry = {"name": "own", "description": "-", "languages": ["en"], "licence": "-", "citation": "-", **own, **fields}
+    splits = ["test"] if entry["format"] == "retrieval" else SPLITS
+    patterns = {split: f"own/{split}-{{lang}}.tsv" for split in splits}
+    entry["files"] = None if "of" in fields else given({**own["files"], **patterns, **changed["patterns"]})
+    (folder / "own.yaml").write_text(yaml.safe_dump(given(entry)))
     (folder / "data" / "own").mkdir(parents=True)
-    for split, content in contents.items():
-        if content is not None:
-            name = split if "-" in split else f"{split}-{base['languages'][0]}"
-            (folder / "data" / "own" / f"{name}.tsv").write_text(content.replace("{n}", f" {split}"))
+    for split, content in given({**dict.fromkeys(SPLITS, CONTENT[entry["format"]]), **changed["files"]}).items():
+        name = split if "-" in split else f"{split}-{entry['languages'][0]}"
+        (folder / "data" / "own" / f"{name}.tsv").write_text(content.replace("{n}", f" {split}"))
     study = {"name": "s", "data": "data", "tasks": ["own.yaml"], "encoders": ["bundled/e5-small@1"],
-             "recipes": ["none"], "targets": ["own"], "seeds": [1],
-             "training": {"max_train_examples": 16, "max_dev_examples": 16}, **case.study}  # fmt: skip
-    if case.format == "retrieval":
-        del study["training"]
-    (folder / "s.yaml").write_text(yaml.safe_dump({key: value for key, value in study.items() if value is not None}))
+             "recipes": ["none"], "targets": ["own"], "seeds": [1], **changed["study"]}  # fmt: skip
+    (folder / "s.yaml").write_text(yaml.safe_dump(given(study)))
+
+
+def given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 @pytest.mark.parametrize("case", rows(PLANS, 40))
@@ -401,24 +401,26 @@ PREDICTIONS: dict[str, Records] = {
     **{f"context {value!r}": changed("span", "in.jsonl:2", "'context'", context=value)
        for value in (12, None, float("nan"), "", ["Anna"], ...)},
     "context of blanks": changed("span", context="  "),
-    **{f"question {value!r}": changed("span", "in.jsonl:2", "'question'", question=value) for value in (12, None, "", ...)},
+    **{f"question {value!r}": changed("span", "in.jsonl:2", "'question'", question=value)
+       for value in (12, None, "", ...)},
     "contxt": changed("span", "did you mean 'context'?", context=..., contxt="Anna"),
     **{f"choices {value!r}": changed("multiple_choice", "in.jsonl:2", "choices", choices=value)
        for value in ("bc", [], ["b"], ["b", None], ["b", 5], None, ...)},
     "three choices beside two": changed("multiple_choice", choices=["b", "c", "d"]),
-    **{f"prompt {value!r}": changed("multiple_choice", "in.jsonl:2", "'prompt'", prompt=value) for value in (5, None, ...)},
-    "no JSON": Records(b'{"premise": "a"}\nspam\n', ("in.jsonl:2", "not JSON")),
-    "half a line": Records(b'{"premise": "a"}\n{"premise": "b"', ("in.jsonl:2", "not JSON")),
+    **{f"prompt {value!r}": changed("multiple_choice", "in.jsonl:2", "'prompt'", prompt=value)
+       for value in (5, None, ...)},
+    "no JSON": Records(b'{"premise": "a"}\nspam\n', ("in.jsonl:2", "invalid JSON")),
+    "half a line": Records(b'{"premise": "a"}\n{"premise": "b"', ("in.jsonl:2", "invalid JSON")),
     "a list": Records(b'["a"]\n', ("in.jsonl:1", "an object")),
     "a JSON array of records": Records(b'[{"premise": "a"}]\n', ("in.jsonl:1", "an object")),
     "latin-1": Records('{"premise": "ä"}\n'.encode("latin-1"), ("in.jsonl:1", "UTF-8")),
     "UTF-16": Records('{"premise": "a"}\n'.encode("utf-16"), ("in.jsonl", "UTF-16")),
     "a NUL": Records(b'{"premise": "a\0"}\n', ("in.jsonl:1", "NUL")),
-    "a number of 5,000 digits": Records(b'{"premise": "a", "n": ' + b"9" * 5000 + b"}\n", ("in.jsonl:1", "not JSON")),
+    "a number of 5,000 digits": Records(b'{"premise": "a", "n": ' + b"9" * 5000 + b"}\n", ("in.jsonl:1", "digits")),
     "deep nesting": Records(b'{"premise": "a", "n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", ("in.jsonl:1",)),
     "blank lines between": Records(b'\n{"premise": "a"}\n\n{"premise": 5}\n', ("in.jsonl:4", "'premise' is no text")),
     "a line separator in a text": Records('{"premise": "a\u2028b"}\n'.encode()),
-    "another model": Records(b'{"question": "a", "context": "b"}\n', ("BertForSequenceClassification", "--task"), "span"),
+    "another model": Records(records(GOOD["span"]).encode(), ("BertForSequenceClassification", "--task"), "span"),
 }  # fmt: skip
 
 
@@ -465,7 +467,7 @@ SCORES: dict[str, Scored] = {
     "labels behind a byte order mark": Scored(XNLI, BOM + b"neutral\nentailment\n"),
     "tags behind a byte order mark": Scored(PANX, BOM + b"B-PER\nI-PER\n\nO\n"),
     "numbers behind a byte order mark": Scored(TATOEBA, BOM + b"0\n1\n"),
-    "half of the answers": Scored(XQUAD, b'{"1": "An', ("test-en.json:1", "not valid JSON")),
+    "half of the answers": Scored(XQUAD, b'{"1": "An', ("test-en.json:1", "invalid JSON")),
     "no answers": Scored(XQUAD, b"", ("test-en.json",)),
     "a list of answers": Scored(XQUAD, b'["Anna"]', ("test-en.json:1", "object")),
     "an answer that is a number": Scored(XQUAD, b'{"1": 5}', ("test-en.json:1", "'1' is no text")),
@@ -483,7 +485,7 @@ SCORES: dict[str, Scored] = {
     "an empty line of labels": Scored(XNLI, b"neutral\n\n", ("test-en.tsv:2", "an empty line")),
     "labels with CR LF": Scored(XNLI, b"neutral\r\nentailment\r\n"),
     "a BIOES tag": Scored(PANX, b"B-PER\nE-PER\n\nO\n", ("test-en.tsv:2", "'E-PER' is no label")),
-    "tags with their tokens": Scored(PANX, b"Anna\tB-PER\nBerg\tI-PER\n\nja\tO\n", ("test-en.tsv:1", "without its token")),
+    "tags with their tokens": Scored(PANX, b"Anna\tB-PER\nBerg\tI-PER\n\nja\tO\n", ("test-en.tsv:1", "its token")),
     "a tag too few": Scored(PANX, b"B-PER\n\nO\n", ("test-en.tsv:1", "1 tag, not 2")),
     "a number in words": Scored(TATOEBA, b"0\none\n", ("test-de.tsv:2", "'one'")),
     "labels with a NUL": Scored(XNLI, b"neutral\nentailment\0\n", ("test-en.tsv:2", "NUL")),

@@ -10,10 +10,11 @@ from typing import Any
 
 import transformers
 
-from xstilts.common import textfile
+from xstilts.common import strict_json, textfile
 from xstilts.common.errors import UserError
+from xstilts.common.strict_json import JsonError
 from xstilts.engine import heads, inference
-from xstilts.engine.machine.device import precision
+from xstilts.engine.machine.device import fast_precision
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example, Format
@@ -51,7 +52,7 @@ def predict(
     rows = head.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
     decoder = head.best(n_best) if n_best > 1 else head
     (predictions,) = inference.predict(
-        model, [(examples, rows)], decoder, task, pad_id=tokenizer.pad_token_id, precision=precision("auto")
+        model, [(examples, rows)], decoder, task, pad_id=tokenizer.pad_token_id, precision=fast_precision()
     )
     if n_best > 1:
         lists = [json.loads(prediction) for prediction in predictions]
@@ -93,9 +94,9 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         where = f"{path}:{number}"
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not JSON: {error}") from None
+            record = strict_json.parse(line)
+        except JsonError as error:
+            raise UserError(f"{where}: {error}; write one object a line") from None
         if not isinstance(record, dict):
             raise UserError(f"{where}: expected an object with named fields")
         yield where, record

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xstilts.common import fast_yaml, textfile
+from xstilts.common import fast_yaml, strict_json, textfile
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.strict_json import JsonError
 from xstilts.data.problems import count
 from xstilts.tasks import builtin_catalog
 
@@ -192,13 +193,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _json(path: Path) -> Any:
-    text = textfile.read_text(path)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); is the file whole?") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in brackets
-        raise UserError(f"{path}: JSON that cannot be read ({error})") from None
+        return strict_json.parse(textfile.read_text(path))
+    except JsonError as error:
+        raise UserError(f"{path}:{error.line or 1}: {error.what}; is the file whole?") from None
 
 
 def _some(found: list[Any], path: Path) -> list[Any]:

@@ -216,6 +216,9 @@ class StudyData:
         if (use, ref) not in self.uses:
             self._check(ref, use)
             self.uses[use, ref] = len(examples(ref))
+            for one in language.split("+"):
+                for text in data.notes(task, source, one, provider):
+                    self.note(f"{text}.")
         return ref
 
     def _check(self, ref: DataRef, use: str) -> None:

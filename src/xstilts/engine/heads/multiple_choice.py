@@ -47,7 +47,8 @@ class MultipleChoiceHead(Head[MultipleChoiceExample]):
 
     def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
         """The best choice: a batch may hold rows of fewer choices than its widest."""
-        return [str(logits[: len(row.sequences)].argmax().item()) for row, logits in zip(rows, outputs.logits, strict=True)]
+        logits = outputs.logits.tolist()
+        return [str(max(range(len(row.sequences)), key=own.__getitem__)) for row, own in zip(rows, logits, strict=True)]
 
     def assemble(
         self, examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
