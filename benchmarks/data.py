@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.jobs import ROOT
 from xstilts.common.errors import UserError
 from xstilts.data import fingerprint
+from xstilts.engine.machine.device import fast_precision
 from xstilts.planning.data_ref import DataRef
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.planning.study import presets
@@ -47,10 +48,10 @@ def source(task_name: str, language: str = "en", count: int | None = None) -> Da
 
 
 def hyperparameters(task: Task, **changes: Any) -> Hyperparameters:
-    """Those of the preset `quick`, which a study has by default."""
+    """Those of the preset `quick`, which a study has by default, in the precision that this machine is fast in."""
     preset = presets()["quick"]
     values = {**preset["default"], **preset.get(task.format, {}), **preset.get(task.name, {}), **changes}
-    return Hyperparameters.model_validate(values)
+    return Hyperparameters.model_validate(values).on(fast_precision)
 
 
 def spread(lengths: Sequence[int], count: int, seed: int) -> list[int]:

@@ -53,7 +53,7 @@ def spans(layers: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
     languages = available(task, "test", data.folder())
     sources = [data.source("xquad", language, count) for language in languages]
     hyper = data.hyperparameters(task)
-    fmt, precision = heads.get(task.format), device.precision(hyper.precision)
+    fmt, precision = heads.get(task.format), hyper.precision
     pad_id = load_tokenizer(encoder).pad_token_id
     rows_by_set = [rows_of(source, encoder, hyper.lengths, training=False) for source in sources]
     trimmed = build_model(

@@ -68,7 +68,7 @@ def _trained(
     pad_id = load_tokenizer(encoder).pad_token_id
     # The last epoch is the best, as it is with the Trainer.
     log = loop.train(
-        trimmed.joint, Course([stream], hyper.optimisation, seed, device.precision(hyper.precision), pad_id),
+        trimmed.joint, Course([stream], hyper.optimisation, seed, hyper.precision, pad_id),
         lambda: {task.name: next(epochs)}, progress,
     )  # fmt: skip
     first = training_batches([row.length for row in rows], hyper.batch_size, seed, 0)[0]
@@ -77,7 +77,7 @@ def _trained(
 
 def _matrix_product_peak(hyper: Hyperparameters) -> float:
     """FLOP/s of the best of several products of 2048 × 2048 matrices, in the precision of the training."""
-    dtype = torch.bfloat16 if device.precision(hyper.precision) == "bf16" else torch.float32
+    dtype = torch.bfloat16 if hyper.precision == "bf16" else torch.float32
     a, b = torch.randn(2, 2048, 2048, device=device.accelerator().device).to(dtype)
     best = float("inf")
     for _ in range(20):
@@ -88,7 +88,7 @@ def _matrix_product_peak(hyper: Hyperparameters) -> float:
 
 
 def _settings(trimmed: Trimmed, hyper: Hyperparameters) -> str:
-    return jobs.settings(trimmed.model.config, device.precision(hyper.precision))
+    return jobs.settings(trimmed.model.config, hyper.precision)
 
 
 def evaluate(layers: int, count: int, seed: int) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _predict(
         trimmed.model,
         [(examples(source), trimmed.rows(own)) for source, own in zip(sources, rows, strict=True)],
         heads.get(task.format), task,
-        pad_id=load_tokenizer(Encoder(data.ENCODER)).pad_token_id, precision=device.precision(hyper.precision),
+        pad_id=load_tokenizer(Encoder(data.ENCODER)).pad_token_id, precision=hyper.precision,
     )  # fmt: skip
 
 

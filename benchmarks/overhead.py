@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from xstilts.engine.machine import device
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.records import from_json
@@ -62,7 +63,7 @@ def plan(part: Part) -> Plan:
     content = study()
     encoder, seed = part
     alone = {"encoders": [content["encoders"][encoder]], "seeds": [content["seeds"][seed]]}
-    return make_plan(make_study({**content, **alone}))
+    return make_plan(make_study({**content, **alone}), fast=device.fast_precision)
 
 
 def by_hand(folder: str, part: Part) -> None:

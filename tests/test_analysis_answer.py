@@ -127,6 +127,16 @@ def test_trainings_that_collapsed_are_counted_first():
     )
 
 
+def test_a_target_scored_in_two_precisions_is_told():
+    results = make_results(targets={"xquad": "span", "xnli": "classification"}, examples=20)
+    assert not any("precision" in caveat for caveat in of(results).cannot)
+    there = pl.col("target").eq("xquad") & pl.col("recipe").eq("none")
+    precision = pl.when(there).then(pl.lit("fp32")).otherwise("precision").alias("precision")
+    told = [one for one in of(replace(results, scores=results.scores.with_columns(precision))).cannot if "comp" in one]
+    assert told[0].startswith("xquad: computed in bf16 and fp32, and a gain between them may be the precision's alone")
+    assert not any(one.startswith("xnli") for one in told)
+
+
 def test_controls_state_both_means():
     encoders = {"e@6": 10_000_000, "e@6 random": 10_000_000}
     assert "mini-qa, e@6, none: pretrained " in (text := of(make_results(encoders=encoders)).controls)

@@ -170,7 +170,7 @@ def test_no_field_is_forgotten(part: Any) -> None:
 HYPER: dict[str, Any] = {
     "epochs": 5, "batch_size": 2, "batch_tokens": 99, "learning_rate": 0.1, "warmup": 0.5, "weight_decay": 0.5,
     "max_length": 200, "doc_stride": 17, "max_query_length": 21, "max_grad_norm": 3.0, "adam_epsilon": 1e-3,
-    "dropout": "none", "freeze_embeddings": True, "precision": "fp32", "memory": "8GB", "max_train_examples": 3,
+    "dropout": "none", "freeze_embeddings": True, "precision": "bf16", "memory": "8GB", "max_train_examples": 3,
     "max_dev_examples": 3, "dev_selection": "first500", "processes": 2, "sharding": "full", "collapse_retries": 1,
     "lora": {"rank": 4},
 }  # fmt: skip

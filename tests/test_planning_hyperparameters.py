@@ -21,6 +21,7 @@ def test_each_is_of_reading_or_of_optimisation() -> None:
 
 def test_the_two_hold_what_the_mapping_said() -> None:
     both = Hyperparameters(**REQUIRED, lora={"targets": ["value", "query"]}, memory="8GB", dev_selection="first500")
+    both = both.on(lambda: "bf16")
     reading, optimisation = both.reading, both.optimisation
     assert type(reading) is Reading and type(optimisation) is Optimisation
     assert reading.model_dump() | optimisation.model_dump() == both.model_dump()

@@ -60,6 +60,14 @@ def test_settings_of_the_study_files_are_compared(first: Results):
     )
 
 
+def test_gains_in_other_precisions_are_not_side_by_side_without_a_word(first: Results):
+    fp32 = replace(study("second"), scores=study("second").scores.with_columns(precision=pl.lit("fp32")))
+    found = compare([first, fp32])
+    assert settings_table(found).rows == (("precision", "bf16", "fp32"),)
+    assert gains_table(found).caption.endswith("Computed in bf16 (first); fp32 (second).")
+    assert "Computed in" not in gains_table(compare([first, study("second")])).caption
+
+
 def test_a_target_that_is_not_comparable_is_left_out_with_its_reason(first: Results):
     targets = {"mini-qa": "span", "mini-nli": "classification"}
     both, other = study("both", targets=targets), study("other", targets=targets)

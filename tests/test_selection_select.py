@@ -142,7 +142,8 @@ def test_only_english_examples_are_read_and_no_more_than_asked_for(tmp_path: Pat
 
 def test_few_shot_plans_have_the_studys_own_recipes() -> None:
     study = make_study({**STUDY, **CHANGES, "seeds": [3, 4]})
-    whole, (short, stages) = make_plan(study), fewshot.make(study, ["mini-span"], 8)
+    whole = make_plan(study)
+    short, stages = fewshot.make(whole, ["mini-span"], 8)
     assert set(stages) == {("bundled/e5-small@1", recipe.name, "mini-span") for recipe in study.recipes}
     before = {cell.intermediate for cell in whole.cells if cell.seed == 3}
     assert {cell.intermediate for cell in short.cells} == before

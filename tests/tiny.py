@@ -12,6 +12,9 @@ import polars as pl
 import yaml
 
 from xstilts.common.progress import Event
+from xstilts.planning.plan import Stage
+from xstilts.running.worker import compute
+from xstilts.store import Store
 
 STUDY: dict[str, Any] = {
     "name": "tiny",
@@ -22,7 +25,8 @@ STUDY: dict[str, Any] = {
         {"task": "mini-retrieval", "max_examples": 12, "languages": ["sw"]},
     ],
     "seeds": [1],
-    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8},
+    # In one precision, so that tests that plan it and those that run it have the same keys on any machine.
+    "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8, "precision": "fp32"},
 }
 XSTILTS = [sys.executable, "-m", "xstilts.cli"]
 
@@ -43,6 +47,28 @@ def command(folder: Path, *words: str, **environment: str) -> subprocess.Complet
 def scores_in(folder: Path) -> pl.DataFrame:
     """Without the time they took, which differs between runs that give the same scores."""
     return pl.read_parquet(folder / "runs" / "tiny" / "scores.parquet").drop("seconds")
+
+
+class Inline:
+    """An executor that computes in this process: no time goes into starting others, and what a test patches holds."""
+
+    slots = 1
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._events: list[Event] = []
+
+    def submit(self, stage: Stage) -> None:
+        self._events.append(compute(stage, self._store, self._events.append))
+
+    def wait(self, timeout: float | None) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def __enter__(self) -> Inline:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Recorded:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -13,11 +13,12 @@ from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, load_study, make_study
 from xstilts.running.run import choose, execute
-from xstilts.store import Store
+from xstilts.store import Store, runs
 from xstilts.tasks import builtin_catalog, formats
 
 if TYPE_CHECKING:
@@ -49,13 +50,32 @@ def _called(study: AnyStudy) -> str:
 def plan(study: AnyStudy, *, estimate: bool = False) -> Plan:
     """The stages that a study takes, by key; nothing is computed. Raises UserError where it or its data are wrong.
 
-    With ``estimate``, data and encoders that are not at hand are counted as the catalog says.
+    With ``estimate``, data and encoders that are not at hand are counted as the catalog says. `precision: auto` is
+    what this machine is fast in.
     """
+    return _plan(study, _fast_precision, estimate=estimate)
+
+
+def plan_as_run(study: AnyStudy, store: Store, *, estimate: bool = False) -> Plan:
+    """The plan by which the store's last run of a study computed: `precision: auto` is what it was on that machine."""
+    sound = checked(study)
+    last = runs.latest(store, sound.name)
+    as_then = cast(Precision, last.precision) if last and last.precision else None
+    return _plan(study, lambda: as_then or _fast_precision(), estimate=estimate)
+
+
+def _plan(study: AnyStudy, fast: Callable[[], Precision], *, estimate: bool = False) -> Plan:
     sound = checked(study)
     try:
-        return make_plan(sound, estimate=estimate)
+        return make_plan(sound, estimate=estimate, fast=fast)
     except UserError as error:
         raise UserError(f"{_called(study)}: {error}") from None
+
+
+def _fast_precision() -> Precision:
+    from xstilts.engine.machine.device import fast_precision  # here, since it brings torch
+
+    return fast_precision()
 
 
 def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
@@ -75,7 +95,8 @@ def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = 
 
 def results_of(study: AnyStudy, store: str | Path | None = None) -> Results:
     """The results that the store has of a study. Raises UserError where it has none."""
-    results = gather(plan(study), open_store(store))
+    opened = open_store(store)
+    results = gather(plan_as_run(study, opened), opened)
     name = _called(study)
     if not results.planned:
         raise UserError(
@@ -137,7 +158,8 @@ def export(
     """
     from xstilts.handover import export as exporting
 
-    planned, opened = plan(study), open_store(store)
+    opened = open_store(store)
+    planned = plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
     return exporting.export(planned, opened, cell, Path(out))
 

@@ -303,7 +303,7 @@ def _missing(results: Results, of: Axes) -> tuple[str, ...]:
 
 def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame) -> tuple[str, ...]:
     pretrained = [encoder for encoder in of.encoders if not encoder.random]
-    caveats = _collapsed(results)
+    caveats = _collapsed(results) + _precisions(results)
     if len(of.seeds) == 1:
         caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
     elif len(of.seeds) < ENOUGH_SEEDS:
@@ -358,6 +358,18 @@ def _collapsed(results: Results) -> list[str]:
     return [
         f"No better on dev than the majority class are, {'; '.join(said)}: gains after these say little of what a task "
         "can teach."
+    ]
+
+
+def _precisions(results: Results) -> list[str]:
+    """Targets whose models computed in one precision here and in another there: a difference may be of that alone."""
+    found = results.scores.filter("main").group_by("target", maintain_order=True).agg("precision")
+    mixed = {target: sorted(set(given) - {None}) for target, given in found.iter_rows()}
+    return [
+        f"{target}: computed in {' and '.join(given)}, and a gain between them may be the precision's alone; set one "
+        "`precision` in `training`."
+        for target, given in mixed.items()
+        if len(given) > 1
     ]
 
 

@@ -59,7 +59,7 @@ def export(
 
     quiet()
     opened = api.open_store(store)
-    planned = api.plan(study)
+    planned = api.plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
     folder = exporting.export(planned, opened, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

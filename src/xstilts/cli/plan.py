@@ -15,6 +15,7 @@ from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
 from xstilts.planning.plan import Plan
+from xstilts.running import precision
 from xstilts.running.process import cores
 
 #: A plan of more stages is shown as a table of recipes and targets alone.
@@ -41,8 +42,9 @@ def plan(
     if devices > 1 and device is None:
         raise UserError(f"--devices {devices}: of which? name it with --device")
     on = estimating.device(device) if device else None
-    planned = api.plan(study, estimate=True)
-    found = estimating.forecast(planned, api.open_store(store), devices if on else cores(), on)
+    planned, opened = api.plan(study, estimate=True), api.open_store(store)
+    found = estimating.forecast(planned, opened, devices if on else cores(), on)
+    notes = [*precision.notes(planned, opened), *found.notes]
     left, shared = found.left, found.sharing
     todo = sum(stage.state == "to do" for stage in found.stages)
     if as_json:
@@ -51,7 +53,7 @@ def plan(
                           "rate": found.rate, "rate_measured": found.measured, "bytes_left": left.disk,
                           "memory": left.memory, "critical_path": [stage.key for stage in left.critical],
                           "critical_seconds": left.critical_seconds, "sharing": asdict(shared),
-                          "notes": found.notes}, indent=1))  # fmt: skip
+                          "precision": sorted(planned.precisions), "notes": notes}, indent=1))  # fmt: skip
         return
     console = Console()
     if stages or len(planned.stages) <= MANY_STAGES:
@@ -90,7 +92,7 @@ def plan(
             f"shared: computed alone, the study's cells would take {shared.stages_alone} stages and "
             f"{shared.flops_alone:.2g} FLOP; {1 - shared.flops / shared.flops_alone:.0%} is saved"
         )
-    for note in found.notes:
+    for note in notes:
         say(f"note: {note}")
 
 

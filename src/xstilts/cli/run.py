@@ -15,6 +15,7 @@ from xstilts.analysis.gather import gather
 from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.cli.report import show
+from xstilts.running import precision
 from xstilts.running.run import choose, compute_stages
 from xstilts.running.tracking import Tracker, Tracking
 
@@ -63,6 +64,9 @@ def run(
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, opened, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
+    precision.check(plan, elsewhere=executor is Executors.slurm or address is not None)
+    for note in precision.notes(plan, opened):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     missing = plan.missing(opened, verify=True)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
@@ -95,7 +99,8 @@ def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fa
     """Show how far a study is, whoever runs it: what runs where, what failed and why, what is left."""
     from xstilts.running.status import status as look
 
-    found = look(api.plan(study, estimate=True), api.open_store(store))
+    opened = api.open_store(store)
+    found = look(api.plan_as_run(study, opened, estimate=True), opened)
     if as_json:
         rows = [{"key": one.stage.key, "kind": one.stage.kind, "label": one.stage.label, "state": one.state,
                  "share": one.share, "text": one.text} for one in found]  # fmt: skip

@@ -12,14 +12,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from xstilts.api import open_store
+from xstilts.api import open_store, plan_as_run
 from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
-from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE
-from xstilts.planning.study import load_study
 from xstilts.running.run import choose, compute_stages
 
 #: Beside the rank of a recipe that scores below `none`.
@@ -55,7 +53,8 @@ def select(
     from xstilts.selection import select as selecting
 
     chosen = selecting.methods_named(methods)
-    place, plan = open_store(store), make_plan(load_study(study))
+    place = open_store(store)
+    plan = plan_as_run(study, place)
     progress = Console(stderr=True)
     make = choose("local", place, Path(), workers=workers)
 

@@ -17,7 +17,7 @@ from xstilts.api import open_store
 from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
-from xstilts.planning.planner import make_plan
+from xstilts.planning.planner import keys_in_any_precision
 from xstilts.planning.study import load_study
 from xstilts.store import upkeep
 
@@ -89,7 +89,7 @@ def prune(
     needed: set[str] = set()
     for file in keep:
         try:
-            needed |= make_plan(load_study(file)).stages.keys()
+            needed |= keys_in_any_precision(load_study(file))
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
     findings = upkeep.waste(opened, needed)

@@ -30,8 +30,9 @@ def submission(
     """
     from xstilts.handover import submission as submitting
 
+    opened = api.open_store(store)
     done = submitting.write(
-        api.plan(study), api.open_store(store), out, submitting.CellFilter(target, encoder, recipe, seed)
+        api.plan_as_run(study, opened), opened, out, submitting.CellFilter(target, encoder, recipe, seed)
     )
     for line in done.written:
         print(line)

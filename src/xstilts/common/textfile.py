@@ -65,7 +65,7 @@ def read_bytes(path: Path, absent: str = "no such file") -> bytes:
 
 
 def read_text(path: Path, absent: str = "no such file") -> str:
-    """The content of a file in UTF-8, a byte order mark left off. Raises UnreadableError, with the line of bad bytes."""
+    """The content of a file in UTF-8, without byte order mark. Raises UnreadableError, with the line of bad bytes."""
     raw = read_bytes(path, absent)
     check_encoding(path, raw)
     try:
@@ -76,7 +76,7 @@ def read_text(path: Path, absent: str = "no such file") -> str:
 
 
 def check_encoding(path: Path, raw: bytes) -> None:
-    """Raises UnreadableError where ``raw`` is UTF-16 or -32, or is no text: it has NUL bytes, as these and zeros have."""
+    """Raises UnreadableError where ``raw`` is UTF-16 or -32, or has NUL bytes, as these and no text have."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnreadableError(path, "UTF-16, not UTF-8; save the file as UTF-8")
     if (nul := raw.find(b"\0")) >= 0:

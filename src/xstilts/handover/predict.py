@@ -12,7 +12,7 @@ import transformers
 
 from xstilts.common.errors import UserError
 from xstilts.engine import heads, inference
-from xstilts.engine.machine.device import precision
+from xstilts.engine.machine.device import fast_precision
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example, Format
@@ -48,7 +48,7 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
     rows = head.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
     decoder = head.best(n_best) if n_best > 1 else head
     (predictions,) = inference.predict(
-        model, [(examples, rows)], decoder, task, pad_id=tokenizer.pad_token_id, precision=precision("auto")
+        model, [(examples, rows)], decoder, task, pad_id=tokenizer.pad_token_id, precision=fast_precision()
     )
     if n_best > 1:
         lists = [json.loads(prediction) for prediction in predictions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ SPECIAL_TOKENS = 4
 LEAST_MEMORY = 10**8
 
 DropoutMode = Literal["preset", "none"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Optimisation(Part):
     adam_epsilon: float = Field(1e-8, ge=1e-30, le=1)  # smaller ones are 0 in 32 bits
     dropout: DropoutMode = Field("preset", description="`preset`: as the encoder's configuration has it")
     freeze_embeddings: bool = Field(False, description="keep the word embeddings as they were pretrained")
-    precision: Precision = "auto"
+    precision: Precision = "fp32"
     memory: str | None = Field(None, description="what training may take, as 8GB: batches are divided to fit")
     processes: int = Field(1, gt=0, le=1024, description="processes that share each batch of a training stage")
     sharding: Literal["none", "full"] = Field(
@@ -100,13 +101,22 @@ class Optimisation(Part):
 class Hyperparameters(Optimisation, Reading):
     """All that a task is trained with: a study writes it as one mapping, and a plan holds the two apart."""
 
+    precision: Precision | Literal["auto"] = Field(  # type: ignore[assignment]  # definite once it is planned
+        "auto", description="what models compute in; `auto`: what the machine that plans is fast in"
+    )
+
     @property
     def reading(self) -> Reading:
         return Reading(**self.model_dump(include=set(Reading.model_fields)))
 
     @property
     def optimisation(self) -> Optimisation:
+        """Of hyper-parameters whose precision is no more `auto`: see `on`."""
         return Optimisation(**self.model_dump(include=set(Optimisation.model_fields)))
+
+    def on(self, fast: Callable[[], Precision]) -> Hyperparameters:
+        """With the precision that `auto` comes to where ``fast`` is what the machine is fast in."""
+        return self.model_copy(update={"precision": fast()}) if self.precision == "auto" else self
 
     def key(self) -> dict[str, Any]:
         """What of these decides a stage's output. Keys from before a field was added stay where it is not used."""

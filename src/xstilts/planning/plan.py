@@ -195,6 +195,14 @@ class Plan:
     facts: dict[Encoder, EncoderFacts]
     data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
     notes: tuple[str, ...]
+    auto: Precision | None = None  # what `precision: auto` came to, where the study has it
+
+    @property
+    def precisions(self) -> set[Precision]:
+        """That its models compute in."""
+        specs = [stage.spec for stage in self.stages.values()]
+        trained = {spec.optimisation.precision for spec in specs if isinstance(spec, Train)}
+        return trained | {spec.precision for spec in specs if isinstance(spec, Average | Predict)}
 
     def missing(self, store: Store, *, verify: bool = False) -> list[Stage]:
         """The stages to compute: those whose artifact is needed and not there.

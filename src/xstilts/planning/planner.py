@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import repeat
+from typing import Any, get_args
 
 from xstilts import encoders
 from xstilts.common import digests
@@ -13,7 +15,7 @@ from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
 from xstilts.planning import contamination, cost
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
-from xstilts.planning.hyperparameters import Hyperparameters, Lora, Optimisation
+from xstilts.planning.hyperparameters import Hyperparameters, Lora, Optimisation, Precision
 from xstilts.planning.plan import (
     REVISIONS,
     Average,
@@ -39,13 +41,25 @@ from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
 
-def make_plan(study: Study, *, estimate: bool = False) -> Plan:
+def make_plan(study: Study, *, estimate: bool = False, fast: Callable[[], Precision] = lambda: "fp32") -> Plan:
     """Plan a study, reading all of its data. Raises UserError where data or encoders are missing or wrong.
 
     Everything that can be wrong with the input is found here, before any training starts. With ``estimate``, data and
-    listed encoders that are not at hand are taken to be as the catalog says: a plan to look at, not to run.
+    listed encoders that are not at hand are taken to be as the catalog says: a plan to look at, not to run. ``fast`` is
+    asked for what `precision: auto` comes to, if the study has any: it decides scores, so the keys have it.
     """
-    return _Planner(study, estimate).plan()
+    return _Planner(study, estimate, fast).plan()
+
+
+def keys_in_any_precision(study: Study) -> set[str]:
+    """Of the stages of a study's plans, whatever `precision: auto` came to where it was run."""
+    keys: set[str] = set()
+    for precision in get_args(Precision):
+        plan = make_plan(study, fast=repeat(precision).__next__)
+        keys |= plan.stages.keys()
+        if plan.auto is None:
+            break
+    return keys
 
 
 @dataclass(frozen=True)
@@ -76,9 +90,11 @@ class _Target:
 
 
 class _Planner:
-    def __init__(self, study: Study, estimate: bool):
+    def __init__(self, study: Study, estimate: bool, fast: Callable[[], Precision]):
         self.study = study
         self.estimate = estimate
+        self.auto: Precision | None = None  # what `precision: auto` comes to, once there is one
+        self._fast = fast
         self.facts = {entry.encoder: self._facts(entry.encoder) for entry in study.encoders}
         self.data = StudyData(study, estimate)
         self.stages: dict[str, Stage] = {}
@@ -100,7 +116,12 @@ class _Planner:
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
-        return Plan(self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes))
+        return Plan(self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes), self.auto)
+
+    def precision(self) -> Precision:
+        if self.auto is None:
+            self.auto = self._fast()
+        return self.auto
 
     def _facts(self, encoder: Encoder) -> EncoderFacts:
         facts = expected(encoder) if self.estimate and not sources.at_hand(encoder.source) else None
@@ -147,6 +168,7 @@ class _Planner:
 
     def _mlm(self, mlm: MlmEntry) -> MlmPart:
         texts, hyper = self.data.texts(mlm)
+        hyper = hyper.on(self.precision)
         clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
         return MlmPart(self.data.task(mlm.task), clean, hyper.reading, mlm.share, _digest(decides))
@@ -201,7 +223,9 @@ class _Planner:
     def _before(self, recipe: RecipeEntry) -> _Before:
         """The tasks of a recipe by name: their order in the study changes nothing."""
         tasks = [self.data.task(name) for name in sorted(recipe.tasks)]
-        hypers = [self.study.hyperparameters(task, recipe.training, intermediate=True) for task in tasks]
+        hypers = [
+            self.study.hyperparameters(task, recipe.training, intermediate=True).on(self.precision) for task in tasks
+        ]
         parts = tuple(self._part(*each, recipe.translated) for each in zip(tasks, hypers, strict=True))
         optimisation = hypers[0].optimisation if hypers else None
         return _Before(recipe, parts, optimisation, self._mlm(recipe.mlm) if recipe.mlm else None)
@@ -239,7 +263,7 @@ class _Planner:
     def _target(self, target: TargetEntry) -> _Target:
         task = self.data.task(target.task)
         trained = self.data.task(task.training_task) if task.training_task else None
-        hyper = self.study.hyperparameters(trained or task, target.training)
+        hyper = self.study.hyperparameters(trained or task, target.training).on(self.precision)
         part = self._part(trained, hyper) if trained else None
         if part:
             self._check_snapshots(part)
@@ -316,7 +340,8 @@ class _Planner:
         length = min(part.reading.max_length, tokens / max(1, size(part.dev)))
         return self._add(
             "average", f"{encoder.label} seed {seed}: {mean.label(recipe.name)} of {part.task.name}",
-            Average(encoder, part, target.hyper.precision, seed, runs, snapshots), [snapshots], tuple(sorted(runs)),
+            Average(encoder, part, target.hyper.optimisation.precision, seed, runs, snapshots),
+            [snapshots], tuple(sorted(runs)),
             cost.flops(self.facts[encoder], tokens, length, training=False),
         )  # fmt: skip
 
@@ -335,7 +360,7 @@ class _Planner:
                 task,
                 target.sets,
                 target.hyper.lengths,
-                target.hyper.precision,
+                target.hyper.optimisation.precision,
                 random_seed,
                 layer,
                 model,

@@ -139,6 +139,10 @@ def gains_table(found: Comparison) -> Table:
         "Gain over `none` in points by study and encoder, mean over the non-English languages that all studies have "
         f"({spread}), ± half the 95 % interval; bold: shown to help or hurt (Holm-corrected p < 0.05)."
     )
+    computed = [listed(study.scores["precision"].drop_nulls().unique().sort().to_list()) for study in found.studies]
+    if len(set(computed)) > 1:
+        by_study = [f"{what} ({name})" for what, name in zip(computed, found.names, strict=True)]
+        caption += f" Computed in {'; '.join(by_study)}."
     return Table("gains", caption, ("target", "recipe", *sides), tuple(rows), frozenset(rules))
 
 

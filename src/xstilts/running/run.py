@@ -71,10 +71,11 @@ def compute_stages(
     They come in the plan's order, and what they need is among them or in the store: it is told what the plan needs, so
     that nobody removes it meanwhile.
     """
-    if not stages:
-        return {}
-    fetch_encoders(plan)
-    with runs.register(store, runs.Run.here(plan.study.name), plan.stages):
+    if stages:
+        fetch_encoders(plan)
+    with runs.register(store, runs.Run.here(plan.study.name, plan.auto or ""), plan.stages):
+        if not stages:
+            return {}
         store.sweep()
         executor = make() if make else LocalExecutor(store.url)
         failures = schedule.run(stages, store, executor, listener)

@@ -74,7 +74,7 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
             case Translate() as spec:
                 record: Record = _translate(spec, folder, progress)
             case Train() as spec:
-                agree = {"precision": device.precision(spec.optimisation.precision)}
+                agree = {"precision": spec.optimisation.precision}
                 checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
                 if checkpoints.passed_over:
                     progress(Event(state="note", text=checkpoints.passed_over))
@@ -216,7 +216,7 @@ def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, pr
         attempts=tuple(attempts),
         examples=sum(len(one.train_examples) for one in loaded),
         flops=sum(attempt.flops for attempt in attempts),
-        precision=device.precision(spec.optimisation.precision),
+        precision=spec.optimisation.precision,
         seconds=checkpoints.earlier,
         checkpoint_error=checkpoints.error,
     )
@@ -256,7 +256,7 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     if spec.mlm:
         streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
     course = Course(
-        streams, spec.optimisation, seed, device.precision(spec.optimisation.precision), pad_id, spec.sampling,
+        streams, spec.optimisation, seed, spec.optimisation.precision, pad_id, spec.sampling,
         spec.mlm.share if spec.mlm else 0.0,
     )  # fmt: skip
     log = loop.train(
@@ -344,7 +344,7 @@ def _average(spec: Average, store: Store, folder: Path, progress: Sink) -> Avera
         save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
     dev_examples, dev = _dev(spec.part, spec.encoder, store)
     trimmed = build_model(spec.encoder, spec.task, spec.seed, folder, dev, head=True)
-    pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, device.precision(spec.precision)
+    pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, spec.precision
     score = _dev_score(spec.part, dev_examples, dev, trimmed, pad_id, precision)
     progress(Event(text=in_words({"dev": score}), done=1, steps=1))
     _write_curve([Point(first.steps if isinstance(first, TrainRecord) else 0, dev=score)], folder)
@@ -364,7 +364,7 @@ def _predict(spec: Predict, store: Store, folder: Path, progress: Sink) -> Predi
     }
     with _weights(store, spec.model) as weights:
         trimmed = build_model(spec.encoder, spec.task, spec.seed, weights, chain.from_iterable(own.values()), head=True)
-    precision = device.precision(spec.precision)
+    precision = spec.precision
     sets = {ref: inference.Set(ref.language, examples(ref), trimmed.rows(rows)) for ref, rows in own.items()}
     reader = inference.Reader(
         trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],

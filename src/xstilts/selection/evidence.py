@@ -15,7 +15,6 @@ from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine.features import rows_of
 from xstilts.engine.inference import reduced_outputs
-from xstilts.engine.machine import device
 from xstilts.engine.models import Trimmed, build_model
 from xstilts.engine.rows import Row
 from xstilts.planning import cost
@@ -151,7 +150,7 @@ class Evidence:
         found: dict[int, Floats32] = {}
         outputs = reduced_outputs(
             cast(Any, trimmed.model.base_model), trimmed.rows(probe.rows), range(len(probe.rows)), taken,
-            pad_id=pad_id(encoder), precision=device.precision(part.precision),
+            pad_id=pad_id(encoder), precision=part.precision,
         )  # fmt: skip
         for places, vectors in outputs:
             found.update(zip(places, vectors, strict=True))

@@ -19,16 +19,18 @@ DEV_EXAMPLES = 500
 Stages = dict[tuple[str, str, str], str]
 
 
-def make(study: Study, targets: Collection[str], examples: int) -> tuple[Plan, Stages]:
-    """A plan whose targets are trained on ``examples``, and its training stages of the study's first seed.
+def make(plan: Plan, chosen: Collection[str], examples: int) -> tuple[Plan, Stages]:
+    """A plan like ``plan`` whose targets are trained on ``examples``, and its training stages of the first seed.
 
     The stages before them are the study's own. Poth et al. 2021 (arXiv 2104.08247) train 5 to 50 steps of 20 examples
     (run_few_shot.py); here it is as many epochs as the study has, with its schedule.
     """
-    short = tuple(_shortened(study, target, examples) for target in study.targets)
-    plan = make_plan(study.model_copy(update={"targets": short, "seeds": study.seeds[:1], "average": None}))
-    cells = (cell for cell in plan.cells if cell.target.task in targets and cell.training)
-    return plan, {(cell.encoder.label, cell.recipe, cell.target.task): str(cell.training) for cell in cells}
+    study = plan.study
+    targets = tuple(_shortened(study, target, examples) for target in study.targets)
+    less = study.model_copy(update={"targets": targets, "seeds": study.seeds[:1], "average": None})
+    short = make_plan(less, fast=lambda: plan.auto or "fp32")
+    cells = (cell for cell in short.cells if cell.target.task in chosen and cell.training)
+    return short, {(cell.encoder.label, cell.recipe, cell.target.task): str(cell.training) for cell in cells}
 
 
 def _shortened(study: Study, target: TargetEntry, examples: int) -> TargetEntry:

@@ -290,7 +290,7 @@ def _few_shot(
     plan: Plan, store: Store, compute: ComputeStages, questions: Sequence[Question], evidence: Evidence,
     notes: dict[str, None],
 ) -> list[dict[str, float]]:  # fmt: skip
-    short, stages = fewshot.make(plan.study, {question.target for question in questions}, evidence.examples)
+    short, stages = fewshot.make(plan, {question.target for question in questions}, evidence.examples)
     own = [
         {one.recipe: stages[question.encoder.label, one.recipe, question.target] for one in question.candidates}
         for question in questions

@@ -35,7 +35,7 @@ class Run:
     host: str
     pid: int
     began: float
-    precision: str = ""  # that it computes in
+    precision: str = ""  # what `precision: auto` came to, if the study has it
 
     @classmethod
     def here(cls, study: str, precision: str = "") -> Run:
