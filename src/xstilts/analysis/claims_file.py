@@ -12,7 +12,7 @@ from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.fast_yaml import Document
-from xstilts.common.validation import Findings, problems
+from xstilts.common.validation import Mistakes, problems
 from xstilts.planning.part import Closed
 from xstilts.tasks import Catalog
 
@@ -201,7 +201,7 @@ def load_claims(path: Path, catalog: Catalog) -> list[Claim]:
 
 def make_claims(content: Any, catalog: Catalog, name: str = "claims", document: Document | None = None) -> list[Claim]:
     """Checked claims from the content of a claims file; ``name`` stands in the error messages. Raises UserError."""
-    findings = Findings(name, document)
+    mistakes = Mistakes(name, document)
     if not isinstance(content, list) or not content:
         raise UserError(f"{name}: a claims file is a list of claims, each with id, statement, source, kind, predicate")
     found: dict[str, Claim] = {}
@@ -211,18 +211,18 @@ def make_claims(content: Any, catalog: Catalog, name: str = "claims", document: 
             claim = Claim.model_validate(entry)
         except ValidationError as error:
             for one in problems(error, Claim, "claim", document=document, within=(at,)):
-                findings.add(f"{where}: {one.text}", *one.location)
+                mistakes.add(f"{where}: {one.text}", *one.location)
             continue
         if claim.id in found:
-            findings.add(f"{where}: id: another claim has it already; give this one its own", at)
+            mistakes.add(f"{where}: id: another claim has it already; give this one its own", at)
         for task in claim.predicate.named:
             if task not in catalog:
                 known = did_you_mean(task, [each.name for each in catalog])
-                findings.add(
+                mistakes.add(
                     f"{where}: predicate: unknown task {task!r}: {known} (`xstilts tasks` lists all)", at, "predicate"
                 )
         found[claim.id] = claim
-    findings.check()
+    mistakes.check()
     return list(found.values())
 
 

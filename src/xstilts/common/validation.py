@@ -33,7 +33,7 @@ class Problem:
 
 
 @dataclass
-class Findings:
+class Mistakes:
     """What is wrong in one input, as it is found. ``name`` is the file's, or what else the input is called."""
 
     name: str
@@ -76,9 +76,9 @@ def refuse(problems: Iterable[str]) -> None:
 class Trial:
     """Content from which what is wrong is taken out, so that the rest is looked at too."""
 
-    def __init__(self, content: Any, findings: Findings):
+    def __init__(self, content: Any, mistakes: Mistakes):
         self.content = _copy(content)
-        self.findings = findings
+        self.mistakes = mistakes
         self._indices: dict[int, list[int]] = {}  # of a list that has lost items, by its id: where its items were
 
     def validated(
@@ -88,22 +88,22 @@ class Trial:
         whole: str = "",
         absent: str = "missing; add it",
     ) -> M | None:
-        """An instance of what is right; None where too little is left. What is wrong is added to the findings.
+        """An instance of what is right; None where too little is left. What is wrong is added to the mistakes.
 
         ``stand_ins`` take the place of fields that must be there and are not, for the sake of the others.
         """
-        told: list[Location] = [problem.location for problem in self.findings.problems]
+        told: list[Location] = [problem.location for problem in self.mistakes.problems]
         while True:
             try:
                 return model.model_validate(self.content)
             except ValidationError as error:
                 every = error.errors()
-                found = problems(error, model, whole, absent, self.findings.document, self.original)
+                found = problems(error, model, whole, absent, self.mistakes.document, self.original)
                 own = [problem.location for problem in problems(error, model)]
             for problem in found:
                 # What is taken out may be missed: that is no mistake of its own.
                 if not any(_within(problem.location, one) or _within(one, problem.location) for one in told):
-                    self.findings.problems.append(problem)
+                    self.mistakes.problems.append(problem)
             told += [problem.location for problem in found]
             told += [self.original(each["loc"]) for each in every if each["type"] == "missing"]
             for location in sorted(set(own), key=lambda one: [(isinstance(part, int), part) for part in one])[::-1]:

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, ValidationError, field_validator, mo
 from xstilts import encoders
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import Findings, Trial, problems
+from xstilts.common.validation import Mistakes, Trial, problems
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
@@ -176,21 +176,21 @@ def load_study(path: Path) -> Study:
     document = fast_yaml.read_document(path, "no such study file (try studies/quickstart.yaml)")
     if not isinstance(document.content, dict):
         raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
-    return _checked(document.content, path.parent, Findings(str(path), document))
+    return _checked(document.content, path.parent, Mistakes(str(path), document))
 
 
 def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:
     """A checked Study from the content of a study file; ``name`` stands in the error messages."""
-    return _checked(content, folder, Findings(name))
+    return _checked(content, folder, Mistakes(name))
 
 
-def _checked(content: dict[str, Any], folder: Path, findings: Findings) -> Study:
+def _checked(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> Study:
     """The study, if nothing is wrong with it. What is wrong is looked at in all that can be understood."""
-    trial = Trial(_located(content, folder, findings), findings)
+    trial = Trial(_located(content, folder, mistakes), mistakes)
     study = trial.validated(Study, _STAND_INS)
     if study is not None:
         _check(study, trial)
-    findings.check()
+    mistakes.check()
     assert study is not None
     return study
 
@@ -199,7 +199,7 @@ def _checked(content: dict[str, Any], folder: Path, findings: Findings) -> Study
 _STAND_INS = {"name": "study", "encoders": ["bundled/e5-small@1"]}
 
 
-def _located(content: dict[str, Any], folder: Path, findings: Findings) -> dict[str, Any]:
+def _located(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> dict[str, Any]:
     """The content with paths that start from here."""
     content = dict(content)
     if "data" not in content and os.environ.get("XSTILTS_DATA"):
@@ -208,14 +208,14 @@ def _located(content: dict[str, Any], folder: Path, findings: Findings) -> dict[
         try:
             content["data"] = folder / Path(content["data"]).expanduser()
         except RuntimeError:
-            findings.add(f"data: {content['data']}: there is no such user", "data")
+            mistakes.add(f"data: {content['data']}: there is no such user", "data")
             del content["data"]
     if isinstance(content.get("data"), Path):
         try:
             if content["data"].exists() and not content["data"].is_dir():
-                findings.add(f"data: {content['data']}: not a folder", "data")
+                mistakes.add(f"data: {content['data']}: not a folder", "data")
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
-            findings.add(f"data: cannot be a folder: {getattr(error, 'strerror', None) or error}", "data")
+            mistakes.add(f"data: cannot be a folder: {getattr(error, 'strerror', None) or error}", "data")
             del content["data"]
     if isinstance(content.get("tasks"), list):
         content["tasks"] = [folder / one if isinstance(one, str | Path) else one for one in content["tasks"]]
@@ -224,21 +224,21 @@ def _located(content: dict[str, Any], folder: Path, findings: Findings) -> dict[
 
 def _check(study: Study, trial: Trial) -> None:
     """What no field says alone: nothing twice, tasks and languages exist, each task can play the part it is given."""
-    findings = trial.findings
-    _check_lists(study, findings)
+    mistakes = trial.mistakes
+    _check_lists(study, mistakes)
     _check_references(study, trial)
     if study.preset not in presets():
-        findings.add(f"preset: unknown preset {study.preset!r}: {did_you_mean(study.preset, presets())}", "preset")
+        mistakes.add(f"preset: unknown preset {study.preset!r}: {did_you_mean(study.preset, presets())}", "preset")
         study = study.model_copy(update={"preset": "quick"})
-    sound = _check_training(study, study.training, findings, "training", at=("training",))
-    catalog, complete = _catalog(study, findings)
+    sound = _check_training(study, study.training, mistakes, "training", at=("training",))
+    catalog, complete = _catalog(study, mistakes)
 
     def known(name: str, *location: str | int) -> Task | None:
         """The task; what an own file that cannot be read would have called its task, nobody knows."""
         if name in catalog:
             return catalog[name]
         if complete:
-            with findings.at(*location):
+            with mistakes.at(*location):
                 catalog[name]
         return None
 
@@ -246,28 +246,28 @@ def _check(study: Study, trial: Trial) -> None:
     for repository in study.hub if isinstance(study.hub, dict) else ():
         if repository not in repositories and complete:
             hint = did_you_mean(repository, repositories)
-            findings.add(f"hub: {repository}: no task is read from it: {hint}", "hub", repository)
+            mistakes.add(f"hub: {repository}: no task is read from it: {hint}", "hub", repository)
     for i, recipe in enumerate(study.recipes):
         at = trial.original(("recipes", i))
         tasks = [known(name, *at) for name in recipe.tasks]
         text = known(recipe.mlm.task, *at) if recipe.mlm else None
         for task in filter(None, tasks):
-            with findings.at(*at):
+            with mistakes.at(*at):
                 _check_intermediate(recipe, task)
-            with findings.at(*at):
+            with mistakes.at(*at):
                 if recipe.translated is not None:
                     _check_translated(recipe, task, recipe.translated)
         of = f"recipes: {recipe.name}"
-        right = _check_training(study, recipe.training, findings, f"{of}: training", at=(*at, "training"))
+        right = _check_training(study, recipe.training, mistakes, f"{of}: training", at=(*at, "training"))
         if right and sound and None not in tasks:
-            with findings.at(*at):
+            with mistakes.at(*at):
                 _check_agreement(study, catalog, recipe)
         if recipe.mlm is not None and text is not None:
-            with findings.at(*at):
+            with mistakes.at(*at):
                 _check_mlm(recipe, recipe.mlm, text)
             at, of = (*at, "mlm", "training"), f"{of}: mlm: training"
-            if _check_training(study, recipe.mlm.training, findings, of, at=at) and sound:
-                with findings.at(*at):
+            if _check_training(study, recipe.mlm.training, mistakes, of, at=at) and sound:
+                with mistakes.at(*at):
                     study.hyperparameters(text, recipe.mlm.training, intermediate=True)
     targets = []
     for i, target in enumerate(study.targets):
@@ -275,41 +275,41 @@ def _check(study: Study, trial: Trial) -> None:
         found = known(target.task, *at)
         targets.append(found)
         of = f"targets: {target.task}: training"
-        right = _check_training(study, target.training, findings, of, at=(*at, "training"))
+        right = _check_training(study, target.training, mistakes, of, at=(*at, "training"))
         if found is not None:
-            _check_target(target, found, findings, at)
+            _check_target(target, found, mistakes, at)
             trained = known(found.training_task, *at) if found.training_task else found
             if right and sound and trained is not None:
-                with findings.at(*at):
+                with mistakes.at(*at):
                     study.hyperparameters(trained, target.training)
     if study.average and not any(task is None or task.training_task for task in targets):
-        findings.add("average: no target of the study is trained on; leave it out", "average")
+        mistakes.add("average: no target of the study is trained on; leave it out", "average")
 
 
-def _check_lists(study: Study, findings: Findings) -> None:
+def _check_lists(study: Study, mistakes: Mistakes) -> None:
     """Nothing is there twice, or under the name of another."""
     for one, other in combinations((entry.encoder for entry in study.encoders), 2):
         if one == other:
-            findings.add(f"encoders: {other.label} is listed twice; remove one", "encoders")
+            mistakes.add(f"encoders: {other.label} is listed twice; remove one", "encoders")
         elif one.label == other.label:
-            findings.add(f"encoders: {one.label}: two have this name; give one another `name`", "encoders")
+            mistakes.add(f"encoders: {one.label}: two have this name; give one another `name`", "encoders")
     for field, names in (
         ("recipes", [recipe.name for recipe in study.recipes]),
         ("targets", [target.task for target in study.targets]),
         ("seeds", [str(seed) for seed in study.seeds]),
     ):
         for name in sorted({name for name in names if names.count(name) > 1}):
-            findings.add(f"{field}: {name} is listed twice; remove one", field)
+            mistakes.add(f"{field}: {name} is listed twice; remove one", field)
     recipes = {recipe.name for recipe in study.recipes}
     for name in sorted(recipes & {mean.label(name) for mean in study.means for name in recipes}):
-        findings.add(f"recipes: {name}: is how the averaged models of another recipe are called; rename it", "recipes")
+        mistakes.add(f"recipes: {name}: is how the averaged models of another recipe are called; rename it", "recipes")
     if study.average and study.average.seeds and len(study.seeds) < 2:
-        findings.add("average: seeds: the study has one seed; list two or more, or leave it out", "average", "seeds")
+        mistakes.add("average: seeds: the study has one seed; list two or more, or leave it out", "average", "seeds")
 
 
 def _check_references(study: Study, trial: Trial) -> None:
     """Recipes that encoders and merges name are in the study, or in what of it could not be understood."""
-    written = trial.findings.document.content.get("recipes") if trial.findings.document else None
+    written = trial.mistakes.document.content.get("recipes") if trial.mistakes.document else None
     if len(study.recipes) < len(written if isinstance(written, list) else study.recipes):
         return
     recipes = {recipe.name for recipe in study.recipes}
@@ -318,54 +318,54 @@ def _check_references(study: Study, trial: Trial) -> None:
             if name not in recipes:
                 label, hint = encoder.encoder.label, did_you_mean(name, recipes)
                 at = trial.original(("encoders", i))
-                trial.findings.add(f"encoders: {label}: unknown recipe {name!r}: {hint}", *at, "recipes")
+                trial.mistakes.add(f"encoders: {label}: unknown recipe {name!r}: {hint}", *at, "recipes")
     trained = {recipe.name for recipe in study.recipes if recipe.tasks}
     for i, recipe in enumerate(study.recipes):
         for name in recipe.merge:
             if name not in trained:
                 what = f"{name!r} is no recipe with training: {did_you_mean(name, trained)}"
-                trial.findings.add(f"recipes: {recipe.name}: merge: {what}", *trial.original(("recipes", i)), "merge")
+                trial.mistakes.add(f"recipes: {recipe.name}: merge: {what}", *trial.original(("recipes", i)), "merge")
 
 
-def _catalog(study: Study, findings: Findings) -> tuple[Catalog, bool]:
+def _catalog(study: Study, mistakes: Mistakes) -> tuple[Catalog, bool]:
     """The catalog with the study's own tasks, and whether these could all be read."""
-    own, before = [], len(findings.problems)
+    own, before = [], len(mistakes.problems)
     for i, path in enumerate(study.tasks):
-        with findings.at("tasks", i):
+        with mistakes.at("tasks", i):
             own.append(read_entry(path))
     catalog = builtin_catalog()
-    with findings.at("tasks"):
+    with mistakes.at("tasks"):
         catalog = catalog.with_entries(own)
-    return catalog, len(findings.problems) == before
+    return catalog, len(mistakes.problems) == before
 
 
 def _check_training(
-    study: Study, values: dict[str, Any], findings: Findings, where: str, *, at: tuple[str | int, ...]
+    study: Study, values: dict[str, Any], mistakes: Mistakes, where: str, *, at: tuple[str | int, ...]
 ) -> bool:
     """Whether hyper-parameters are right by themselves, whatever the task."""
     try:
         Hyperparameters.model_validate({**presets()[study.preset]["default"], **values})
     except ValidationError as error:
-        for problem in problems(error, Hyperparameters, document=findings.document, within=at):
-            findings.add(f"{where}: {problem.text}", *problem.location)
+        for problem in problems(error, Hyperparameters, document=mistakes.document, within=at):
+            mistakes.add(f"{where}: {problem.text}", *problem.location)
         return False
     return True
 
 
-def _check_target(target: TargetEntry, task: Task, findings: Findings, at: tuple[str | int, ...]) -> None:
+def _check_target(target: TargetEntry, task: Task, mistakes: Mistakes, at: tuple[str | int, ...]) -> None:
     """A task can be a target, and be evaluated as it is asked for."""
     where, fmt = f"targets: {task.name}", formats.get(task.format)
     for language in target.languages or ():
         if language not in task.languages:
             hint = did_you_mean(language, task.languages)
-            findings.add(f"{where}: unknown language {language!r}: {hint}", *at, "languages")
+            mistakes.add(f"{where}: unknown language {language!r}: {hint}", *at, "languages")
     if fmt.plain_text:
-        findings.add(f"{where}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`", *at)
+        mistakes.add(f"{where}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`", *at)
     elif task.training_task is None and not fmt.comparison:
-        findings.add(f"{where}: has no training data and names no task that it is trained on", *at)
+        mistakes.add(f"{where}: has no training data and names no task that it is trained on", *at)
     idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
     if idle and not fmt.compares(task):
-        findings.add(f"{where}: {idle[0]} is for tasks on which nothing is trained; remove it", *at, idle[0])
+        mistakes.add(f"{where}: {idle[0]} is for tasks on which nothing is trained; remove it", *at, idle[0])
 
 
 def _check_intermediate(recipe: RecipeEntry, task: Task) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import Findings, Trial
+from xstilts.common.validation import Mistakes, Trial
 from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
@@ -62,19 +62,19 @@ _ASIDE = {"name": "task", "description": "-", "languages": ["en"], "licence": "-
 def read_entry(path: Path) -> Task:
     """Read one catalog entry. Raises UserError: a line for each mistake, with file, line, field and remedy."""
     absent = "no such file; `tasks` in a study lists catalog entries beside the study"
-    findings = Findings(str(path), document := fast_yaml.read_document(path, absent))
-    task = Trial(document.content, findings).validated(Task, _ASIDE, "entry", "Field required")
-    wrong = {problem.location[0] if problem.location else "" for problem in findings.problems}
+    mistakes = Mistakes(str(path), document := fast_yaml.read_document(path, absent))
+    task = Trial(document.content, mistakes).validated(Task, _ASIDE, "entry", "Field required")
+    wrong = {problem.location[0] if problem.location else "" for problem in mistakes.problems}
     if task is not None and wrong <= _ASIDE.keys():
         if task.format not in formats.names():
             hint = did_you_mean(task.format, formats.names())
-            findings.add(f"format: unknown format {task.format!r}; {hint}", "format")
+            mistakes.add(f"format: unknown format {task.format!r}; {hint}", "format")
         else:
             try:
                 formats.get(task.format).check(task)
             except ValueError as error:
-                findings.add("\n".join(f"entry: {line}" for line in str(error).splitlines()))
-    findings.check()
+                mistakes.add("\n".join(f"entry: {line}" for line in str(error).splitlines()))
+    mistakes.check()
     assert task is not None
     return task
 
