@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import yaml
 
+from forked import XStilts
 from xstilts.common.progress import Event
 from xstilts.planning.plan import Stage
 from xstilts.running.worker import compute
@@ -37,11 +39,20 @@ def write(folder: Path, **changes: Any) -> Path:
     return file
 
 
+@cache
+def loaded() -> XStilts:
+    """Of this process, as long as it lives."""
+    started = XStilts()
+    atexit.register(started.close)
+    return started
+
+
 def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {key: value for key, value in os.environ.items() if key != "XSTILTS_DATA"}
-    return subprocess.run(
-        [*XSTILTS, *words], cwd=folder, capture_output=True, text=True, timeout=240, env={**variables, **environment}
-    )
+    """Run ``xstilts WORDS`` in ``folder``."""
+    ended = loaded()(folder, *words, seconds=240, memory=None, **environment)
+    if ended.status is None:
+        raise subprocess.TimeoutExpired(words, 240, ended.out, ended.err)
+    return subprocess.CompletedProcess(words, ended.status, ended.out, ended.err)
 
 
 def scores_in(folder: Path) -> pl.DataFrame:

@@ -182,6 +182,9 @@ class StudyData:
         fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
         ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
         self.uses[use, ref] = len(examples(ref))
+        for one in language.split("+"):
+            for text in data.notes(task, source, one, provider):
+                self.note(f"{text}.")
         return ref
 
     def _is_absent(self, task: Task, split: Split, language: str) -> bool:
