@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from forked import XStilts
-from tiny import command, write
+from tiny import command, loaded, write
 
 # The examples of property tests are the same in every run of `make test`; `make soak` searches for others.
 settings.register_profile("fixed", derandomize=True)
@@ -38,11 +38,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def xstilts() -> Iterator[XStilts]:
+def xstilts() -> XStilts:
     """The command line, in forks of a process that has loaded everything."""
-    started = XStilts()
-    yield started
-    started.close()
+    return loaded()
 
 
 @pytest.fixture(scope="session")

@@ -69,21 +69,21 @@ class XStilts:
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def __call__(
         self,
         folder: Path,
         *words: str,
         seconds: float = 30,
-        memory: int = MEMORY,
+        memory: int | None = MEMORY,
         stdin: str = os.devnull,
         **environment: str | None,
     ) -> Ended:
         """Run ``xstilts WORDS`` in ``folder``. An environment variable that is None is not set."""
-        environment = {"XSTILTS_DATA": None, "XSTILTS_STORE": None, **environment}
+        own = {**os.environ, "XSTILTS_DATA": None, "XSTILTS_STORE": None, **environment}
+        environment = {name: value for name, value in own.items() if value is not None}
         order = {"words": words, "folder": str(folder), "seconds": seconds, "memory": memory, "stdin": stdin,
                  "environment": environment}  # fmt: skip
         assert self._server.stdin and self._server.stdout
@@ -109,7 +109,7 @@ def _serve(orders: Iterable[str], answers: Any) -> None:
 
 
 def _run(
-    words: list[str], folder: str, seconds: float, memory: int, stdin: str, environment: dict[str, str | None]
+    words: list[str], folder: str, seconds: float, memory: int | None, stdin: str, environment: dict[str, str]
 ) -> dict[str, Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
@@ -139,15 +139,14 @@ def _run(
         return {"status": status, **texts, "seconds": time.monotonic() - began, "peak": used.ru_maxrss * 1024}
 
 
-def _command(words: list[str], folder: str, memory: int, environment: dict[str, str | None]) -> int:
+def _command(words: list[str], folder: str, memory: int | None, environment: dict[str, str]) -> int:
     from xstilts.cli.app import main
 
     os.chdir(folder)
-    for name, value in environment.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    os.environ.clear()
+    os.environ.update(environment)
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     encoding = os.environ.get("PYTHONIOENCODING") or "utf-8"
     sys.stdout.reconfigure(encoding=encoding, errors="strict", line_buffering=False)  # type: ignore[union-attr]
     sys.stderr.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]

@@ -128,7 +128,7 @@ def lines(*rows: object) -> str:
         ),
         ("mnli", None, {"MNLI/train.tsv": "index\tsentence1\tgold_label\n"}, "train.tsv:1: no column 'sentence2'"),
         ("snli", None, {"snli_1.0/snli_1.0_train.jsonl": "{]"}, "snli_1.0_train.jsonl:1: column 2: invalid JSON"),
-        ("anli", None, {"anli_v1.0/R1/train.jsonl": lines({"uid": "a", "context": "b"})}, "train.jsonl:1: no text"),
+        ("anli", None, {"anli_v1.0/R1/train.jsonl": lines({"uid": "a", "context": "b"})}, "train.jsonl:1: no field"),
         ("qqp", None, {"QQP/train.tsv": "question1\tquestion2\tis_duplicate\nA?\tB?\t2\n"}, "train.tsv:2: label '2'"),
         (
             "squad_v2",
@@ -174,7 +174,7 @@ def lines(*rows: object) -> str:
         ),
         ("udpos", "de", {"udpos/test-de.tsv": "Köln\tPROPN\n\nist\n"}, "test-de.tsv:3: 1 column, not 2 as before"),
         ("pud", "de", {"ud/de_pud-ud-test.conllu": CONLLU + "2\tist\n"}, "test.conllu:2: 2 columns; CoNLL-U has 10"),
-        ("pud", "de", {"ud/de_pud-ud-test.conllu.gz": b"not packed"}, "test.conllu.gz: cannot be read"),
+        ("pud", "de", {"ud/de_pud-ud-test.conllu.gz": b"not packed"}, "test.conllu.gz: cannot be unpacked"),
         ("xquad", "de", {"xquad/xquad.de.json": '{"data": [{"paragraphs": 1}]}'}, "xquad.de.json: data[0]: no list"),
         (
             "mlqa",

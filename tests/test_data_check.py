@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_read_whole_and_all_its_faults_told(folder: Path) -> None:
     report = check(folder)
     assert report.problems
-    assert [line.removeprefix(f"{folder}/") for line in report.lines()] == [
+    assert [line.replace(f"{folder}/", "") for line in report.lines()] == [
         "panx/dev-de.tsv: panx dev de, 1 of 10,000 examples",
         "panx/dev-sw.tsv: panx dev sw, 1 of 1,000 examples",
         "panx/test-de.tsv: panx test de, 1 example, without gold",
@@ -51,10 +51,9 @@ def test_a_folder_is_read_whole_and_all_its_faults_told(folder: Path) -> None:
         "xquad/xquad.de.json: xquad test de, 1 of 1,190 examples",
         "xquad/xquad.ru.json: xquad test ru, 1 of 1,190 examples",
         "notes: not recognised: README.md",
+        "note: xquad/xquad.ru.json: 1 of 1 answers are not at their offset (id a): scored by text",
         "panx/dev-sw.tsv:2: label 'B-LOK' is not in the label set; did you mean 'B-LOC'?",
         "panx/dev-sw.tsv:3: 1 column, not 2 as before; separate by one tab",
-        "xquad/xquad.ru.json: 1 of 1 answers are not at their offset, the first id a: answer_start 2 of 'Köln' gives"
-        " ' Köl' in the context; offsets count characters (not bytes) from 0",
     ]
 
 

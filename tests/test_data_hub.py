@@ -493,9 +493,9 @@ BAD: dict[str, tuple[dict[str, bytes] | None, Job, str]] = {
         "google/xtreme XNLI test: no examples of language 'sw'",
     ),
     "offset": (
-        {"XQuAD.el/validation": span_table([("q", "It is so long a way to London.", "Where?", [("London", 2)])])},
-        ("xquad", "test", "el", [], "load"),
-        "google/xtreme XQuAD.el validation: 1 of 1 answer are not at their offset, the first id q: 'London'",
+        {"squad_v2/train": span_table([("q", "It is so long a way to London.", "Where?", [("London", 2)])])},
+        ("squad_v2", "train", "en", [], "load"),
+        "rajpurkar/squad_v2 squad_v2 train: 1 of 1 answers are not at their offset, the first id q: answer_start 2",
     ),
     "no text": (
         {"XQuAD.el/validation": parquet({"id": ["q"], "context": [None], "question": ["b"],
@@ -602,7 +602,7 @@ def test_check_counts_what_the_hub_has(hub: Server, home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a data folder or file, or --hub TASK"),
+        ([], "give a data folder or file, with --task FILE if you like, or --hub"),
         ([".", "--hub", "mnli"], "one of the two"),
         (["--hub", "ccg"], "the catalog names no data set of the hub for it"),
         (["--hub", "xnil"], "did you mean 'xnli'?"),

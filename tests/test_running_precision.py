@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
 import xstilts
-from tiny import STUDY
+from tiny import STUDY, Inline
 from xstilts.analysis.gather import gather
 from xstilts.cli import app
 from xstilts.common.errors import UserError
@@ -19,6 +20,7 @@ from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running import precision
+from xstilts.running.run import execute
 from xstilts.running.stages import run_stage
 from xstilts.store import Store
 
@@ -28,6 +30,12 @@ AUTO: dict[str, Any] = {**STUDY, "recipes": ["none"], "targets": STUDY["targets"
 
 def in_precision(wanted: str) -> dict[str, Any]:
     return {**AUTO, "training": {"precision": wanted}}
+
+
+def run(store: Store) -> pl.DataFrame:
+    plan = xstilts.plan(AUTO)
+    assert execute(plan, store, make=lambda: Inline(store)) == {}
+    return gather(plan, store).scores
 
 
 @pytest.fixture
@@ -63,15 +71,15 @@ def test_a_study_that_says_its_precision_does_not_ask_the_machine() -> None:
 def test_scores_are_read_in_the_precision_of_the_last_run(machine: Any, tmp_path: Path) -> None:
     store = Store(tmp_path)
     machine("bf16")
-    scores = xstilts.run(AUTO, tmp_path, workers=1)
+    scores = run(store)
     assert set(scores["precision"]) == {"bf16"}
     machine("fp32")  # and of another kind, now
     assert xstilts.scores(AUTO, tmp_path).equals(scores)
     assert xstilts.plan(AUTO).missing(store), "this machine would compute in fp32"
     (note,) = precision.notes(xstilts.plan(AUTO), store)
-    assert note.startswith("precision: `auto` is fp32 on this machine and was bf16 on ") and "anew" in note
+    assert note.startswith("precision: `auto` is fp32 on this machine and was bf16 on ") and "computed anew" in note
     assert not make_plan(make_study(in_precision("bf16"))).missing(store), "what the note says"
-    others = xstilts.run(AUTO, tmp_path, workers=1)
+    others = run(store)
     assert set(others["precision"]) == {"fp32"} and xstilts.scores(AUTO, tmp_path).equals(others)
     assert precision.notes(xstilts.plan(AUTO), store) == []
 

@@ -14,9 +14,9 @@ from xstilts.cli.options import JsonOption, columns, plain, quiet
 from xstilts.common.errors import UserError
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
-from xstilts.data.check import check_hub
+from xstilts.data.check import check_hub, check_task
 from xstilts.encoders.families import known_encoders
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import builtin_catalog, read_entry
 
 app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 
@@ -111,15 +111,24 @@ def translate(
 @app.command(epilog="Example: `xstilts data check ~/xtreme-data`, or `xstilts data check --hub mnli --hub xnli`")
 def check(
     path: Annotated[Path | None, typer.Argument(help="a data folder, or one file")] = None,
+    task: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="a catalog entry of your own: read its files alone, as it says")
+    ] = None,
     hub: Annotated[
         list[str] | None,
         typer.Option(metavar="TASK", help="in place of a folder: a task's data on the hub; may be given several times"),
     ] = None,
 ) -> None:
     """Read data files as a run would, and tell everything that is wrong with them at once."""
-    if (path is None) == (not hub):
-        raise UserError("give a data folder or file, or --hub TASK, one of the two")
-    found = check_hub(hub or ()) if path is None else check_data(path)
+    if (path is None) == (not hub) or (hub and task):
+        raise UserError("give a data folder or file, with --task FILE if you like, or --hub TASK, one of the two")
+    if path is None:
+        found = check_hub(hub or ())
+    elif task is None:
+        found = check_data(path)
+    else:
+        entry = read_entry(task)
+        found = check_task(builtin_catalog().with_files([task])[entry.name], path)
     for line in found.lines():
         print(line)
     if found.problems:

@@ -21,6 +21,13 @@ class StoreError(Exception):
     """The store cannot be read or written any more: full, read-only, or gone. One line, with what to do."""
 
 
+def one_line(message: str, most: int = 500) -> str:
+    """``message`` as one short line: what moves a terminal's cursor is escaped, the middle of a long one left out."""
+    if len(message) > most:
+        message = f"{message[: most // 2]} … {message[-most // 2 :]}"
+    return message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for a mistyped ``word``: the closest of the ``known`` words, or all of them when few."""
     options = sorted(known)

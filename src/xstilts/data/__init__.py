@@ -12,6 +12,7 @@ from xstilts.data.load import (
     hub_counts,
     labelled,
     load,
+    notes,
     on_hub,
     training_size,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "hub_counts",
     "labelled",
     "load",
+    "notes",
     "on_hub",
     "training_size",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
+from xstilts.common.textfile import check_regular
 from xstilts.data import hub
+from xstilts.data.load import find, source_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
-from xstilts.data.readers.text import json_document, lines, suffix
+from xstilts.data.readers.text import json_content, lines, suffix
 from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.formats import Example
 from xstilts.tasks.task import Files, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+NOT_THERE = "no such file or folder; give a data folder or a data file"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Report:
     checked: tuple[Checked, ...]
     problems: tuple[str, ...]
     not_recognised: tuple[Path, ...]
+    notes: tuple[str, ...] = ()  # what is odd, and does not keep a run from using the files
 
     def lines(self) -> list[str]:
         """The report for people: counts, then what was not recognised, then the problems."""
@@ -57,7 +63,7 @@ class Report:
         for folder, names in by_folder.items():
             few = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             told.append(f"{folder}: not recognised: {few}")
-        return [*told, *self.problems]
+        return [*told, *(f"note: {note}" for note in self.notes), *self.problems]
 
 
 def check(path: Path, catalog: Catalog | None = None) -> Report:
@@ -66,9 +72,7 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     Files are recognised by the patterns of the catalog; a single file that no pattern names is read by its layout
     (SQuAD-style JSON, pairs in JSON, CoNLL-U, JSON lines, CSV, tables). Raises UserError where there is no such file.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder; give a data folder or a data file")
-    files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
+    files = sorted(_walk(path))
     problems = Problems(collect=True)
     checked: list[Checked] = []
     seen: set[Path] = set()
@@ -77,25 +81,71 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
     done: set[tuple[Split, str, tuple[Path, ...], str, tuple[str, ...]]] = set()
     by_split: dict[tuple[str, Split, str], Checked] = {}  # in the layout that a run would take
     catalog = builtin_catalog() if catalog is None else catalog
-    for task, split, language, source in _recognised(files, catalog):
-        reading = (split, language, source.paths, source.layout.reader, source.labels)
-        if reading in done:
-            continue
-        done.add(reading)
-        examples = read(source, problems)
-        seen.update(source.paths, [source.gold] if source.gold else [])
-        one = _checked(source, f"{task.name} {split} {language}", examples, task.count(split, language))
-        checked.append(one)
-        by_split.setdefault((task.name, split, language), one)
+    # A run finds files by the names they have in the folder, be these links or not. What has none of these names is
+    # known by that of the file that it links to.
+    for named in (os.path.abspath, os.path.realpath):
+        names = [(file, Path(named(file)).as_posix()) for file in files if file not in seen]
+        for task, split, language, source in _recognised(names, catalog):
+            reading = (split, language, source.paths, source.layout.reader, source.labels)
+            if reading in done:
+                continue
+            done.add(reading)
+            examples = read(source, problems)
+            seen.update(source.paths, [source.gold] if source.gold else [])
+            one = _checked(source, f"{task.name} {split} {language}", examples, task.count(split, language))
+            checked.append(one)
+            by_split.setdefault((task.name, split, language), one)
     checked += _united(catalog, by_split)
     rest = [file for file in files if file not in seen]
-    if path.is_file() and rest and (guess := _by_layout(path, problems)) is not None:
+    if rest == [path] and (guess := _by_layout(path, problems)) is not None:
         checked.append(_checked(guess, f"layout {guess.layout.reader}", read(guess, problems)))
         rest = []
     found = problems.lines()
     if not checked and not found:
         found = [f"{path}: nothing here that a run could read; docs/data.md says how the files are named"]
-    return Report(tuple(checked), tuple(found), tuple(rest))
+    return Report(tuple(checked), tuple(found), tuple(rest), tuple(problems.notes))
+
+
+def check_task(task: Task, path: Path) -> Report:
+    """Read every file of a task under ``path``, the data folder, as a run would; or one file, by the task's reader.
+
+    Raises UserError where there is none.
+    """
+    problems = Problems(collect=True)
+    sources = []
+    if path.is_dir():
+        for part in task.parts or (task,):
+            for split in SPLITS:
+                located = (find(part, split, language, path) for language in part.languages)
+                sources += [(part, source_of(part, one)) for one in located if one is not None and not one.hub]
+    else:
+        check_regular(path, NOT_THERE)
+        sources = [(part, _source_of_file(part, path)) for part in (task.parts or (task,))[:1]]
+    # A dev set that is cut out of train is in the same files.
+    sources = list({(one.paths, one.language, one.split): (part, one) for part, one in sources}.values())
+    if not sources:
+        patterns = [p for layout in task.layouts for p in (layout.train, layout.dev, layout.test) if p]
+        raise UserError(f"{path}: no file of {task.name}; its entry names {', '.join(dict.fromkeys(patterns))}")
+    checked = [
+        _checked(
+            source,
+            f"{part.name} {source.split or ''} {source.language}".replace("  ", " "),
+            read(source, problems),
+            part.count(source.split, source.language) if source.split else None,
+        )
+        for part, source in sources
+    ]
+    return Report(tuple(checked), tuple(problems.lines()), (), tuple(problems.notes))
+
+
+def _source_of_file(task: Task, path: Path) -> Source:
+    """One file of a task, as the entry reads such files: by its name, or by the first of its layouts."""
+    for named in (os.path.abspath, os.path.realpath):
+        for _, _, _, source in _recognised([(path, Path(named(path)).as_posix())], [task]):
+            return source
+    if not task.layouts:
+        raise UserError(f"{task.name}: its entry has no `files`")
+    return Source((path,), task.layouts[0], task.languages[0], task.labels, None, task.labels_from_data, task.format)
 
 
 def check_hub(names: Sequence[str]) -> Report:
@@ -106,13 +156,16 @@ def check_hub(names: Sequence[str]) -> Report:
     catalog = builtin_catalog()
     by_split: dict[tuple[str, Split, str], Checked] = {}
     problems: list[str] = []
+    notes: list[str] = []
     for task in {part.name: part for name in names for part in catalog[name].parts or (catalog[name],)}.values():
         if task.hub is None:
             raise UserError(f"--hub {task.name}: the catalog names no data set of the hub for it (docs/data.md does)")
         places = [hub.locate(task, split, language, {}) for split in SPLITS for language in task.languages]
         for place in filter(None, places):
             try:
-                examples = hub.read(task, place)
+                told = Problems()
+                examples = hub.read(task, place, told)
+                notes += told.notes
             except UserError as error:
                 problems.append(str(error))
                 continue
@@ -125,7 +178,7 @@ def check_hub(names: Sequence[str]) -> Report:
         if not any(places):
             problems.append(f"{task.name}: {hub.missing(task, 'test' if task.hub.test else 'train', 'en', {})}")
     united = [one for one in _united(catalog, by_split) if one.what.partition(" ")[0] in names]
-    return Report((*by_split.values(), *united), tuple(problems), ())
+    return Report((*by_split.values(), *united), tuple(problems), (), tuple(notes))
 
 
 def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:
@@ -149,9 +202,22 @@ def _united(catalog: Catalog, by_split: dict[tuple[str, Split, str], Checked]) -
                     )
 
 
-def _recognised(files: list[Path], catalog: Catalog) -> Iterator[tuple[Task, Split, str, Source]]:
-    """The sources that ``files`` make up, by the catalog's patterns matched against the end of their paths."""
-    names = [(file, file.resolve().as_posix()) for file in files]
+def _walk(path: Path) -> Iterator[Path]:
+    """Every file in a folder and those in it, or the file that ``path`` is; links are followed, each folder once."""
+    if not path.is_dir():
+        check_regular(path, NOT_THERE)
+        yield path
+        return
+    entered = {path.resolve()}
+    for folder, folders, names in os.walk(path, followlinks=True):
+        new = [name for name in folders if Path(folder, name).resolve() not in entered]
+        entered.update(Path(folder, name).resolve() for name in new)
+        folders[:] = new
+        yield from (Path(folder, name) for name in names)
+
+
+def _recognised(names: list[tuple[Path, str]], catalog: Iterable[Task]) -> Iterator[tuple[Task, Split, str, Source]]:
+    """The sources that files make up, by the catalog's patterns matched against the end of their ``names``."""
     for task in catalog:
         for layout in task.layouts:
             for split in SPLITS:
@@ -181,7 +247,7 @@ def _of_pattern(
         by_name = {name: file for file, name in names}
         gold = by_name.get(str(gold), gold) if gold else None
         gold = gold if gold and gold.is_file() else None  # XTREME's own download has none
-        source = Source(tuple(paths), layout, language, task.labels, gold, task.labels_from_data, task.format)
+        source = Source(tuple(paths), layout, language, task.labels, gold, task.labels_from_data, task.format, split)
         yield task, split, language, source
 
 
@@ -206,7 +272,7 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
     if tail == ".tsv":
         return _table(path)
     if tail == ".json":
-        document = json_document(path, Problems(collect=True))
+        document = json_content(path, Problems(collect=True))
         if isinstance(document, dict) and "data" not in document and "0" in document:
             labels = sorted({str(row.get("label")) for row in document.values() if isinstance(row, dict)})
             return Source((path,), Files(reader="pairs_json"), "", tuple(labels))

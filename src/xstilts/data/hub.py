@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import hub_errors
-from xstilts.data.problems import count
+from xstilts.data.problems import Problems
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
+from xstilts.data.readers.offsets import Offsets, nearest
 from xstilts.data.readers.squad import TYDIQA
 from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
@@ -161,13 +162,13 @@ def _snapshot(repository: str, revision: str, patterns: tuple[str, ...], local: 
         return Path(snapshot_download(repository, **wanted))
 
 
-def read(task: Task, located: HubSplit) -> list[Example]:
-    """The examples of a split, in the hub's order.
+def read(task: Task, located: HubSplit, problems: Problems) -> list[Example]:
+    """The examples of a split, in the hub's order; what is odd about them goes to the notes of ``problems``.
 
     Ids are those that the files' reader would give to the same rows: the data set's own, or else the row's number.
     Raises UserError, naming repository, configuration and column, where the rows are not as expected.
     """
-    examples = list(READERS[located.layout.reader](task, located))
+    examples = list(READERS[located.layout.reader](task, located, problems))
     if not examples:
         raise UserError(f"{located}: no examples of language {located.language!r}; pin another revision under `hub:`")
     for fault in faults(examples, task.labels):
@@ -248,7 +249,7 @@ def _texts(located: HubSplit, number: int, row: HubRow, *fields: str) -> tuple[s
     return tuple(row[name] for name in fields)
 
 
-def _pairs(task: Task, located: HubSplit) -> Iterator[ClassificationExample]:
+def _pairs(task: Task, located: HubSplit, problems: Problems) -> Iterator[ClassificationExample]:
     """Ids count the rows of the language, as in tables; those passed over too, as in JSON lines."""
     layout, number = located.layout, 0
     for row in _rows(located):
@@ -256,39 +257,31 @@ def _pairs(task: Task, located: HubSplit) -> Iterator[ClassificationExample]:
             continue
         number += 1
         premise, hypothesis = _texts(located, number, row, "premise", "hypothesis")
-        written = row["label"]
+        written = str(row["label"]) if str(row["label"]) in layout.label_names else row["label"]
         if not isinstance(written, str):
             raise UserError(f"{located}: row {number}: label {written!r} is a number without a name, or missing; "
-                            "labels go by name")  # fmt: skip
+                            "labels go by name, as `label_names` gives them")  # fmt: skip
         label = layout.label_names.get(written, written)
         if label is not None:
             _check_labels(task, [label], located, number)
             yield ClassificationExample(str(row.get("id", number)), premise, hypothesis, label)
 
 
-def _spans(task: Task, located: HubSplit) -> Iterator[SpanExample]:
+def _spans(task: Task, located: HubSplit, problems: Problems) -> Iterator[SpanExample]:
     """A question without answers is unanswerable where the task has such questions, else without gold."""
     together = len(task.languages) > 1 and "{" not in located.layout.config  # as TyDiQA-GoldP, all in one
     prefix = f"{TYDIQA.get(located.language, located.language)}-" if together else ""
-    answers_in_all, misplaced = 0, list[str]()
+    offsets = Offsets(located.layout.on_bad_offset if located.split == "train" else "keep")
     for number, row in enumerate(_rows(located), start=1):
         id, context, question = _texts(located, number, row, "id", "context", "question")
         if not id.startswith(prefix):
             continue
-        answers = []
-        for text, start in _answers(row["answers"], located, number):
-            answers_in_all += 1
-            found = _start(context, text, start)
-            if found is None:
-                misplaced.append(f"id {id}: {text!r} is not at {start} of its context")
-            else:
-                answers.append(GoldAnswer(text, found))
-        yield SpanExample(id, context, question, tuple(answers), has_gold=bool(answers) or task.unanswerable)
-    if misplaced:
-        raise UserError(
-            f"{located}: {len(misplaced)} of {count(answers_in_all, 'answer')} are not at their offset, the first "
-            f"{misplaced[0]}; pin another revision under `hub:`"
-        )
+        given = [GoldAnswer(text, start) for text, start in _answers(row["answers"], located, number)]
+        near = (nearest(context, answer, STRIPPED) or answer for answer in given)
+        answers = offsets.settle(id, context, near)
+        if answers or not given:
+            yield SpanExample(id, context, question, answers, has_gold=bool(answers) or task.unanswerable)
+    offsets.tell(Path(str(located)), problems)
 
 
 def _answers(value: Any, located: HubSplit, number: int) -> list[tuple[str, int]]:
@@ -298,16 +291,7 @@ def _answers(value: Any, located: HubSplit, number: int) -> list[tuple[str, int]
     raise UserError(f"{located}: row {number}: answers without as many texts as answer_starts")
 
 
-def _start(context: str, text: str, start: int) -> int | None:
-    """The place of an answer that is nearest to its offset, at most ``STRIPPED`` away."""
-    for distance in range(STRIPPED + 1):
-        for place in (start, start - distance, start + distance):
-            if abs(place - start) == distance and place >= 0 and context.startswith(text, place):
-                return place
-    return None
-
-
-def _tokens(task: Task, located: HubSplit) -> Iterator[TaggingExample]:
+def _tokens(task: Task, located: HubSplit, problems: Problems) -> Iterator[TaggingExample]:
     """The prefix of PAN-X's tokens ("de:Berlin") goes where all of a split have it, as in the files."""
     rows = list(_rows(located))
     prefix = f"{located.language}:"
@@ -325,8 +309,10 @@ def _tokens(task: Task, located: HubSplit) -> Iterator[TaggingExample]:
         )
 
 
-def _choices(parse: Callable[[HubRow], Parsed]) -> Callable[[Task, HubSplit], Iterator[MultipleChoiceExample]]:
-    def read_rows(task: Task, located: HubSplit) -> Iterator[MultipleChoiceExample]:
+def _choices(
+    parse: Callable[[HubRow], Parsed],
+) -> Callable[[Task, HubSplit, Problems], Iterator[MultipleChoiceExample]]:
+    def read_rows(task: Task, located: HubSplit, problems: Problems) -> Iterator[MultipleChoiceExample]:
         for number, row in enumerate(_rows(located), start=1):
             parsed = parse(row)
             if parsed is None or (parsed[3] is not None and not 0 <= parsed[3] < len(parsed[2])):
@@ -355,7 +341,7 @@ def _cosmosqa(row: HubRow) -> Parsed:
     return None
 
 
-def _tatoeba(task: Task, located: HubSplit) -> Iterator[RetrievalExample]:
+def _tatoeba(task: Task, located: HubSplit, problems: Problems) -> Iterator[RetrievalExample]:
     """The hub keeps the line ends that its script read (datasets/xtreme/xtreme.py), the files' reader does not."""
     for number, row in enumerate(_rows(located), start=1):
         source, target = (text.rstrip("\r\n") for text in _texts(located, number, row, "source", "target"))
@@ -364,7 +350,7 @@ def _tatoeba(task: Task, located: HubSplit) -> Iterator[RetrievalExample]:
         yield RetrievalExample(str(number), source, target)
 
 
-READERS: dict[str, Callable[[Task, HubSplit], Iterator[Example]]] = {
+READERS: dict[str, Callable[[Task, HubSplit, Problems], Iterator[Example]]] = {
     "pairs": _pairs,
     "span": _spans,
     "tokens": _tokens,

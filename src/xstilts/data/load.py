@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xstilts.common import digests
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.textfile import check_regular
 from xstilts.data import hub
 from xstilts.data.problems import Problems
 from xstilts.data.readers import Source, read
+from xstilts.data.readers.tokens import separator_of
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
-from xstilts.tasks.task import Files, Split, Task
+from xstilts.tasks.task import TOKENS, Files, Split, Task
 
 #: Goes up when reading, cutting or numbering changes what examples the same files give.
 VERSION = 1
@@ -66,9 +68,15 @@ def load(task: Task, split: Split, language: str, data: Data) -> list[Example]:
             for example in load(part, split, language, data)
         ]
     located = _locate(task, split, language, data)
-    stat = () if located.hub else _stat(located)
-    examples = list(_read(task.model_dump_json(), located, stat))
+    examples = list(_loaded(task, located).examples)
     return cut(examples, split, _name(task, split)) if located.cut else examples
+
+
+def notes(task: Task, split: Split, language: str, data: Data) -> tuple[str, ...]:
+    """What is odd about the examples that ``load`` gives, and does not keep them from being used: one line each."""
+    if task.parts:
+        return tuple(note for part in task.parts for note in notes(part, split, language, data))
+    return _loaded(task, _locate(task, split, language, data)).notes
 
 
 def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
@@ -94,15 +102,32 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
         parts["label_names"] = layout.label_names
     if layout.skip_short:
         parts["skip_short"] = True
-    parts["files"] = [digests.of_file(path) for path, *_ in _stat(located)]
+    if layout.comment:
+        parts["comment"] = layout.comment
+    if layout.on_bad_offset != "error" and located.split == "train":
+        parts["on_bad_offset"] = layout.on_bad_offset
+    if layout.reader == TOKENS:
+        separators = [separator_of(path, layout) for path in located.paths]
+        if set(separators) != {"\t"}:  # earlier versions knew no other
+            parts["separators"] = separators
+    parts["files"] = [_digest(path) for path, *_ in _stat(located)]
     parts["gold"] = located.gold is not None
     return digests.of_json(parts)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digests.of_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _hub_fingerprint(task: Task, split: Split, located: Located, place: hub.HubSplit) -> str:
     layout = place.layout.model_dump(include={"repository", "reader", "columns", "label_names"})
     parts = [VERSION, hub.VERSION, task.format, task.labels, task.unanswerable, layout, place.commit, place.config,
              place.splits, located.language, split if located.cut else None]  # fmt: skip
+    if place.layout.on_bad_offset != "error" and place.split == "train":
+        parts.append(place.layout.on_bad_offset)
     return digests.of_json(parts)
 
 
@@ -119,9 +144,7 @@ def on_hub(task: Task, split: Split, language: str, data: Data) -> list[tuple[Ta
 
 def hub_counts(task: Task, place: hub.HubSplit) -> tuple[int, int | None]:
     """How many examples the hub has in a place of ``on_hub``, and how many the official split; None if unknown."""
-    examples = _read(
-        task.model_dump_json(), Located(-1, place.config, place.split, False, place.language, hub=place), ()
-    )
+    examples = _loaded(task, Located(-1, place.config, place.split, False, place.language, hub=place)).examples
     return len(examples), None if place.layout.counts_differ else task.count(place.split, place.language)
 
 
@@ -144,7 +167,7 @@ def available(task: Task, split: Split, data: Data) -> tuple[str, ...]:
     return tuple(
         language
         for language in task.languages
-        if all(language in part.languages and _find(part, split, language, data) is not None for part in parts)
+        if all(language in part.languages and find(part, split, language, data) is not None for part in parts)
     )
 
 
@@ -221,7 +244,7 @@ def _candidates(task: Task, split: Split, language: str) -> list[Located]:
     ]
 
 
-def _find(task: Task, split: Split, language: str, data: Data) -> Located | None:
+def find(task: Task, split: Split, language: str, data: Data) -> Located | None:
     """The first layout whose files are there, else what the hub has, if it may be asked."""
     provider = provider_of(data)
     for located in _candidates(task, split, language):
@@ -243,7 +266,7 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
     name = _name(task, split)
     if language not in task.languages:
         raise UserError(f"{name}: the task has no language {language!r}; {did_you_mean(language, task.languages)}")
-    found = _find(task, split, language, data)
+    found = find(task, split, language, data)
     if found is not None:
         return found
     candidates = _candidates(task, split, language)
@@ -262,6 +285,9 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
         raise UserError(
             f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
         )
+    for one in candidates:  # a folder or a pipe where the file should be, or a link that leads nowhere
+        for path in sorted(folder.glob(file_name(one.pattern, task.layouts[one.layout], language))):
+            check_regular(path)
     wanted = " nor ".join(file_name(one.pattern, task.layouts[one.layout], language) for one in candidates)
     there = available(task, split, data)
     others = f"; files are there for {' '.join(there)}" if there else ""
@@ -287,13 +313,34 @@ def _stat(located: Located) -> tuple[Stat, ...]:
     return tuple((path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths)
 
 
+class Loaded(NamedTuple):
+    """What files hold, and what is to be known of it, a line each."""
+
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...]
+
+
+def _loaded(task: Task, located: Located) -> Loaded:
+    return _read(task.model_dump_json(), located, () if located.hub else _stat(located))
+
+
 @lru_cache(maxsize=256)
-def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> tuple[Example, ...]:
+def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> Loaded:
     task = Task.model_validate_json(task_json)
-    if located.hub:
-        return tuple(hub.read(task, located.hub))
-    layout = task.layouts[located.layout]
-    source = Source(
-        located.paths, layout, located.language, task.labels, located.gold, task.labels_from_data, task.format
+    problems = Problems()
+    examples = hub.read(task, located.hub, problems) if located.hub else read(source_of(task, located), problems)
+    return Loaded(tuple(examples), tuple(problems.notes))
+
+
+def source_of(task: Task, located: Located) -> Source:
+    """The files, and what the task says of them."""
+    return Source(
+        located.paths,
+        task.layouts[located.layout],
+        located.language,
+        task.labels,
+        located.gold,
+        task.labels_from_data,
+        task.format,
+        located.split,
     )
-    return tuple(read(source, Problems()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from xstilts.common.errors import UserError
+from xstilts.common.errors import UserError, one_line
 
 #: Faults told of one file; the rest are counted. A file in the wrong layout is wrong in every row.
 CAP = 10
@@ -16,21 +16,30 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+#: Where in a file: the number of a line, or words such as "record 3" where lines say nothing.
+Where = int | str
+
+
 class Problems:
     """Takes the faults that readers find.
 
     A run cannot use a faulty file, so by default the first fault raises UserError. With ``collect`` reading goes
-    on and ``lines()`` tells all of them, at most ``CAP`` a file.
+    on and ``lines()`` tells all of them, at most ``CAP`` a file. ``notes`` are of what can be used, but is to be known.
     """
 
     def __init__(self, collect: bool = False):
         self._collect = collect
         self._lines: dict[Path, list[str]] = {}
         self._counts: Counter[Path] = Counter()
+        self.notes: list[str] = []
 
-    def add(self, path: Path, what: str, line: int | None = None) -> None:
-        """Note that ``what`` is wrong in ``path``; ``what`` ends with what to do."""
-        message = f"{path}: {what}" if line is None else f"{path}:{line}: {what}"
+    def note(self, path: Path, what: str) -> None:
+        self.notes.append(one_line(f"{path}: {what}"))
+
+    def add(self, path: Path, what: str, where: Where | None = None) -> None:
+        """Tell that ``what`` is wrong in ``path``; ``what`` ends with what to do."""
+        place = f"{path}:{where}" if isinstance(where, int) else str(path) if where is None else f"{path}: {where}"
+        message = one_line(f"{place}: {what}")
         if not self._collect:
             raise UserError(message)
         self._counts[path] += 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from xstilts.common.errors import did_you_mean
 
 Split = Literal["train", "dev", "test"]
+
+OnBadOffset = Literal["error", "drop", "mend"]
 
 
 #: Readers that are told what the columns or fields of their files hold, and what these may be.
@@ -17,6 +19,15 @@ TABLES = {
     "jsonl": ("id", "premise", "hypothesis", "label"),
     "csv": ("id", "premise", "hypothesis", "label"),
 }
+
+
+#: The reader of tokens with tags, one a line, and what its columns may hold.
+TOKENS = "tokens"
+TOKEN_COLUMNS = ("token", "tag", "_")
+
+
+#: Readers of answers that have offsets.
+ANSWERS = ("squad", "squad_sentences", "tydiqa", "records")
 
 
 #: The reader of multiple choice whose fields may go by name: `prompt`, a template such as "{context} {question}";
@@ -30,6 +41,13 @@ PAIRS = (*TABLES, "pairs_json", "aligned")
 
 #: The reader of files of several languages, which the ids of their examples tell apart, as TyDiQA-GoldP's do.
 BY_IDS = "tydiqa"
+
+
+def texts_of_numbers(names: Any) -> Any:
+    """A mapping whose keys are labels, those that YAML reads as whole numbers as the texts that they were."""
+    if not isinstance(names, dict):
+        return names
+    return {str(key) if type(key) is int else key: name for key, name in names.items()}
 
 
 class Files(BaseModel):
@@ -51,14 +69,41 @@ class Files(BaseModel):
         (), description="what a table's columns hold, `_` for one to pass over; or, by the names of columns or fields"
     )
     header: bool = Field(False, description="whether to pass over the first row, where `columns` goes by position")
+    separator: Literal["tab", "space", "whitespace"] | None = Field(
+        None,
+        description="tokens: what stands between columns, `whitespace` any run of it; seen from the file by default",
+    )
+    comment: str | None = Field(None, description="tokens: how lines begin that are to be passed over", min_length=1)
+    on_bad_offset: OnBadOffset = Field(
+        "error", description="of answers in train files that are not at their offset: drop them, or mend the offset"
+    )
     skip_short: bool = Field(False, description="whether to pass over rows that lack columns (a line break in a text)")
     codes: dict[str, str] = Field({}, description="file-name codes of languages that differ from the catalog's")
     label_names: dict[str, str | None] = Field(
         {}, description="labels that the files write differently: theirs, then the task's, null to pass such rows over"
     )
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_are_texts(cls, columns: Any) -> Any:
+        if isinstance(columns, dict) and any(isinstance(name, int) for name in columns.values()):
+            raise ValueError("`columns` as a mapping goes by name; by position it is a list, such as [_, token, tag]")
+        return columns
+
+    @field_validator("label_names", mode="before")
+    @classmethod
+    def _numbers_may_be_labels(cls, names: Any) -> Any:
+        return texts_of_numbers(names)
+
     @model_validator(mode="after")
     def _columns_fit_the_reader(self) -> Files:
+        if self.on_bad_offset != "error" and self.reader not in ANSWERS:
+            raise ValueError(f"`on_bad_offset` is for the readers {', '.join(ANSWERS)}, not for {self.reader}")
+        if self.reader == TOKENS:
+            return self._tokens_have_columns()
+        if self.separator or self.comment:
+            option = "separator" if self.separator else "comment"
+            raise ValueError(f"`{option}` is for the reader {TOKENS}, not for {self.reader}")
         if self.reader == CHOICES and self.columns:
             if not isinstance(self.columns, dict) or not {"prompt", "label"} < set(self.columns):
                 raise ValueError("`columns` of choices must be {prompt: TEMPLATE, label: FIELD, and LABEL: FIELD each}")
@@ -78,6 +123,20 @@ class Files(BaseModel):
             raise ValueError(f"`label_names` is for the readers {', '.join(PAIRS)}, not for {self.reader}")
         if self.skip_short and self.reader != "tsv":
             raise ValueError(f"`skip_short` is for the reader tsv, not for {self.reader}")
+        return self
+
+    def _tokens_have_columns(self) -> Files:
+        held = [name for name in self.columns if name != "_"]
+        if self.columns and ("token" not in held or len(set(held)) < len(held) or not set(held) <= {*TOKEN_COLUMNS}):
+            raise ValueError(
+                "`columns` of tokens names one token, and one tag unless there is no gold: by position as in "
+                "[_, token, tag], or by the first row as in {token: FORM, tag: NER}"
+            )
+        if self.header and not isinstance(self.columns, tuple):
+            raise ValueError("`header` passes over a first row; where `columns` goes by its names it is read")
+        if self.label_names or self.skip_short:
+            option = "label_names" if self.label_names else "skip_short"
+            raise ValueError(f"`{option}` is not for the reader {TOKENS}")
         return self
 
     @property
@@ -126,12 +185,22 @@ class Hub(BaseModel):
     label_names: dict[str, str | None] = Field(
         {}, description="labels that the hub writes differently: its, then the task's, null to pass such rows over"
     )
+    on_bad_offset: OnBadOffset = Field(
+        "error", description="of answers in train data that are not at their offset: drop them, or mend the offset"
+    )
     counts_differ: bool = Field(False, description="whether the hub has other examples than the files have")
+
+    @field_validator("label_names", mode="before")
+    @classmethod
+    def _numbers_may_be_labels(cls, names: Any) -> Any:
+        return texts_of_numbers(names)
 
     @model_validator(mode="after")
     def _columns_fit_the_reader(self) -> Hub:
         if self.reader not in HUB_READERS:
             raise ValueError(f"unknown reader {self.reader!r} of the hub; {did_you_mean(self.reader, HUB_READERS)}")
+        if self.on_bad_offset != "error" and self.reader != "span":
+            raise ValueError(f"`on_bad_offset` is for the hub's reader span, not for {self.reader}")
         known = {*HUB_READERS[self.reader], *(("id", "language") if self.reader == "pairs" else ())}
         if unknown := sorted(set(self.columns) - known):
             raise ValueError(f"`columns` of the hub's {self.reader} knows {', '.join(sorted(known))}, not {unknown}")
@@ -157,9 +226,14 @@ class Task(BaseModel):
     labels_from_data: bool = Field(
         False, description="tagging: in place of `labels`, all tags of the English train and dev files, sorted"
     )
+    label_map: dict[str, str] = Field(
+        {}, description="with `train`: labels of that task, then what they are called here; others keep their names"
+    )
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     answer_rules: Literal["squad", "mlqa"] = Field("squad", description="span: how answers are normalised for scoring")
-    train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    train: str | None = Field(
+        None, description="the task whose English data it is trained on; itself by default. Labels go by name"
+    )
     train_languages: Literal["en", "all"] = Field(
         "en",
         description="`all`: on the train data of every language, which is NOT zero-shot: its name ends in -leaky",
@@ -186,6 +260,12 @@ class Task(BaseModel):
         counted = {language for known in self.counts.values() if isinstance(known, dict) for language in known}
         if strangers := sorted(counted - {*self.languages, "*"}):
             raise ValueError(f"`counts` has languages that the task does not: {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_go_between_two_tasks(self) -> Task:
+        if self.label_map and self.train in (None, self.name):
+            raise ValueError("`label_map` names the labels of another task, which `train` names; give both")
         return self
 
     @model_validator(mode="after")

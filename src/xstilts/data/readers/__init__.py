@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -54,7 +55,19 @@ def read(source: Source, problems: Problems) -> list[Example]:
         problems.add(path, "no examples; the file is empty" + _of_language(source))
     for fault in faults(examples, source.labels, len(source.paths)):
         problems.add(path, fault)
+    if source.split == "train" and examples and not any(example.has_gold for example in examples):
+        problems.add(path, "no gold labels, without which nothing can be trained; fetch the files that have them")
+    if len(problems) == before and (note := _blank(examples)):
+        problems.note(path, note)
     return examples
+
+
+def _blank(examples: Sequence[Example]) -> str | None:
+    """What is said of texts without a character that can be read; a few are in most large data sets."""
+    blank = [example.id for example in examples if not all(map(_VISIBLE.search, example.texts))]
+    if not blank:
+        return None
+    return f"{count(len(blank), 'example')} of {len(examples):,} with an empty text, the first id {blank[0]}"
 
 
 def faults(examples: Sequence[Example], labels: Sequence[str], files: int = 1) -> Iterator[str]:
@@ -65,6 +78,10 @@ def faults(examples: Sequence[Example], labels: Sequence[str], files: int = 1) -
         yield f"{count(len(repeated), 'id')} given more than once{among}, the first {repeated[0]!r}; keep one each"
     if _is_placeholder(examples, labels):
         yield f"all {len(examples)} rows have the same label: a placeholder, not gold; use files with gold labels"
+
+
+#: A character that can be seen: neither white space, nor a control or format character such as U+200B or U+FEFF.
+_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 def _of_language(source: Source) -> str:

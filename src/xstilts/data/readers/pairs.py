@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from xstilts.common.errors import did_you_mean
-from xstilts.data.problems import Problems, count
+from xstilts.data.problems import Problems, Where, count
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.text import csv_rows, json_document, json_lines, lines
+from xstilts.data.readers.text import csv_rows, json_content, json_rows, lines
 from xstilts.tasks.formats.classification import ClassificationExample
 
-TableRow = tuple[Path, int, dict[str, str]]
+TableRow = tuple[Path, Where, dict[str, Any]]
 
 
 def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
@@ -30,7 +31,7 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
             source.check_labels([label], source.gold, line, problems)
             gold.append(label)
     number = 0
-    for path, line, row in _rows(source, problems):
+    for path, where, row in _rows(source, problems):
         if row.get("language", source.language) != source.language:
             continue
         number += 1
@@ -38,7 +39,7 @@ def read_tsv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
         if own is not None:
             if (own := source.label(own)) is None:
                 continue
-            source.check_labels([own], path, line, problems)
+            source.check_labels([own], path, where, problems)
         elif number <= len(gold):
             own = gold[number - 1]
         yield ClassificationExample(str(number), row["premise"], row.get("hypothesis"), own)
@@ -90,12 +91,11 @@ def _named_columns(
 
 
 def read_jsonl(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
-    """JSON lines (SNLI, MultiNLI, ANLI); ``columns`` of the layout names the fields, `id` among them or not."""
-    rows = (
-        (path, line, {name: value for name, value in row.items() if isinstance(value, str)})
-        for path in source.paths
-        for line, row in json_lines(path, problems)
-    )
+    """JSON lines (SNLI, MultiNLI, ANLI), or an array; ``columns`` names the fields, `id` among them or not.
+
+    Labels and ids may be whole numbers: their digits are what they are called.
+    """
+    rows = ((path, where, row) for path in source.paths for where, row in json_rows(path, problems))
     return _named(source, rows, problems)
 
 
@@ -109,18 +109,33 @@ def read_csv(source: Source, problems: Problems) -> Iterator[ClassificationExamp
 def _named(source: Source, rows: Iterator[TableRow], problems: Problems) -> Iterator[ClassificationExample]:
     """Rows whose fields go by name; without a field `id`, ids count the rows, those passed over too."""
     columns = _named_fields(source)
-    for number, (path, line, row) in enumerate(rows, start=1):
-        missing = [name for name in columns.values() if name not in row]
-        if missing:
-            problems.add(path, f"no text {missing[0]!r}; {did_you_mean(missing[0], row)}", line)
+    for number, (path, where, row) in enumerate(rows, start=1):
+        held = {field: _text(row.get(name), field) for field, name in columns.items()}
+        if None in held.values():
+            field = next(field for field, text in held.items() if text is None)
+            problems.add(path, _no_text(field, columns[field], row), where)
             continue
-        held = {field: row[name] for field, name in columns.items()}
+        texts = {field: str(text) for field, text in held.items()}
         label = None
-        if "label" in held:
-            if (label := source.label(held["label"])) is None:
+        if "label" in texts:
+            if (label := source.label(texts["label"])) is None:
                 continue
-            source.check_labels([label], path, line, problems)
-        yield ClassificationExample(held.get("id", str(number)), held["premise"], held.get("hypothesis"), label)
+            source.check_labels([label], path, where, problems)
+        yield ClassificationExample(texts.get("id", str(number)), texts["premise"], texts.get("hypothesis"), label)
+
+
+def _text(value: Any, field: str) -> str | None:
+    """A text, or the digits of a whole number where ``field`` is a name and no text to be read; None for the rest."""
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int and field in ("id", "label") else None
+
+
+def _no_text(field: str, name: str, row: dict[str, Any]) -> str:
+    if name not in row:
+        return f"no field {name!r}; {did_you_mean(name, row)}"
+    wanted = "a text or a whole number" if field in ("id", "label") else "a text"
+    return f"{name!r} is {row[name]!r}, not {wanted}"
 
 
 def _named_fields(source: Source) -> dict[str, str]:
@@ -162,7 +177,7 @@ def read_aligned(source: Source, problems: Problems) -> Iterator[ClassificationE
 def read_pairs_json(source: Source, problems: Problems) -> Iterator[ClassificationExample]:
     """One JSON object a file, {"0": {"text_a": …, "text_b": …, "label": …}, …}; the key is the id."""
     for path in source.paths:
-        document = json_document(path, problems)
+        document = json_content(path, problems)
         if document is None:
             continue
         if not isinstance(document, dict):
@@ -170,8 +185,10 @@ def read_pairs_json(source: Source, problems: Problems) -> Iterator[Classificati
             continue
         for id, row in document.items():
             match row:
-                case {"text_a": str(premise), "text_b": str(hypothesis), "label": str(label)}:
-                    if (own := source.label(label)) is not None:
+                case {"text_a": str(premise), "text_b": str(hypothesis), "label": str() | int() as label} if (
+                    type(label) is not bool
+                ):
+                    if (own := source.label(str(label))) is not None:
                         source.check_labels([own], path, None, problems)
                         yield ClassificationExample(id, premise, hypothesis, own)
                 case _:

@@ -1,18 +1,15 @@
-"""JSON lines with a row an example, under the names that its fields have here: the one layout for every format."""
+"""JSON lines, or an array, with a row an example, under the names that its fields have here: for every format."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from xstilts.common.validation import field_path
 from xstilts.data.problems import Problems
+from xstilts.data.readers.offsets import Offsets
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.squad import misplaced, tell_misplaced
-from xstilts.data.readers.text import json_lines
+from xstilts.data.readers.text import json_rows
 from xstilts.tasks import formats
-from xstilts.tasks.formats import Example
+from xstilts.tasks.formats import Example, GoldAnswer
 
 
 def read_records(source: Source, problems: Problems) -> Iterator[Example]:
@@ -24,22 +21,28 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
     fmt = formats.get(source.format)
     number = 0
     for path in source.paths:
-        wrong: list[str] = []
-        answers = 0
-        for line, row in json_lines(path, problems):
+        offsets = Offsets(source.layout.on_bad_offset if source.split not in ("dev", "test") else "keep")
+        for where, row in json_rows(path, problems):
             number += 1
             try:
                 example = fmt.example.from_record({"id": str(number), **row})
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = field_path([str(part) for part in first["loc"]])
-                problems.add(path, f"{where}: {first['msg']}; no record of {fmt.title} (docs/add-a-task.md)", line)
+            except ValueError as error:
+                problems.add(path, f"{error}; no record of {fmt.title} (docs/add-a-task.md)", where)
                 continue
             if fault := example.fault:
-                problems.add(path, fault, line)
+                problems.add(path, fault, where)
             if fmt.labelled:
-                source.check_labels(sorted(fmt.labels_of([example])), path, line, problems)
-            answers += len(example.marks)
-            wrong += misplaced(example.id, example.texts[0], example.marks)
+                source.check_labels(sorted(fmt.labels_of([example])), path, where, problems)
+            if example.marks:
+                settled = offsets.settle(example.id, example.texts[0], example.marks)
+                if not settled:
+                    continue
+                example = _with_marks(example, settled)
             yield example
-        tell_misplaced(wrong, answers, path, problems)
+        offsets.tell(path, problems)
+
+
+def _with_marks(example: Example, marks: tuple[GoldAnswer, ...]) -> Example:
+    changed = example if marks == example.marks else example.with_texts(example.texts, marks)
+    assert not isinstance(changed, str), "what has answers can be translated"
+    return changed

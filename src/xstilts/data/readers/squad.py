@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from xstilts.data.problems import Problems
+from xstilts.data.readers.offsets import Offsets
 from xstilts.data.readers.source import Source
-from xstilts.data.readers.text import json_document
+from xstilts.data.readers.text import json_content
 from xstilts.data.sentences import split
 from xstilts.tasks.formats.answer_retrieval import AnswerRetrievalExample
 from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 
-#: What is said, once a file, of answers that the context has elsewhere or not at all.
-NOT_AT_OFFSET = "answers are not at their offset"
-
 
 def read_squad(source: Source, problems: Problems) -> Iterator[SpanExample]:
-    """Questions in file order, under their own ids.
+    """Questions in file order, under their own ids: in SQuAD's JSON, or flat, a row a question, as the hub's are.
+
+    Rows {id, context, question, answers: {text: […], answer_start: […]}} are JSON lines, an array, or the list `data`
+    of an object.
 
     Unanswerable (SQuAD v2) is what ``is_impossible`` says. A question without answers, or with empty ones only (so
     XTREME blanks its test files), has no gold. Ids that are bare numbers and repeat (XTREME's copy of TyDiQA numbers
     the questions anew in every part) identify nothing: the number of the question in the file stands in.
     """
     for path in source.paths:
-        examples = [example for _, example in _questions(path, problems)]
+        examples = [example for _, example in _questions(path, source, problems)]
         ids = Counter(example.id for example in examples)
         if len(ids) < len(examples) and all(id.isdecimal() for id in ids):
             examples = [replace(example, id=str(number)) for number, example in enumerate(examples, start=1)]
@@ -43,7 +44,7 @@ def read_squad_sentences(source: Source, problems: Problems) -> Iterator[AnswerR
     (google-research/xtreme, commit 4e6401c6, third_party/utils_lareqa.py, `generate_examples`).
     """
     for path in source.paths:
-        for _, rows in groupby(_questions(path, problems), key=lambda row: id(row[0])):
+        for _, rows in groupby(_questions(path, source, problems, by_text=False), key=lambda row: id(row[0])):
             paragraph, question = next(rows)
             breaks = _breaks(paragraph, question, path, problems)
             sentences = tuple(question.context[start:end] for start, end in breaks)
@@ -86,48 +87,54 @@ def read_tydiqa(source: Source, problems: Problems) -> Iterator[SpanExample]:
     return (example for example in read_squad(source, problems) if example.id.startswith(prefix))
 
 
-def _questions(path: Path, problems: Problems) -> Iterator[tuple[dict[str, Any], SpanExample]]:
-    """Each question with the paragraph that it stands in."""
-    document = json_document(path, problems)
-    if document is None:
+#: A question: its row, the paragraph that it stands in, and where they are in the file, for people.
+Asked = tuple[dict[str, Any], dict[str, Any], str]
+
+
+def _questions(
+    path: Path, source: Source, problems: Problems, by_text: bool = True
+) -> Iterator[tuple[dict[str, Any], SpanExample]]:
+    """Each question with the paragraph that it stands in.
+
+    Answers that are not at their offset do no harm in what is only evaluated on, where that is ``by_text``.
+    """
+    strict = source.split not in ("dev", "test") or not by_text
+    offsets = Offsets(source.layout.on_bad_offset if strict else "keep")
+    fields: dict[str, None] = {}
+    for row, paragraph, where in _asked(path, problems):
+        fields.update(dict.fromkeys(row))
+        context = _text(paragraph, "context", where, path, problems)
+        question = _text(row, "question", where, path, problems)
+        id = row.get("id")
+        if not isinstance(id, str | int) or isinstance(id, bool):
+            problems.add(path, f"{where}: no `id`; every question needs one")
+        elif context is not None and question is not None:
+            told = f"{where} (id {id})"
+            answers = tuple(_answers(row, told, path, problems))
+            impossible = _is_impossible(row, told, path, problems)
+            gold = () if impossible else offsets.settle(str(id), context, answers)
+            if gold or impossible or not answers:
+                yield paragraph, SpanExample(str(id), context, question, gold, impossible or bool(gold))
+    if fields:
+        source.tell_absent("answers", fields, path, problems)
+    offsets.tell(path, problems)
+
+
+def _asked(path: Path, problems: Problems) -> Iterator[Asked]:
+    content = json_content(path, problems)
+    if content is None:
         return
-    wrong: list[str] = []
-    answers_in_all = 0
-    for where, article in _items(document, "data", "", path, problems):
-        for where_paragraph, paragraph in _items(article, "paragraphs", where, path, problems):
-            context = _text(paragraph, "context", where_paragraph, path, problems)
-            for where_question, row in _items(paragraph, "qas", where_paragraph, path, problems):
-                question = _text(row, "question", where_question, path, problems)
-                id = row.get("id")
-                if not isinstance(id, str | int):
-                    problems.add(path, f"{where_question}: no `id`; every question needs one")
-                if context is None or question is None or not isinstance(id, str | int):
-                    continue
-                answers = tuple(_answers(row, f"{where_question} (id {id})", path, problems))
-                answers_in_all += len(answers)
-                wrong += misplaced(str(id), context, answers)
-                impossible = row.get("is_impossible") is True
-                gold = () if impossible else answers
-                yield paragraph, SpanExample(str(id), context, question, gold, impossible or bool(answers))
-    tell_misplaced(wrong, answers_in_all, path, problems)
-
-
-def misplaced(id: str, context: str, answers: Iterable[GoldAnswer]) -> Iterator[str]:
-    """What is wrong with each of ``answers`` that ``context`` does not have where it says."""
-    for answer in answers:
-        found = context[answer.start : answer.start + len(answer.text)] if answer.start >= 0 else ""
-        if found != answer.text:
-            yield f"id {id}: answer_start {answer.start} of {answer.text!r} gives {found!r} in the context"
-
-
-def tell_misplaced(wrong: list[str], answers: int, path: Path, problems: Problems) -> None:
-    """Add one problem for all the answers of a file that are ``wrong``, of so many ``answers``."""
-    if wrong:
-        problems.add(
-            path,
-            f"{len(wrong)} of {answers} {NOT_AT_OFFSET}, the first {wrong[0]};"
-            " offsets count characters (not bytes) from 0",
-        )
+    if not isinstance(content, dict):
+        yield from ((row, row, f"line {at}" if isinstance(at, int) else at) for at, row in content)
+    elif "data" not in content and "context" in content:
+        yield content, content, "the document"
+    else:
+        for where, article in _items(content, "data", "", path, problems):
+            if "paragraphs" not in article and "context" in article:
+                yield article, article, where
+                continue
+            for within, paragraph in _items(article, "paragraphs", where, path, problems):
+                yield from ((row, paragraph, at) for at, row in _items(paragraph, "qas", within, path, problems))
 
 
 def _items(parent: Any, key: str, where: str, path: Path, problems: Problems) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -151,16 +158,50 @@ def _text(parent: dict[str, Any], key: str, where: str, path: Path, problems: Pr
     return None
 
 
+def _is_impossible(row: dict[str, Any], where: str, path: Path, problems: Problems) -> bool:
+    match row.get("is_impossible"):
+        case None | False | "false" | "False":
+            return False
+        case True | "true" | "True":
+            return True
+        case other:
+            problems.add(path, f"{where}: is_impossible {other!r} must be true or false")
+            return False
+
+
 def _answers(row: dict[str, Any], where: str, path: Path, problems: Problems) -> Iterator[GoldAnswer]:
+    """The answers that have a text: SQuAD's list of objects, or an object of two lists, as the hub has it."""
     answers = row.get("answers") or []
-    if not isinstance(answers, list):
-        problems.add(path, f"{where}: `answers` is not a list; it holds objects with text and answer_start")
-        return
+    match answers:
+        case {"text": [*texts], "answer_start": [*starts]} if len(texts) == len(starts):
+            answers = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+        case list():
+            pass
+        case _:
+            problems.add(path, f"{where}: `answers` is neither a list of {{text, answer_start}} nor two lists as long")
+            return
     for answer in answers:
         match answer:
             case {"text": ""}:
                 continue
-            case {"text": str(text), "answer_start": int(start)}:
-                yield GoldAnswer(text, start)
+            case {"text": str(text), "answer_start": given}:
+                if (start := whole_number(given)) is None:
+                    problems.add(path, f"{where}: answer_start {given!r} must be a whole number")
+                else:
+                    yield GoldAnswer(text, start)
             case _:
                 problems.add(path, f"{where}: an answer without text and answer_start; give both")
+
+
+def whole_number(value: Any) -> int | None:
+    """What ``value`` says beyond doubt: 24, or "24" or 24.0, as spreadsheets and data frames write it; else None."""
+    match value:
+        case bool():
+            return None
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if len(value) < 20 and value.isascii() and value.isdecimal():
+            return int(value)
+    return None

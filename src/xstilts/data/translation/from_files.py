@@ -16,7 +16,6 @@ from xstilts.common.progress import Event, Sink, silent
 from xstilts.data.load import Data, file_name, load, matching, provider_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
-from xstilts.data.readers.squad import NOT_AT_OFFSET
 from xstilts.data.readers.text import lines, suffix
 from xstilts.data.translation.by_engine import VERSION, Translations, translate_each
 from xstilts.data.translation.engines import Engine
@@ -143,8 +142,11 @@ def _by_layout(paths: tuple[Path, ...], task: Task, language: str) -> list[Examp
     for layout in task.layouts:
         of = "en" if layout.languages_in_ids else language  # of the original
         problems = Problems(collect=True)
-        examples: list[Example] = read(Source(paths, layout, of, task.labels, format=task.format), problems)
-        faults.append([line for line in problems.lines() if NOT_AT_OFFSET not in line])
+        # As a test set's, which may have answers that are not at their offset: they are left out, here or later.
+        layout = layout.model_copy(update={"on_bad_offset": "drop"})
+        source = Source(paths, layout, of, task.labels, format=task.format, split="test")
+        examples: list[Example] = read(source, problems)
+        faults.append(problems.lines())
         if not faults[-1]:
             return examples
     if not faults:
