@@ -102,7 +102,10 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
         rest = []
     found = problems.lines()
     if not checked and not found:
-        found = [f"{path}: nothing here that a run could read; docs/data.md says how the files are named"]
+        found = [
+            f"{path}: nothing here that a run could read; docs/data.md says how the files are named, and --task names "
+            "an entry of your own"
+        ]
     return Report(tuple(checked), tuple(found), tuple(rest), tuple(problems.notes))
 
 
@@ -279,6 +282,8 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
     first = ""
     if any("holds" in one for one in _layouts() if one["ending"] == tail):
         first = next((line for _, line in lines(path, Problems(collect=True))), "")
+        if not first:
+            return Source((path,), Files(reader="lines"), "")  # which tells why there is none
     for one in _layouts():
         if one["ending"] == tail and one.get("holds", "") in first:
             if "reader" in one:
@@ -297,7 +302,7 @@ def _layouts() -> list[dict[str, Any]]:
 def _table(path: Path) -> Source:
     """A table without a catalog entry: tokens where empty lines part the sentences, else two texts and a label."""
     rows = [line.split("\t") for _, line in lines(path, Problems(collect=True))]
-    width = len(rows[0]) if rows else 0
+    width = len(rows[0]) if rows else 1
     if any(row == [""] for row in rows) and width <= 2:
         return Source((path,), Files(reader="tokens"), "", tuple({row[-1] for row in rows}))
     columns = ("premise", "hypothesis", "label")[:width] if width <= 3 else ("premise", *["_"] * (width - 1))

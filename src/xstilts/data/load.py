@@ -286,8 +286,10 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
             f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
         )
     for one in candidates:  # a folder or a pipe where the file should be, or a link that leads nowhere
-        for path in sorted(folder.glob(file_name(one.pattern, task.layouts[one.layout], language))):
-            check_regular(path)
+        name = file_name(one.pattern, task.layouts[one.layout], language)
+        for path in {folder / name, *folder.glob(name)}:
+            if path.is_symlink() or path.exists():
+                check_regular(path)
     wanted = " nor ".join(file_name(one.pattern, task.layouts[one.layout], language) for one in candidates)
     there = available(task, split, data)
     others = f"; files are there for {' '.join(there)}" if there else ""
