@@ -271,7 +271,7 @@ CASES: dict[str, Case] = {
     "choices": Case("choices", lines(*CHOSEN), None),
     "choices in an array": Case("choices", json.dumps(CHOSEN), None),
     "choices with a misspelt label": Case(
-        "choices", lines(*CHOSEN).replace('"l"', '"lx"'), "no row has 'l', which holds the gold labels; fields: p, x, y, lx"
+        "choices", lines(*CHOSEN).replace('"l"', '"lx"'), "no row has 'l', which holds the gold labels; fields: p,"
     ),
     "choices with true": Case("choices", lines({**CHOSEN[0], "l": True}), "its l is True"),
     "choices with a fraction": Case("choices", lines({**CHOSEN[0], "l": 1.0}), "its l is 1.0"),

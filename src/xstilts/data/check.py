@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
 from xstilts.common.textfile import check_regular
 from xstilts.data import hub
-from xstilts.data.load import find, source_of
+from xstilts.data.load import check_names, find, source_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_content, lines, suffix
@@ -117,10 +118,12 @@ def check_task(task: Task, path: Path) -> Report:
     problems = Problems(collect=True)
     sources = []
     if path.is_dir():
-        for part in task.parts or (task,):
-            for split in SPLITS:
-                located = (find(part, split, language, path) for language in part.languages)
-                sources += [(part, source_of(part, one)) for one in located if one is not None and not one.hub]
+        for part, split in product(task.parts or (task,), SPLITS):
+            for language in part.languages:
+                if (located := find(part, split, language, path)) is not None:
+                    sources.append((part, source_of(part, located)))
+                else:
+                    check_names(part, split, language, path)
     else:
         check_regular(path, NOT_THERE)
         sources = [(part, _source_of_file(part, path)) for part in (task.parts or (task,))[:1]]
