@@ -1,4 +1,4 @@
-"""Pydantic's first complaint, as one line that names the field and the remedy."""
+"""Pydantic's complaints, each as one line that names the field and the remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from xstilts.common.validation import first_problem
+from xstilts.common.validation import problems
 
 
 class Part(BaseModel):
@@ -63,13 +63,14 @@ class Picture(Part):
         (3, "picture: must be a mapping of keys to values"),
     ],
 )  # fmt: skip
-def test_the_first_problem_is_told_in_one_line(content: Any, line: str) -> None:
+def test_a_problem_is_told_in_one_line(content: Any, line: str) -> None:
     with pytest.raises(ValidationError) as raised:
         Picture.model_validate(content)
-    assert first_problem(raised.value, Picture, "picture") == line
+    assert [one.text for one in problems(raised.value, Picture, "picture")] == [line]
 
 
 def test_how_it_is_said_that_a_field_is_not_there() -> None:
     with pytest.raises(ValidationError) as raised:
         Picture.model_validate({})
-    assert first_problem(raised.value, Picture, absent="Field required") == "title: Field required"
+    (one,) = problems(raised.value, Picture, absent="Field required")
+    assert one.text == "title: Field required"

@@ -88,7 +88,7 @@ def test_an_encoder_stands_under_its_name() -> None:
         ({"encoders": [{"source": "bundled/e5-small", "name": " "}]}, "encoders.0.name"),
         ({"seeds": ["one"]}, "seeds"),
         ({"recipes": [{"task": "mini-nli", "mlm": {"shar": 0.2}}]}, "did you mean 'share'?"),
-        ({"recipes": [{"task": "mini-nli", "mlm": {"share": 1.0}}]}, "less than 1"),
+        ({"recipes": [{"task": "mini-nli", "mlm": {"share": 1.0}}]}, "less than or equal to 0.99"),
         ({"recipes": [{"task": "mini-nli", "mlm": {"share": 0.2, "task": "mini-pos"}}]}, "is of format tagging"),
         (
             {"recipes": [{"task": "mini-nli", "mlm": {"share": 0.2, "task": "mini-text", "languages": ["xx"]}}]},
@@ -198,3 +198,71 @@ def test_the_studies_in_the_repository_are_sound(monkeypatch: pytest.MonkeyPatch
     assert files
     for file in files:
         assert load_study(file).name == file.stem
+
+
+MANY = """\
+nmae: many
+encoders: [bundled/e5-small@0, {source: bundled/e5-small, layers: true}, {source: x, recipes: [nope]}]
+recipes:
+  - none
+  - mini-nil
+  - {task: mini-nli, training: {epochz: 3, epochs: 0}}
+  - {name: "a[b", task: mini-pos}
+targets:
+  - mini-spam
+  - {task: mini-span, languages: [sww, no], hidden_layer: max}
+seeds: [1, 1, true, -3]
+preset: quik
+training: {learning_rat: 1}
+tasks: [own.yaml]
+"""
+OWN = """\
+name: own
+format: classification
+description: x
+languages: [en, no]
+metric: accuracy
+labels: [no, "yes", 0]
+files: {reader: tsv, trian: x, columns: [premise, label]}
+licence: x
+"""
+
+
+def test_all_mistakes_of_a_study_and_of_its_tasks_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(MANY)
+    (tmp_path / "own.yaml").write_text(OWN)
+    with pytest.raises(UserError) as error:
+        load_study(file)
+    own = f"14: {tmp_path}/own.yaml"
+    told = [line.removeprefix(f"{file}:") for line in str(error.value).split("\n")]
+    expected = [
+        "1: nmae: unknown key: did you mean 'name'?",
+        "2: encoders.0: encoder 'bundled/e5-small@0': not of the form",
+        "2: encoders.1.layers: must be a number, not true",
+        "6: recipes: mini-nli: training: epochz: unknown key: did you mean 'epochs'?",
+        "6: recipes: mini-nli: training: epochs: Input should be greater than 0",
+        "7: recipes.3.name: a name cannot have [ in it",
+        "10: targets.1.languages.1: YAML reads no as false",
+        "10: targets.1.hidden_layer: Input should be a valid integer",
+        "10: targets: mini-span: unknown language 'sww': did you mean 'sw'?",
+        "11: seeds.2: Input should be a valid integer",
+        "11: seeds.3: Input should be greater than or equal to 0",
+        "12: preset: unknown preset 'quik': did you mean 'quick'?",
+        "13: training: learning_rat: unknown key: did you mean 'learning_rate'?",
+        f"{own}:1: citation: Field required",
+        f'{own}:4: languages.1: YAML reads no as false; put it in quotes: "no"',
+        f"{own}:6: labels.0: YAML reads no as false",
+        f"{own}:6: labels.2: YAML reads 0 as a number",
+        f"{own}:7: files.trian: unknown key: did you mean 'train'?",
+    ]
+    for start in expected:
+        assert [line for line in told if line.startswith(start)], (start, told)
+    assert not [line for line in told if "missing" in line or "at least 1 item" in line], told
+
+
+def test_mistakes_that_follow_from_others_are_not_told(tmp_path: Path) -> None:
+    """A recipe that is not understood may be named by others; so may a task whose file is not read."""
+    content = {**GOOD, "recipes": ["none", {"nmae": "x"}], "encoders": [{"source": "a", "recipes": ["x"]}]}
+    assert "recipes.1.nmae: " in problem(tmp_path, **{key: content[key] for key in ("recipes", "encoders")})
+    assert "mine.yaml: no such file" in problem(tmp_path, tasks=["mine.yaml"], recipes=["none", "mine"])

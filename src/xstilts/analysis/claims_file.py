@@ -11,8 +11,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import first_problem
-from xstilts.planning.part import Part
+from xstilts.common.fast_yaml import Document
+from xstilts.common.validation import Mistakes, problems
+from xstilts.planning.part import Closed
 from xstilts.tasks import Catalog
 
 #: What Phang et al. 2020 claim, with the setting they claim it for.
@@ -21,7 +22,7 @@ BUILTIN = Path(__file__).parent / "claims.yaml"
 Tasks = tuple[str, ...]
 
 
-class Predicate(Part):
+class Predicate(Closed):
     """What must hold for a claim to be supported."""
 
     @property
@@ -175,7 +176,7 @@ AnyPredicate = Annotated[
 ]
 
 
-class Claim(Part):
+class Claim(Closed):
     """One claim. ``encoder`` and ``split`` are what an effect is claimed for: others are another setting."""
 
     id: str = Field(min_length=1)
@@ -193,29 +194,35 @@ class Claim(Part):
 
 
 def load_claims(path: Path, catalog: Catalog) -> list[Claim]:
-    """Read and check a claims file. Raises UserError: one line with the file, the claim, the field and what to do."""
-    content = fast_yaml.read(path, "no such claims file (docs/claims.md shows one)")
-    return make_claims(content, catalog, str(path))
+    """Read and check a claims file. Raises UserError: a line a mistake: file, line, claim, field, what to do."""
+    document = fast_yaml.read_document(path, "no such claims file (docs/claims.md shows one)")
+    return make_claims(document.content, catalog, str(path), document)
 
 
-def make_claims(content: Any, catalog: Catalog, name: str = "claims") -> list[Claim]:
+def make_claims(content: Any, catalog: Catalog, name: str = "claims", document: Document | None = None) -> list[Claim]:
     """Checked claims from the content of a claims file; ``name`` stands in the error messages. Raises UserError."""
+    mistakes = Mistakes(name, document)
     if not isinstance(content, list) or not content:
         raise UserError(f"{name}: a claims file is a list of claims, each with id, statement, source, kind, predicate")
     found: dict[str, Claim] = {}
     for number, entry in enumerate(content, start=1):
-        where = f"{name}: {_called(entry, number)}"
+        where, at = _called(entry, number), number - 1
         try:
             claim = Claim.model_validate(entry)
         except ValidationError as error:
-            raise UserError(f"{where}: {first_problem(error, Claim, 'claim')}") from None
+            for one in problems(error, Claim, "claim", document=document, within=(at,)):
+                mistakes.add(f"{where}: {one.text}", *one.location)
+            continue
         if claim.id in found:
-            raise UserError(f"{where}: id: another claim has it already; give this one its own")
+            mistakes.add(f"{where}: id: another claim has it already; give this one its own", at)
         for task in claim.predicate.named:
             if task not in catalog:
                 known = did_you_mean(task, [each.name for each in catalog])
-                raise UserError(f"{where}: predicate: unknown task {task!r}: {known} (`xstilts tasks` lists all)")
+                mistakes.add(
+                    f"{where}: predicate: unknown task {task!r}: {known} (`xstilts tasks` lists all)", at, "predicate"
+                )
         found[claim.id] = claim
+    mistakes.check()
     return list(found.values())
 
 

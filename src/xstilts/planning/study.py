@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from xstilts import encoders
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import first_problem
+from xstilts.common.validation import Mistakes, Trial, problems
 from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
-from xstilts.planning.part import Part
+from xstilts.planning.part import Languages, Name, Part
 from xstilts.planning.recipe import AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
-from xstilts.tasks import Catalog, builtin_catalog, formats
+from xstilts.tasks import Catalog, builtin_catalog, formats, read_entry
 from xstilts.tasks.task import Split, Task
 
 PRESETS = Path(__file__).parent / "presets.yaml"
@@ -28,15 +29,37 @@ PRESETS = Path(__file__).parent / "presets.yaml"
 RETRIEVAL_DEPTH = 14 / 24
 
 
+#: Wider seeds are none of the 64 bits that random generators and tables take.
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+
+
 class EncoderEntry(Part):
     """An encoder of the study; `recipes` limits which recipes it is run with (for controls)."""
 
-    source: str
+    source: str = Field(min_length=1, max_length=4096)
     layers: int | None = Field(None, gt=0)
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
-    recipes: tuple[str, ...] | None = None
-    name: str | None = Field(None, pattern=r"^\S(.*\S)?$", description="in tables and charts, in place of the source")
+    recipes: tuple[str, ...] | None = Field(None, min_length=1)
+    name: Name | None = Field(None, description="in tables and charts, in place of the source")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_label(cls, item: Any) -> Any:
+        if not isinstance(item, str):
+            return item
+        try:
+            parsed = encoders.parse(item)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
+
+    @field_validator("source")
+    @classmethod
+    def _on_one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError(f"{value!r} has characters that cannot be shown; name a folder, or a model of the hub")
+        return value
 
     @property
     def encoder(self) -> Encoder:
@@ -47,9 +70,11 @@ class TargetEntry(Part):
     """A target task, and on what it is evaluated."""
 
     task: str
-    languages: tuple[str, ...] | None = Field(None, description="all of the task's whose data is there by default")
+    languages: Languages | None = Field(None, description="all of the task's whose data is there by default")
     split: Split = "test"
-    max_examples: int | None = Field(None, gt=0, description="examples evaluated in each language; all by default")
+    max_examples: int | None = Field(
+        None, gt=0, le=10**12, description="examples evaluated in each language; all by default"
+    )
     hidden_layer: NonNegativeInt | Literal["relative", "last"] = Field(
         "relative", description="retrieval, mining: the block whose output is pooled; `relative` = 14/24 of the depth"
     )
@@ -58,16 +83,21 @@ class TargetEntry(Part):
     )
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, item: Any) -> Any:
+        return {"task": item} if isinstance(item, str) else item
+
 
 class Study(Part):
     """One study file. See docs/study-file.md for every key with an example."""
 
-    name: str = Field(pattern=r"^[\w][\w .+-]*$")
-    description: str = ""
+    name: Name = Field(description="names the folder of its report")
+    description: str = Field("", max_length=10_000)
     encoders: tuple[EncoderEntry, ...] = Field(min_length=1)
     recipes: tuple[RecipeEntry, ...] = Field(min_length=1)
     targets: tuple[TargetEntry, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    seeds: tuple[Seed, ...] = Field((1, 2, 3), min_length=1)
     preset: str = "quick"
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
     data: Path | None = None
@@ -80,65 +110,12 @@ class Study(Part):
         None, description="means of trained weights to score beside the models themselves"
     )
 
-    @field_validator("encoders", mode="before")
+    @field_validator("name")
     @classmethod
-    def _encoder_names(cls, entries: Any) -> Any:
-        def entry(item: Any) -> Any:
-            if not isinstance(item, str):
-                return item
-            parsed = encoders.parse(item)
-            return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
-
-        return [entry(item) for item in entries] if isinstance(entries, list) else entries
-
-    @field_validator("recipes", mode="before")
-    @classmethod
-    def _recipe_names(cls, entries: Any) -> Any:
-        return [RecipeEntry.named(item) for item in entries] if isinstance(entries, list) else entries
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _target_names(cls, entries: Any) -> Any:
-        if not isinstance(entries, list):
-            return entries
-        return [{"task": item} if isinstance(item, str) else item for item in entries]
-
-    @model_validator(mode="after")
-    def _sound(self) -> Study:
-        for one, other in combinations((entry.encoder for entry in self.encoders), 2):
-            if one == other:
-                raise ValueError(f"encoders: {other.label} is listed twice; remove one")
-            if one.label == other.label:
-                raise ValueError(f"encoders: {one.label}: two have this name; give one another `name`")
-        for field, names in (
-            ("recipes", [recipe.name for recipe in self.recipes]),
-            ("targets", [target.task for target in self.targets]),
-            ("seeds", [str(seed) for seed in self.seeds]),
-        ):
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"{field}: {twice[0]} is listed twice; remove one")
-        recipes = {recipe.name for recipe in self.recipes}
-        for encoder in self.encoders:
-            for name in encoder.recipes or ():
-                if name not in recipes:
-                    raise ValueError(
-                        f"encoders: {encoder.encoder.label}: unknown recipe {name!r}: {did_you_mean(name, recipes)}"
-                    )
-        trained = {recipe.name for recipe in self.recipes if recipe.tasks}
-        for recipe in self.recipes:
-            for name in recipe.merge:
-                if name not in trained:
-                    raise ValueError(f"recipes: {recipe.name}: merge: {name!r} is no recipe with training: "
-                                     f"{did_you_mean(name, trained)}")  # fmt: skip
-        means = {mean.label(name) for mean in self.means for name in recipes}
-        for name in recipes & means:
-            raise ValueError(f"recipes: {name}: is how the averaged models of another recipe are called; rename it")
-        if self.average and self.average.seeds and len(self.seeds) < 2:
-            raise ValueError("average: seeds: the study has one seed; list two or more, or leave it out")
-        if self.preset not in presets():
-            raise ValueError(f"preset: unknown preset {self.preset!r}: {did_you_mean(self.preset, presets())}")
-        return self
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w([\w .+-]*[\w+-])?", name) or len(name.encode()) > 200:
+            raise ValueError(f"{name!r} must name a folder: write letters, digits, space . + - _ alone")
+        return name
 
     def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
         return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
@@ -179,7 +156,8 @@ class Study(Part):
         try:
             hyper = Hyperparameters.model_validate(values)
         except ValidationError as error:
-            raise UserError(f"training of {task.name}: {first_problem(error, Hyperparameters)}") from None
+            found = (f"training of {task.name}: {problem.text}" for problem in problems(error, Hyperparameters))
+            raise UserError("\n".join(found)) from None
         beside = hyper.doc_stride + hyper.max_query_length + SPECIAL_TOKENS
         if formats.get(task.format).windowed and beside >= hyper.max_length:
             raise UserError(
@@ -190,75 +168,207 @@ class Study(Part):
 
 
 def load_study(path: Path) -> Study:
-    """Read and check a study file. Raises UserError: one line with the file, the field and what to do.
+    """Read and check a study file. Raises UserError: a line for each mistake, with the file, its line, and what to do.
 
     Relative paths in it (``data``, ``tasks``) start from the file's folder; ``data`` falls back to the
     environment variable ``XSTILTS_DATA``.
     """
-    content = fast_yaml.read(path, "no such study file (try studies/quickstart.yaml)")
-    if not isinstance(content, dict):
+    document = fast_yaml.read_document(path, "no such study file (try studies/quickstart.yaml)")
+    if not isinstance(document.content, dict):
         raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
-    return make_study(content, folder=path.parent, name=str(path))
+    return _checked(document.content, path.parent, Mistakes(str(path), document))
 
 
 def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:
     """A checked Study from the content of a study file; ``name`` stands in the error messages."""
-    content = dict(content)
-    if isinstance(content.get("data"), str | Path):
-        content["data"] = folder / Path(content["data"]).expanduser()
-    elif "data" not in content and os.environ.get("XSTILTS_DATA"):
-        content["data"] = Path(os.environ["XSTILTS_DATA"])
-    if isinstance(content.get("tasks"), list):
-        content["tasks"] = [folder / str(entry) for entry in content["tasks"]]
-    try:
-        study = Study.model_validate(content)
-        _check_names(study)
-    except ValidationError as error:
-        raise UserError(f"{name}: {first_problem(error, Study)}") from None
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
+    return _checked(content, folder, Mistakes(name))
+
+
+def _checked(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> Study:
+    """The study, if nothing is wrong with it. What is wrong is looked at in all that can be understood."""
+    trial = Trial(_located(content, folder, mistakes), mistakes)
+    study = trial.validated(Study, _STAND_INS)
+    if study is not None:
+        _check(study, trial)
+    mistakes.check()
+    assert study is not None
     return study
 
 
-def _check_names(study: Study) -> None:
-    """Tasks and languages exist, and each task can play the part it is given."""
-    catalog = study.catalog
+#: In place of what a study must have and lacks, to look at the rest of it.
+_STAND_INS = {"name": "study", "encoders": ["bundled/e5-small@1"]}
+
+
+def _located(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> dict[str, Any]:
+    """The content with paths that start from here."""
+    content = dict(content)
+    if "data" not in content and os.environ.get("XSTILTS_DATA"):
+        content["data"] = Path(os.environ["XSTILTS_DATA"])
+    elif isinstance(content.get("data"), str | Path):
+        try:
+            content["data"] = folder / Path(content["data"]).expanduser()
+        except RuntimeError:
+            mistakes.add(f"data: {content['data']}: there is no such user", "data")
+            del content["data"]
+    if isinstance(content.get("data"), Path):
+        try:
+            if content["data"].exists() and not content["data"].is_dir():
+                mistakes.add(f"data: {content['data']}: not a folder", "data")
+        except (OSError, ValueError) as error:  # ValueError: a NUL in it
+            mistakes.add(f"data: cannot be a folder: {getattr(error, 'strerror', None) or error}", "data")
+            del content["data"]
+    if isinstance(content.get("tasks"), list):
+        content["tasks"] = [folder / one if isinstance(one, str | Path) else one for one in content["tasks"]]
+    return content
+
+
+def _check(study: Study, trial: Trial) -> None:
+    """What no field says alone: nothing twice, tasks and languages exist, each task can play the part it is given."""
+    mistakes = trial.mistakes
+    _check_lists(study, mistakes)
+    _check_references(study, trial)
+    if study.preset not in presets():
+        mistakes.add(f"preset: unknown preset {study.preset!r}: {did_you_mean(study.preset, presets())}", "preset")
+        study = study.model_copy(update={"preset": "quick"})
+    sound = _check_training(study, study.training, mistakes, "training", at=("training",))
+    catalog, complete = _catalog(study, mistakes)
+
+    def known(name: str, *location: str | int) -> Task | None:
+        """The task; what an own file that cannot be read would have called its task, nobody knows."""
+        if name in catalog:
+            return catalog[name]
+        if complete:
+            with mistakes.at(*location):
+                catalog[name]
+        return None
+
     repositories = {task.hub.repository for task in catalog if task.hub}
     for repository in study.hub if isinstance(study.hub, dict) else ():
-        if repository not in repositories:
-            known = did_you_mean(repository, repositories)
-            raise UserError(f"hub: {repository}: no task is read from it: {known}")
-    for recipe in study.recipes:
-        for name in recipe.tasks:
-            _check_intermediate(study, recipe, catalog[name])
-            if recipe.translated is not None:
-                _check_translated(recipe, catalog[name], recipe.translated)
-        _check_agreement(study, recipe)
-        if recipe.mlm is not None:
-            _check_mlm(study, recipe, recipe.mlm)
-    for target in study.targets:
-        task = catalog[target.task]
-        for language in target.languages or ():
-            if language not in task.languages:
-                raise UserError(
-                    f"targets: {task.name}: unknown language {language!r}: {did_you_mean(language, task.languages)}"
-                )
-        fmt = formats.get(task.format)
-        if fmt.plain_text:
-            raise UserError(
-                f"targets: {task.name}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`"
-            )
-        if task.training_task is None and not fmt.comparison:
-            raise UserError(f"targets: {task.name}: has no training data and names no task that it is trained on")
-        idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
-        if idle and not fmt.compares(task):
-            raise UserError(f"targets: {task.name}: {idle[0]} is for tasks on which nothing is trained; remove it")
-        study.hyperparameters(catalog[task.training_task] if task.training_task else task, target.training)
-    if study.average and not any(catalog[target.task].training_task for target in study.targets):
-        raise UserError("average: no target of the study is trained on; leave it out")
+        if repository not in repositories and complete:
+            hint = did_you_mean(repository, repositories)
+            mistakes.add(f"hub: {repository}: no task is read from it: {hint}", "hub", repository)
+    for i, recipe in enumerate(study.recipes):
+        at = trial.original(("recipes", i))
+        tasks = [known(name, *at) for name in recipe.tasks]
+        text = known(recipe.mlm.task, *at) if recipe.mlm else None
+        for task in filter(None, tasks):
+            with mistakes.at(*at):
+                _check_intermediate(recipe, task)
+            with mistakes.at(*at):
+                if recipe.translated is not None:
+                    _check_translated(recipe, task, recipe.translated)
+        of = f"recipes: {recipe.name}"
+        right = _check_training(study, recipe.training, mistakes, f"{of}: training", at=(*at, "training"))
+        if right and sound and None not in tasks:
+            with mistakes.at(*at):
+                _check_agreement(study, catalog, recipe)
+        if recipe.mlm is not None and text is not None:
+            with mistakes.at(*at):
+                _check_mlm(recipe, recipe.mlm, text)
+            at, of = (*at, "mlm", "training"), f"{of}: mlm: training"
+            if _check_training(study, recipe.mlm.training, mistakes, of, at=at) and sound:
+                with mistakes.at(*at):
+                    study.hyperparameters(text, recipe.mlm.training, intermediate=True)
+    targets = []
+    for i, target in enumerate(study.targets):
+        at = trial.original(("targets", i))
+        found = known(target.task, *at)
+        targets.append(found)
+        of = f"targets: {target.task}: training"
+        right = _check_training(study, target.training, mistakes, of, at=(*at, "training"))
+        if found is not None:
+            _check_target(target, found, mistakes, at)
+            trained = known(found.training_task, *at) if found.training_task else found
+            if right and sound and trained is not None:
+                with mistakes.at(*at):
+                    study.hyperparameters(trained, target.training)
+    if study.average and not any(task is None or task.training_task for task in targets):
+        mistakes.add("average: no target of the study is trained on; leave it out", "average")
 
 
-def _check_intermediate(study: Study, recipe: RecipeEntry, task: Task) -> None:
+def _check_lists(study: Study, mistakes: Mistakes) -> None:
+    """Nothing is there twice, or under the name of another."""
+    for one, other in combinations((entry.encoder for entry in study.encoders), 2):
+        if one == other:
+            mistakes.add(f"encoders: {other.label} is listed twice; remove one", "encoders")
+        elif one.label == other.label:
+            mistakes.add(f"encoders: {one.label}: two have this name; give one another `name`", "encoders")
+    for field, names in (
+        ("recipes", [recipe.name for recipe in study.recipes]),
+        ("targets", [target.task for target in study.targets]),
+        ("seeds", [str(seed) for seed in study.seeds]),
+    ):
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            mistakes.add(f"{field}: {name} is listed twice; remove one", field)
+    recipes = {recipe.name for recipe in study.recipes}
+    for name in sorted(recipes & {mean.label(name) for mean in study.means for name in recipes}):
+        mistakes.add(f"recipes: {name}: is how the averaged models of another recipe are called; rename it", "recipes")
+    if study.average and study.average.seeds and len(study.seeds) < 2:
+        mistakes.add("average: seeds: the study has one seed; list two or more, or leave it out", "average", "seeds")
+
+
+def _check_references(study: Study, trial: Trial) -> None:
+    """Recipes that encoders and merges name are in the study, or in what of it could not be understood."""
+    written = trial.mistakes.document.content.get("recipes") if trial.mistakes.document else None
+    if len(study.recipes) < len(written if isinstance(written, list) else study.recipes):
+        return
+    recipes = {recipe.name for recipe in study.recipes}
+    for i, encoder in enumerate(study.encoders):
+        for name in encoder.recipes or ():
+            if name not in recipes:
+                label, hint = encoder.encoder.label, did_you_mean(name, recipes)
+                at = trial.original(("encoders", i))
+                trial.mistakes.add(f"encoders: {label}: unknown recipe {name!r}: {hint}", *at, "recipes")
+    trained = {recipe.name for recipe in study.recipes if recipe.tasks}
+    for i, recipe in enumerate(study.recipes):
+        for name in recipe.merge:
+            if name not in trained:
+                what = f"{name!r} is no recipe with training: {did_you_mean(name, trained)}"
+                trial.mistakes.add(f"recipes: {recipe.name}: merge: {what}", *trial.original(("recipes", i)), "merge")
+
+
+def _catalog(study: Study, mistakes: Mistakes) -> tuple[Catalog, bool]:
+    """The catalog with the study's own tasks, and whether these could all be read."""
+    own, before = [], len(mistakes.problems)
+    for i, path in enumerate(study.tasks):
+        with mistakes.at("tasks", i):
+            own.append(read_entry(path))
+    catalog = builtin_catalog()
+    with mistakes.at("tasks"):
+        catalog = catalog.with_entries(own)
+    return catalog, len(mistakes.problems) == before
+
+
+def _check_training(
+    study: Study, values: dict[str, Any], mistakes: Mistakes, where: str, *, at: tuple[str | int, ...]
+) -> bool:
+    """Whether hyper-parameters are right by themselves, whatever the task."""
+    try:
+        Hyperparameters.model_validate({**presets()[study.preset]["default"], **values})
+    except ValidationError as error:
+        for problem in problems(error, Hyperparameters, document=mistakes.document, within=at):
+            mistakes.add(f"{where}: {problem.text}", *problem.location)
+        return False
+    return True
+
+
+def _check_target(target: TargetEntry, task: Task, mistakes: Mistakes, at: tuple[str | int, ...]) -> None:
+    """A task can be a target, and be evaluated as it is asked for."""
+    where, fmt = f"targets: {task.name}", formats.get(task.format)
+    for language in target.languages or ():
+        if language not in task.languages:
+            hint = did_you_mean(language, task.languages)
+            mistakes.add(f"{where}: unknown language {language!r}: {hint}", *at, "languages")
+    if fmt.plain_text:
+        mistakes.add(f"{where}: has no labels to score; mix it into a recipe: `mlm: {{share: 0.2}}`", *at)
+    elif task.training_task is None and not fmt.comparison:
+        mistakes.add(f"{where}: has no training data and names no task that it is trained on", *at)
+    idle = sorted(target.model_fields_set & {"hidden_layer", "pooling"})
+    if idle and not fmt.compares(task):
+        mistakes.add(f"{where}: {idle[0]} is for tasks on which nothing is trained; remove it", *at, idle[0])
+
+
+def _check_intermediate(recipe: RecipeEntry, task: Task) -> None:
     if formats.get(task.format).plain_text:
         raise UserError(f"recipes: {recipe.name}: {task.name} has no labels; mix it into a task: `mlm: {{share: 0.2}}`")
     if task.training_task != task.name:
@@ -272,11 +382,11 @@ def _check_translated(recipe: RecipeEntry, task: Task, translated: TranslatedEnt
         raise UserError(f"recipes: {recipe.name}: translated: {task.name} is English already; remove en")
 
 
-def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
+def _check_agreement(study: Study, catalog: Catalog, recipe: RecipeEntry) -> None:
     """A stage is optimised in one way: what its tasks' presets say of it must be the same."""
     first: dict[str, Any] = {}
     for name in recipe.tasks:
-        hyper = study.hyperparameters(study.catalog[name], recipe.training, intermediate=True)
+        hyper = study.hyperparameters(catalog[name], recipe.training, intermediate=True)
         if hyper.batch_tokens is not None and (len(recipe.tasks) > 1 or recipe.mlm):
             raise UserError(
                 f"recipes: {recipe.name}: batch_tokens is for stages of one task alone, since the steps of several are "
@@ -292,15 +402,13 @@ def _check_agreement(study: Study, recipe: RecipeEntry) -> None:
                 )
 
 
-def _check_mlm(study: Study, recipe: RecipeEntry, mlm: MlmEntry) -> None:
+def _check_mlm(recipe: RecipeEntry, mlm: MlmEntry, text: Task) -> None:
     where = f"recipes: {recipe.name}: mlm"
-    text = study.catalog[mlm.task]
     if not formats.get(text.format).plain_text:
         raise UserError(f"{where}: {text.name} is of format {text.format}; choose a task of format mlm")
     for language in mlm.languages or ():
         if language not in text.languages:
             raise UserError(f"{where}: unknown language {language!r}: {did_you_mean(language, text.languages)}")
-    study.hyperparameters(text, mlm.training, intermediate=True)
 
 
 @cache

@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import first_problem
+from xstilts.common.validation import Mistakes, Trial
 from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
@@ -37,7 +35,10 @@ class Catalog:
 
     def with_files(self, paths: Iterable[Path]) -> Catalog:
         """This catalog and the entries in ``paths``; an entry replaces a built-in one of the same name."""
-        return Catalog([*self, *(read_entry(path) for path in paths)])
+        return self.with_entries(map(read_entry, paths))
+
+    def with_entries(self, tasks: Iterable[Task]) -> Catalog:
+        return Catalog([*self, *tasks])
 
 
 def _united(task: Task, named: dict[str, Task]) -> Task:
@@ -54,19 +55,27 @@ def _united(task: Task, named: dict[str, Task]) -> Task:
     return task.model_copy(update={"parts": tuple(named[name] for name in task.of)})
 
 
+#: What a format asks nothing about; stand-ins for those that an entry must have, to look at the rest of it.
+_ASIDE = {"name": "task", "description": "-", "languages": ["en"], "licence": "-", "citation": "-"}
+
+
 def read_entry(path: Path) -> Task:
-    """Read one catalog entry. Raises UserError with file, field and remedy where it is wrong."""
-    entry = fast_yaml.read(path, "no such file; `tasks` in a study lists catalog entries beside the study")
-    try:
-        task = Task.model_validate(entry)
-    except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error, Task, 'entry', 'Field required')}") from None
-    if task.format not in formats.names():
-        raise UserError(f"{path}: format: unknown format {task.format!r}; {did_you_mean(task.format, formats.names())}")
-    try:
-        formats.get(task.format).check(task)
-    except ValueError as error:
-        raise UserError(f"{path}: entry: {error}") from None
+    """Read one catalog entry. Raises UserError: a line for each mistake, with file, line, field and remedy."""
+    absent = "no such file; `tasks` in a study lists catalog entries beside the study"
+    mistakes = Mistakes(str(path), document := fast_yaml.read_document(path, absent))
+    task = Trial(document.content, mistakes).validated(Task, _ASIDE, "entry", "Field required")
+    wrong = {problem.location[0] if problem.location else "" for problem in mistakes.problems}
+    if task is not None and wrong <= _ASIDE.keys():
+        if task.format not in formats.names():
+            hint = did_you_mean(task.format, formats.names())
+            mistakes.add(f"format: unknown format {task.format!r}; {hint}", "format")
+        else:
+            try:
+                formats.get(task.format).check(task)
+            except ValueError as error:
+                mistakes.add("\n".join(f"entry: {line}" for line in str(error).splitlines()))
+    mistakes.check()
+    assert task is not None
     return task
 
 
