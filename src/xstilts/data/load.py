@@ -293,8 +293,11 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
     raise UserError(f"{folder}: no {wanted} ({name}, {language}){others}{source}")
 
 
-def check_names(task: Task, split: Split, language: str, folder: Path) -> None:
+def check_names(task: Task, split: Split, language: str, data: Data) -> None:
     """Raises UserError where a file should be and a folder or a pipe is, or a link that leads nowhere."""
+    folder = provider_of(data).folder
+    if folder is None:
+        return
     for one in _candidates(task, split, language):
         name = file_name(one.pattern, task.layouts[one.layout], language)
         for path in {folder / name, *folder.glob(name)}:
