@@ -184,7 +184,7 @@ def test_links_are_followed_and_go_by_the_names_a_run_finds_them_by(tmp_path: Pa
         ("xnli test de", 1),
         ("xquad test de", 1),
     ]
-    (tmp_path / "mine").symlink_to(data / "xquad" / "xquad.de.json")
+    (tmp_path / "mine").symlink_to(write(tmp_path / "b" / "xquad" / "xquad.de.json", squad()))
     assert [one.what for one in check(tmp_path / "mine").checked] == ["xquad test de"]
 
 
@@ -192,8 +192,9 @@ def test_links_are_followed_and_go_by_the_names_a_run_finds_them_by(tmp_path: Pa
 def entry(tmp_path: Path) -> Task:
     path = write(
         tmp_path / "mine.yaml",
-        "{name: mine, format: tagging, description: -, languages: [en, sw], metric: accuracy, labels: [O, B-LOC], licence: -,"
-        " citation: -, files: {reader: tokens, columns: [_, token, tag], train: 'm/train-{lang}', test: 'm/test-{lang}'}}",
+        "{name: mine, format: tagging, description: -, languages: [en, sw], metric: accuracy, labels: [O, B-LOC],"
+        " licence: -, citation: -,"
+        " files: {reader: tokens, columns: [_, token, tag], train: 'm/train-{lang}', test: 'm/test-{lang}'}}",
     )
     return read_entry(path)
 
@@ -222,7 +223,7 @@ def test_an_own_entry_without_files_is_told(entry: Task, tmp_path: Path) -> None
 
 
 def test_flat_squad_of_a_test_set_is_scored_by_text(tmp_path: Path) -> None:
-    """As published, 98 of SQuAD-it's 7,609 test questions have answers elsewhere; a test set needs their texts alone."""
+    """Of published SQuAD-it, 98 of 7,609 test questions have answers elsewhere; a test set needs their texts alone."""
     row = {"id": "a", "context": "In Köln", "question": "Wo?", "answers": {"text": ["Köln"], "answer_start": [2]}}
     write(tmp_path / "xquad" / "xquad.de.json", json.dumps(row) + "\n" + json.dumps({**row, "id": "b"}))
     report = check(tmp_path)
