@@ -116,6 +116,7 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
 
 
 def _digest(path: Path) -> str:
+    check_regular(path)
     try:
         return digests.of_file(path)
     except OSError as error:
