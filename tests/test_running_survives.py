@@ -111,7 +111,7 @@ _, module, *words = sys.argv
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == module:
-            os.kill(os.getpid(), signal.SIGINT)
+            exec("os.kill(os.getpid(), signal.SIGINT); sum(range(9))")  # as an import that makes a data class
 sys.meta_path.insert(0, Finder())
 sys.argv = ["xstilts", *words]
 from xstilts.cli.__main__ import main

@@ -17,8 +17,11 @@ def main() -> None:
     """
     interrupted = False
 
-    def end(_signal: int = 0, _frame: FrameType | None = None) -> None:
-        os.write(2, (CURSOR if os.isatty(2) else b"") + b"interrupted\n")
+    def end(_signal: int = 0, _frame: FrameType | None = None, said: bool = False) -> None:
+        if not said:
+            os.write(2, (CURSOR if os.isatty(2) else b"") + b"interrupted\n")
+        # Not by way of Python's own end: a ^C that went through an `exec`, as of a data class amid an import, makes
+        # that a death by the signal, though it was caught since.
         os._exit(130)
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -38,9 +41,9 @@ def main() -> None:
         command()
     except BaseException as error:
         # What is raised after a ^C is raised by it: amid a late import, say, it becomes an ImportError.
-        if not interrupted or isinstance(error, SystemExit):
+        if not interrupted:
             raise
-        end()
+        end(said=isinstance(error, SystemExit))
     finally:
         if heard:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done but to leave

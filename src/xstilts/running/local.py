@@ -122,7 +122,8 @@ class LocalExecutor:
         ours, theirs = self._context.Pipe()
         # A daemon, so that it is ended with this process, should another ^C cut `__exit__` short.
         process = self._context.Process(target=_work, args=(theirs, self._url, self._threads, self._do), daemon=True)
-        with _environment(self._threads, devices), _deaf_to_interrupts():
+        # Another thread, such as that of the leases, may take the signal that this one is deaf to.
+        with _environment(self._threads, devices), _interrupt_held(), _deaf_to_interrupts():
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
         return Worker(process, ours, devices)
@@ -140,7 +141,10 @@ def _gpus() -> int:
 
 @contextmanager
 def _interrupt_held() -> Iterator[None]:
-    """Let a ^C take effect at the end: amid an import it can get lost in C code, or change the exit status."""
+    """Let a ^C take effect at the end.
+
+    Amid an import it can get lost in C code, or change the exit status; amid a worker's start it leaves half of one.
+    """
     if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
         yield
         return
