@@ -9,6 +9,7 @@ import typer
 
 from xstilts import __version__
 from xstilts.cli import claims, data, models, plan, report, run, scores, select, store, xtreme
+from xstilts.cli.streams import forgiving
 from xstilts.common.errors import StoreError, UserError
 
 app = typer.Typer(
@@ -57,7 +58,8 @@ app.add_typer(store.app, name="store")
 def main() -> None:
     """Entry point. Exit status: 0 done, 1 a stage failed, 2 the user's input is wrong, 130 interrupted."""
     try:
-        app()
+        with forgiving():
+            app()
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
