@@ -470,8 +470,8 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
             {"format": "classification"},
             [
                 "file:1: label 'nuetral' is not in the label set; did you mean 'neutral'?",
-                "file:2: premise: Input should be a valid string; no record of classification (docs/add-a-task.md)",
-                "file:3: label: Input should be a valid string; no record of classification (docs/add-a-task.md)",
+                "file:2: 'premise' is no text; no record of classification (docs/add-a-task.md)",
+                "file:3: 'label' is no text; no record of classification (docs/add-a-task.md)",
             ],
         ),
         (
@@ -497,7 +497,7 @@ def squad(*qas: dict[str, Any], context: str = "In Köln") -> str:
             [
                 "file:1: 1 tags, but 2 tokens; one tag a token",
                 "file:2: label 'X' is not in the label set; known: contradiction, entailment, neutral",
-                "file:3: tokens: Field required; no record of tagging (docs/add-a-task.md)",
+                "file:3: 'tokens' is missing; no record of tagging (docs/add-a-task.md)",
                 "file:4: no tokens, or an empty one; remove it",
             ],
         ),

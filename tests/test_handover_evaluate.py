@@ -84,7 +84,6 @@ WRONG = [
     ("xnli", "de", 1, None, r":2: 2 lines in the file, not 3"),
     ("pawsx", "fr", 3, "0", r":4: 4 lines in the file, not 3"),
     ("pawsx", "fr", 0, "", r":1: an empty line; write one label a line"),
-    ("pawsx", "fr", 0, "\ufeff1", r":1: '\\ufeff1' is no label"),
     ("tatoeba", "sw", 2, "[2]", r":3: '\[2\]': not a line number"),
     ("udpos", "th", 1, "Katze\tNOUN", r":2: 'Katze\\tNOUN' is no label of udpos.*without its token"),
     ("udpos", "th", 1, None, r":1: sentence 1 has 2 tags, not 3"),
@@ -113,9 +112,9 @@ def test_a_wrong_file_is_told_with_its_line(
     ("content", "message"),
     [
         ('{\n"xquad-de-0": "answer 0",\n"xquad-de-1": ["answer 1"]\n}', r":3: the answer to 'xquad-de-1' is no text"),
-        ('{\n"xquad-de-0": "answer 0",\n', r":3: not valid JSON"),
+        ('{\n"xquad-de-0": "answer 0",\n', r":3: column 1: invalid JSON"),
         ('["answer 0"]', r":1: not an object of answers"),
-        (b'{\n"xquad-de-0": "\xff"}', r":2: not valid UTF-8"),
+        (b'{\n"xquad-de-0": "\xff"}', r":2: not UTF-8"),
     ],
 )
 def test_wrong_answers_are_told_with_their_line(tmp_path: Path, content: str | bytes, message: str) -> None:

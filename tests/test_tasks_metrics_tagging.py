@@ -11,7 +11,7 @@ from xstilts.tasks.metrics.tagging import Entity, accuracy, chunk_f1, chunks, en
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "seqeval.json").read_text("utf-8"))
 SENTENCES = [(row["gold"].split(), row["predicted"].split(), row) for row in GOLDEN["sentences"]]
 
-TAG = st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"])
+TAG = st.sampled_from(["O", *(f"{prefix}-{type_}" for prefix in "BIES" for type_ in ("PER", "LOC", "ORG"))])
 PAIRS = st.lists(st.tuples(TAG, TAG), max_size=12).map(lambda pairs: ([p for p, _ in pairs], [g for _, g in pairs]))
 
 
@@ -54,6 +54,11 @@ def test_entities():
     assert entities([]) == []
 
 
+@given(st.lists(TAG, max_size=12))
+def test_bilou_is_bioes_by_other_names(tags):
+    assert entities([tag.replace("E-", "L-").replace("S-", "U-") for tag in tags]) == entities(tags)
+
+
 def test_a_boundary_or_type_that_is_off_counts_on_both_sides():
     gold = ["B-PER", "I-PER", "O", "B-LOC"]
     assert entity_f1([gold], [["B-PER", "O", "O", "B-LOC"]]) == [(2.0, 4.0)]
@@ -61,9 +66,9 @@ def test_a_boundary_or_type_that_is_off_counts_on_both_sides():
     assert entity_f1([gold], [["O", "O", "O", "O"]]) == [(0.0, 2.0)]
 
 
-@pytest.mark.parametrize("tag", ["NOUN", "B", "I-", "E-PER", "b-PER", "", "-PER", "O-PER"])
+@pytest.mark.parametrize("tag", ["NOUN", "B", "I-", "M-PER", "PER-B", "b-PER", "", "-PER", "O-PER", "BI-PER"])
 def test_a_tag_of_another_scheme_is_refused(tag):
-    with pytest.raises(ValueError, match="is not O, B-type or I-type"):
+    with pytest.raises(ValueError, match="is not O, nor a type behind"):
         entities(["O", tag])
 
 
@@ -80,7 +85,8 @@ def reference_entities(tags):
     types = [tag[2:] for tag in tags]
 
     def begins(i):
-        return tags[i] != "O" and (tags[i][0] == "B" or i == 0 or types[i] != types[i - 1])
+        new = i == 0 or types[i] != types[i - 1] or tags[i][0] in "BS" or tags[i - 1][0] in "ES"
+        return tags[i] != "O" and new
 
     def continues(i):
         return i < len(tags) and tags[i] != "O" and not begins(i)

@@ -165,17 +165,22 @@ def export(
 
 
 def predict(
-    model: str | Path, records: Iterable[Mapping[str, Any]], task: str, n_best: int = 1
+    model: str | Path, records: Iterable[Mapping[str, Any]] | str | Path, task: str, n_best: int = 1
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
 
-    ``task`` is a format (span, classification, multiple_choice, tagging) or a task of the catalog; it says which fields
-    a record has. With ``n_best`` (span) above 1 also with so many answers and their probabilities. Raises UserError
-    where the model or a record is of another kind.
+    ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
+    tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
+    many answers and their probabilities. Raises UserError where the model or a record is of another kind.
     """
     from xstilts.handover import predict as predicting
 
-    return predicting.predict(Path(model), predicted_format(task, n_best), [dict(record) for record in records], n_best)
+    format_name = predicted_format(task, n_best)
+    if isinstance(records, str | Path):
+        by_place: Mapping[str, Mapping[str, Any]] = predicting.read_records(Path(records))
+    else:
+        by_place = {f"record {number}": record for number, record in enumerate(records, 1)}
+    return predicting.predict(Path(model), format_name, by_place, n_best)
 
 
 def predicted_format(task: str, n_best: int = 1) -> str:

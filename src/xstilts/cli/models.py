@@ -25,13 +25,11 @@ def predict(
     n_best: Annotated[int, typer.Option(min=1, help="span: also the so many best answers, with probabilities")] = 1,
 ) -> None:
     """Use a trained model: one question on the command line, or a JSON lines file in and out."""
-    from xstilts.handover import predict as predicting
-
     api.predicted_format(task, n_best)
     if input is not None:
-        records = predicting.read_records(input)
+        records: Path | list[dict[str, str]] = input
     elif question and context:
-        records = iter([{"question": question, "context": context}])
+        records = [{"question": question, "context": context}]
     else:
         raise UserError("give --question and --context, or --input FILE.jsonl")
     quiet()

@@ -107,10 +107,11 @@ def padded(length: int) -> int:
 def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     """Token ids and attention mask [rows, length], or [rows, choices, length] where rows hold several sequences.
 
-    ``length`` is that of the longest row, rounded up (see `padded`).
+    ``length`` is that of the longest row, rounded up (see `padded`). A row of fewer choices than another is filled up
+    by ones of a single token, whose answers mean nothing.
     """
     length = padded(max(row.length for row in rows))
-    choices = len(rows[0].sequences)
+    choices = max(len(row.sequences) for row in rows)
     ids = np.full((len(rows), choices, length), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), choices, length), dtype=np.int64)
     types = np.zeros((len(rows), choices, length), dtype=np.int64)
@@ -120,6 +121,7 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
             mask[i, j, : len(sequence)] = 1
             if row.type_ids is not None:
                 types[i, j, : len(sequence)] = row.type_ids[j]
+        mask[i, len(row.sequences) :, 0] = 1
     arrays: Mapping[str, np.ndarray] = {"input_ids": ids, "attention_mask": mask}
     if rows[0].type_ids is not None:
         arrays = {**arrays, "token_type_ids": types}

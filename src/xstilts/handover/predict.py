@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import transformers
 
+from xstilts.common import strict_json, textfile
 from xstilts.common.errors import UserError
+from xstilts.common.strict_json import JsonError
 from xstilts.engine import heads, inference
 from xstilts.engine.machine.device import fast_precision
 from xstilts.planning.hyperparameters import Lengths
@@ -19,11 +21,14 @@ from xstilts.tasks.formats import Example, Format
 from xstilts.tasks.task import Files, Task
 
 
-def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n_best: int = 1) -> list[dict[str, Any]]:
+def predict(
+    folder: Path, format_name: str, records: Mapping[str, Mapping[str, Any]], n_best: int = 1
+) -> list[dict[str, Any]]:
     """Each record with its ``prediction``: an answer, a label, the text of a choice, or a list of tags.
 
-    With ``n_best`` above 1, where `Format.n_best`, also with so many answers and their probabilities. ``folder`` is an
-    exported model. Raises UserError where it is none, or where a record lacks a field.
+    ``records`` go by where they are from, as errors name it. With ``n_best`` above 1, where `Format.n_best`, also with
+    so many answers and their probabilities. ``folder`` is an exported model. Raises UserError where it is none, or
+    where a record lacks a field or has one of another type.
     """
     fmt, head = formats.get(format_name), heads.get(format_name)
     if not (folder / "config.json").is_file():
@@ -33,6 +38,7 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
     if not any(name.endswith(wanted) for name in config.architectures or ()):
         found = (config.architectures or ["model without a head"])[0]
         raise UserError(f"{folder}: holds a {found}, no model for {format_name}; give the --task it was trained for")
+    examples = [_example(fmt, record, where, n) for n, (where, record) in enumerate(records.items(), 1)]
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     model = getattr(transformers, head.AUTO_CLASS).from_pretrained(
         folder, use_safetensors=True, trust_remote_code=False
@@ -42,8 +48,6 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
         name="predict", format=format_name, description="", languages=(), metric="", files=Files(reader="records"),
         labels=labels if fmt.labelled else (), licence="", citation="",
     )  # fmt: skip
-    records = list(records)
-    examples = [_example(fmt, record, number) for number, record in enumerate(records, 1)]
     limit = min(384, getattr(config, "max_position_embeddings", 384) - 2)
     rows = head.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
     decoder = head.best(n_best) if n_best > 1 else head
@@ -54,39 +58,52 @@ def predict(folder: Path, format_name: str, records: Iterable[dict[str, Any]], n
         lists = [json.loads(prediction) for prediction in predictions]
         return [
             {**record, "prediction": best[0]["text"] if best else "", "n_best": best}
-            for record, best in zip(records, lists, strict=True)
+            for record, best in zip(records.values(), lists, strict=True)
         ]
     return [
         {**record, "prediction": fmt.readable(example, prediction)}
-        for record, example, prediction in zip(records, examples, predictions, strict=True)
+        for record, example, prediction in zip(records.values(), examples, predictions, strict=True)
     ]
 
 
-def _example(fmt: Format, record: dict[str, Any], number: int) -> Example:
-    layout = f"a record has {', '.join(fmt.fields)} (* may be missing)"
-    for field in fmt.fields:
-        if not field.endswith("*") and not record.get(field):
-            raise UserError(f"record {number}: no {field!r}; {layout}")
-    read = {name: record[name] for field in fmt.fields if (name := field.rstrip("*")) in record}
+def _example(fmt: Format, record: Mapping[str, Any], where: str, number: int) -> Example:
+    known = {field.rstrip("*"): not field.endswith("*") for field in fmt.fields}  # field → whether it is needed
     try:
-        return fmt.example.from_record({"id": str(record.get("id", number)), **read})
+        formats.check_spelling(record, list(known))
+        read = {name: record[name] for name in known if name in record}
+        for name, needed in known.items():
+            if needed and read.get(name) in (None, "", []):
+                raise ValueError(f"no {name!r}")
+        example = fmt.example.from_record({**read, "id": str(record.get("id", number))})
+        if example.fault:
+            raise ValueError(example.fault)
     except ValueError as error:
-        raise UserError(f"record {number}: {' '.join(str(error).split())}; {layout}") from None
+        raise UserError(f"{where}: {error}; a record has {', '.join(fmt.fields)} (* may be missing)") from None
+    return example
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON lines file, ``-`` for standard input. Raises UserError with file and line."""
-    try:
-        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
+    """The objects of a JSON lines file, ``-`` for standard input, by file and line. Raises UserError with these."""
+    return dict(_records(path))
+
+
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = _standard_input() if path == Path("-") else textfile.read_text(path)
     for number, line in enumerate(text.split("\n"), 1):  # JSON strings may hold U+2028, where splitlines breaks
         if not line.strip():
             continue
+        where = f"{path}:{number}"
         try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}:{number}: not JSON: {error}") from None
+            record = strict_json.parse(line)
+        except JsonError as error:
+            raise UserError(f"{where}: {error}; write one object a line") from None
         if not isinstance(record, dict):
-            raise UserError(f"{path}:{number}: expected an object with named fields")
-        yield record
+            raise UserError(f"{where}: expected an object with named fields")
+        yield where, record
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input: not UTF-8 ({error.reason} at byte {error.start}); give it in UTF-8") from None

@@ -15,6 +15,7 @@ from typing import cast
 
 import polars as pl
 
+from xstilts.common import textfile
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
 from xstilts.handover.export import CellFilter, best, check_names
@@ -133,7 +134,7 @@ def check(path: Path, benchmark: Benchmark, gold: Sequence[Example]) -> None:
                     raise UserError(f"{path}:{line_of(path, id)}: the test set has no question {id!r}")
             lacking = [example.id for example in gold if example.id not in answers]
             if lacking:
-                last = path.read_text(encoding="utf-8").count("\n")
+                last = textfile.read_text(path).count("\n")
                 raise UserError(
                     f"{path}:{last}: no answer to {count(len(lacking), 'question')}, the first {lacking[0]!r}"
                 )

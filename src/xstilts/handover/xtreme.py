@@ -12,14 +12,16 @@ XTREME-R. A folder holds a folder a task, and in it test-<language>.tsv, or .jso
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from xstilts.common import fast_yaml
+from xstilts.common import fast_yaml, strict_json, textfile
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.strict_json import JsonError
 from xstilts.data.problems import count
 from xstilts.tasks import builtin_catalog
 
@@ -179,48 +181,22 @@ def check_sentences(path: Path, sentences: Sequence[TaggedSentence], lengths: Se
 
 def line_of(path: Path, id: str) -> int:
     """The line of a JSON file on which ``id`` stands first."""
-    text = path.read_text(encoding="utf-8")
+    text = textfile.read_text(path)
     at = max(text.find(json.dumps(id)), text.find(json.dumps(id, ensure_ascii=False)), 0)
     return text.count("\n", 0, at) + 1
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line number and stripped line, of LF, CR LF or CR, as Python opens a text file."""
-    try:
-        with path.open(encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                yield number, line.strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from None
+    for number, line in enumerate(io.StringIO(textfile.read_text(path), newline=None), 1):
+        yield number, line.strip()
 
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); is the file whole?") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> UserError:
-    match error:
-        case FileNotFoundError():
-            return UserError(f"{path}: no such file")
-        case UnicodeDecodeError():
-            lines = path.read_bytes().split(b"\n")
-            line = next(number for number, line in enumerate(lines, 1) if not _is_utf8(line))
-            return UserError(f"{path}:{line}: not valid UTF-8; save the file as UTF-8")
-        case _:
-            return UserError(f"{path}: cannot be read ({error.strerror})")
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        return strict_json.parse(textfile.read_text(path))
+    except JsonError as error:
+        raise UserError(f"{path}:{error.line or 1}: {error.what}; is the file whole?") from None
 
 
 def _some(found: list[Any], path: Path) -> list[Any]:

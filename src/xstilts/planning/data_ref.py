@@ -58,7 +58,12 @@ def _in(ref: DataRef, language: str) -> list[Example]:
 @lru_cache(maxsize=256)
 def has_gold(ref: DataRef) -> bool:
     """Whether a set can be scored: XTREME's own test files come without labels."""
-    return ref.expected is not None or all(example.has_gold for example in examples(ref))
+    return ref.expected is not None or not without_gold(ref)
+
+
+def without_gold(ref: DataRef) -> list[str]:
+    """The ids of examples that cannot be scored."""
+    return [example.id for example in examples(ref) if not example.has_gold]
 
 
 @lru_cache(maxsize=256)

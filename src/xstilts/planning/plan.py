@@ -124,7 +124,7 @@ class Predict:
     """Predict a target's examples in all languages, with a trained model or the encoder as it is."""
 
     encoder: Encoder
-    task: Task
+    task: Task  # its labels are the classes of the model in the order of their ids, under the target's names
     sets: tuple[DataRef, ...]
     lengths: Lengths
     precision: Precision

@@ -78,6 +78,7 @@ class _Target:
 
     entry: TargetEntry
     task: Task
+    labels: tuple[str, ...]  # what the task calls the classes of its model, in the order of their ids
     part: TrainingPart | None  # its training, if it has any
     sets: tuple[DataRef, ...]
     dev: tuple[DataRef, ...]  # on which thresholds are chosen
@@ -289,9 +290,12 @@ class _Planner:
         predicts: list[Any] = [task.format, task.unanswerable, [ref.key() for ref in sets], reads]
         if formats.get(task.format).compares(task):
             predicts += [target.pooling, [ref.key() for ref in dev]]
+        labels = self.data.names[target.task]
+        if labels != task.labels:
+            predicts.append({"labels": labels})
         scores = [task.format, task.metric, task.answer_rules, [ref.key() for ref in scored]]
         return _Target(
-            target, task, part, sets, dev, scored, hyper, tokens,
+            target, task, labels, part, sets, dev, scored, hyper, tokens,
             min(hyper.max_length, tokens / max(1, sum(size(ref) for ref in read))), _digest(predicts), _digest(scores),
         )  # fmt: skip
 
@@ -371,7 +375,7 @@ class _Planner:
             f"{where} → predict {task.name}",
             Predict(
                 encoder,
-                task,
+                task.model_copy(update={"labels": target.labels}),
                 target.sets,
                 target.hyper.lengths,
                 target.hyper.optimisation.precision,

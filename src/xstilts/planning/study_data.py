@@ -8,19 +8,20 @@ from dataclasses import replace
 
 from xstilts import data
 from xstilts.common.errors import UserError
-from xstilts.planning import cost
-from xstilts.planning.data_ref import DataRef, examples, has_gold, size
+from xstilts.planning import cost, labels
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size, without_gold
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
 from xstilts.planning.recipe import MlmEntry
 from xstilts.planning.study import Study, TargetEntry
-from xstilts.tasks import formats
+from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.task import Split, Task
 
 
 class StudyData:
     """Raises UserError where data are missing or wrong.
 
-    With ``estimate``, data that are not at hand are taken to be as the catalog says.
+    With ``estimate``, data of the catalog's tasks that are not at hand are taken to be as it says; those of a task
+    that the user adds must be there.
     """
 
     def __init__(self, study: Study, estimate: bool):
@@ -31,16 +32,32 @@ class StudyData:
         self.notes: dict[str, None] = {}  # in order, each once
         self.excluded: dict[DataRef, frozenset[str]] = {}  # ids of examples that are not trained or selected on
         self._tasks: dict[str, Task] = {}
+        self.names = {target.task: self._names(self.task(target.task)) for target in study.targets}
         self.evaluation = {target.task: self._evaluation(target) for target in study.targets}
         self.thresholds = {target.task: self._thresholds(target) for target in study.targets}
 
     def task(self, name: str) -> Task:
-        """The catalog's task, with its labels where these are the data's to give."""
+        """The catalog's task, with its labels where these are the data's to give, or the task's it is trained on."""
         if name not in self._tasks:
             task = self.study.catalog[name]
-            unlabelled = task.labels_from_data and self._is_absent(task, "train", "en")
-            self._tasks[name] = task if unlabelled else data.labelled(task, self.study.provider)
+            if task.labels_from_data and task.train not in (None, name):
+                task = task.model_copy(update={"labels": self.task(str(task.train)).labels, "labels_from_data": False})
+            elif task.labels_from_data and not self._is_absent(task, "train", "en"):
+                task = data.labelled(task, self.study.provider)
+                if faults := list(formats.get(task.format).faults(task)):
+                    raise UserError(f"{name}: labels of its data: {'; '.join(faults)}")
+            self._tasks[name] = task
         return self._tasks[name]
+
+    def _names(self, task: Task) -> tuple[str, ...]:
+        """What a target calls the classes of its model, in the order of their ids."""
+        if task.training_task in (None, task.name):
+            return task.labels
+        trained = self.task(task.training_task)
+        names = labels.named(task, trained)
+        for text in labels.notes(task, trained):
+            self.note(text)
+        return names
 
     def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
         """Each task that is trained on, with how its data are read, and whether as an intermediate."""
@@ -60,6 +77,11 @@ class StudyData:
         that it shares the split with is selected on a tenth of its train split. Only a task whose entry has
         `train_languages: all`, which its name must say too, trains on other languages; it is selected on English.
         """
+        if "en" not in task.languages:
+            raise UserError(
+                f"{task.name}: is trained on English, and `languages` of its entry has no en; add it, or name the task "
+                f"that it is trained on as `train`"
+            )
         language, cut = "en", self._is_evaluated_on_dev(task)
         if cut:
             self.note(
@@ -74,7 +96,10 @@ class StudyData:
             )
         train = self._ref(task, "train", language, "train", reading.max_train_examples, cut=cut)
         dev = self._ref(task, "dev", "en", "selection", reading.max_dev_examples, cut=cut)
-        return self.clean(train), self.clean(dev)
+        train, dev = self.clean(train), self.clean(dev)
+        if not size(train):
+            raise UserError(f"{task.name}: no example is left to train on: all are in evaluation data too")
+        return train, dev
 
     def texts(self, mlm: MlmEntry) -> tuple[tuple[DataRef, ...], Hyperparameters]:
         """The text of each language, by default of those that targets are evaluated in and that there is text of."""
@@ -108,13 +133,20 @@ class StudyData:
     def note_evaluation(self) -> None:
         """What is not scored, and in which languages recipes with translations are not zero-shot."""
         for name, sets in self.evaluation.items():
-            blank = [ref.language for ref in sets if not has_gold(ref)]
+            lacking = {ref: without_gold(ref) for ref in sets if not has_gold(ref)}
+            blank = [ref.language for ref, ids in lacking.items() if len(ids) == size(ref)]
             if blank:
                 which = "any language" if len(blank) == len(sets) else ", ".join(blank)
                 self.note(
                     f"{name}: the {sets[0].split} data has no gold labels in {which}: predictions are made there, "
                     "but no score."
                 )
+            for ref, ids in lacking.items():
+                if ref.language not in blank:
+                    self.note(
+                        f"{name}: {len(ids):,} of {size(ref):,} examples of the {ref.split} data in {ref.language} "
+                        f"have no gold label, the first {ids[0]!r}: predictions are made there, but no score."
+                    )
         for recipe in self.study.recipes:
             if recipe.translated:
                 self.note(
@@ -181,14 +213,35 @@ class StudyData:
         prints = [data.fingerprint(task, source, one, provider) for one in language.split("+")]
         fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
         ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
-        self.uses[use, ref] = len(examples(ref))
-        for one in language.split("+"):
-            for text in data.notes(task, source, one, provider):
-                self.note(f"{text}.")
+        if (use, ref) not in self.uses:
+            self._check(ref, use)
+            self.uses[use, ref] = len(examples(ref))
+            for one in language.split("+"):
+                for text in data.notes(task, source, one, provider):
+                    self.note(f"{text}.")
         return ref
 
+    def _check(self, ref: DataRef, use: str) -> None:
+        """Whether a data set is what its task says, and has the gold that a model is trained and selected by."""
+        where, found = f"{ref.task.name} {ref.split} data in {ref.language}", examples(ref)
+        if misfit := formats.get(ref.task.format).misfit(found, ref.task):
+            raise UserError(f"{where}: {misfit}")
+        if use not in ("train", "selection") or not (lacking := without_gold(ref)):
+            return
+        what = f"{len(lacking):,} of {len(found):,} examples have no gold label, the first {lacking[0]!r}"
+        if use == "selection" or len(lacking) == len(found):
+            raise UserError(f"{where}: {what}; give them one, or remove them")
+        self.note(f"{where}: {what}: nothing is learnt from them.")
+
     def _is_absent(self, task: Task, split: Split, language: str) -> bool:
-        return self.estimate and language not in data.available(task, split, self.study.provider)
+        """Whether data are not at hand, and are counted as the catalog says."""
+        absent = [
+            part for part in task.parts or (task,) if language not in data.available(part, split, self.study.provider)
+        ]
+        return self.estimate and bool(absent) and all(map(self._is_builtin, absent))
+
+    def _is_builtin(self, task: Task) -> bool:
+        return task.name in builtin_catalog() and self.study.catalog[task.name] == builtin_catalog()[task.name]
 
     def _is_evaluated_on_dev(self, task: Task) -> bool:
         """Whether a target is evaluated on the dev data that ``task`` would be selected on, or translations of them."""

@@ -70,10 +70,8 @@ def read_entry(path: Path) -> Task:
             hint = did_you_mean(task.format, formats.names())
             mistakes.add(f"format: unknown format {task.format!r}; {hint}", "format")
         else:
-            try:
-                formats.get(task.format).check(task)
-            except ValueError as error:
-                mistakes.add("\n".join(f"entry: {line}" for line in str(error).splitlines()))
+            for fault in formats.get(task.format).faults(task):
+                mistakes.add(f"entry: {fault}")
     mistakes.check()
     assert task is not None
     return task

@@ -226,9 +226,14 @@ class Task(BaseModel):
     labels_from_data: bool = Field(
         False, description="tagging: in place of `labels`, all tags of the English train and dev files, sorted"
     )
+    label_map: dict[str, str] = Field(
+        {}, description="with `train`: labels of that task, then what they are called here; others keep their names"
+    )
     unanswerable: bool = Field(False, description="span: questions without an answer occur (SQuAD v2)")
     answer_rules: Literal["squad", "mlqa"] = Field("squad", description="span: how answers are normalised for scoring")
-    train: str | None = Field(None, description="the task whose English data it is trained on; itself by default")
+    train: str | None = Field(
+        None, description="the task whose English data it is trained on; itself by default. Labels go by name"
+    )
     train_languages: Literal["en", "all"] = Field(
         "en",
         description="`all`: on the train data of every language, which is NOT zero-shot: its name ends in -leaky",
@@ -255,6 +260,12 @@ class Task(BaseModel):
         counted = {language for known in self.counts.values() if isinstance(known, dict) for language in known}
         if strangers := sorted(counted - {*self.languages, "*"}):
             raise ValueError(f"`counts` has languages that the task does not: {', '.join(strangers)}")
+        return self
+
+    @model_validator(mode="after")
+    def _names_go_between_two_tasks(self) -> Task:
+        if self.label_map and self.train in (None, self.name):
+            raise ValueError("`label_map` names the labels of another task, which `train` names; give both")
         return self
 
     @model_validator(mode="after")

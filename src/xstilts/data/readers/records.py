@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
-from pydantic import ValidationError
-
-from xstilts.common.validation import field_path
 from xstilts.data.problems import Problems
 from xstilts.data.readers.offsets import Offsets
 from xstilts.data.readers.source import Source
@@ -27,16 +22,12 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
     number = 0
     for path in source.paths:
         offsets = Offsets(source.layout.on_bad_offset if source.split not in ("dev", "test") else "keep")
-        fields: dict[str, None] = {}
         for where, row in json_rows(path, problems):
             number += 1
-            fields.update(dict.fromkeys(row))
             try:
                 example = fmt.example.from_record({"id": str(number), **row})
-            except ValidationError as error:
-                first = error.errors()[0]
-                name = field_path([str(part) for part in first["loc"]])
-                problems.add(path, f"{name}: {first['msg']}; no record of {fmt.title} (docs/add-a-task.md)", where)
+            except ValueError as error:
+                problems.add(path, f"{error}; no record of {fmt.title} (docs/add-a-task.md)", where)
                 continue
             if fault := example.fault:
                 problems.add(path, fault, where)
@@ -49,18 +40,9 @@ def read_records(source: Source, problems: Problems) -> Iterator[Example]:
                 example = _with_marks(example, settled)
             yield example
         offsets.tell(path, problems)
-        for name in _misspelt(fmt.example, fields):
-            problems.add(path, f"no row has {name!r}; fields: {', '.join(fields)}; mend its name")
 
 
 def _with_marks(example: Example, marks: tuple[GoldAnswer, ...]) -> Example:
     changed = example if marks == example.marks else example.with_texts(example.texts, marks)
     assert not isinstance(changed, str), "what has answers can be translated"
     return changed
-
-
-def _misspelt(example: type[Example], fields: Collection[str]) -> Iterator[str]:
-    """Fields of a format that no row has, where rows have one that is written much like it."""
-    known = [field.name for field in dataclasses.fields(example)]
-    strange = [name for name in fields if name not in known]
-    return (name for name in known if name not in fields and difflib.get_close_matches(name, strange))

@@ -46,7 +46,9 @@ class MultipleChoiceHead(Head[MultipleChoiceExample]):
         return class_ids(rows)
 
     def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-        return [str(i) for i in outputs.logits.argmax(-1).tolist()]
+        """The best choice: a batch may hold rows of fewer choices than its widest."""
+        logits = outputs.logits.tolist()
+        return [str(max(range(len(row.sequences)), key=own.__getitem__)) for row, own in zip(rows, logits, strict=True)]
 
     def assemble(
         self, examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task

@@ -11,6 +11,7 @@ odds and a tab, where there may be none), a label, the index of a choice, tags j
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import inspect
 import json
@@ -18,12 +19,12 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.tasks.task import Task
@@ -58,11 +59,24 @@ class Example(ABC):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Example:
-        """From a JSON object that has its fields, those of its gold missing or null where it has none.
+        """From a JSON object that has its fields, those of its gold missing or null where it has none; others too.
 
-        Raises ValueError where a field is missing or of another type.
+        Raises ValueError where a field is missing, misspelt or of another type.
         """
-        return cast(Example, _adapter(cls).validate_json(json.dumps(record), strict=True))
+        names = [field.name for field in fields(cls)]
+        check_spelling(record, names)
+        read = cls.completed({name: record[name] for name in names if name in record})
+        if type(read.get("id")) is int:
+            read["id"] = str(read["id"])
+        try:
+            return cast(Example, _adapter(cls).validate_json(json.dumps(read), strict=True))
+        except ValidationError as error:
+            raise ValueError(_in_words(error)) from None
+
+    @classmethod
+    def completed(cls, record: dict[str, Any]) -> dict[str, Any]:
+        """``record`` with what it says by the absence of other fields."""
+        return record
 
     @property
     @abstractmethod
@@ -113,6 +127,36 @@ def _adapter(example: type[Example]) -> TypeAdapter[Any]:
     return TypeAdapter(example)
 
 
+#: What pydantic calls another type than that of a field, in words.
+_TYPES = {
+    "missing": "is missing",
+    "string_type": "is no text",
+    "int_type": "is no whole number",
+    "bool_type": "is neither true nor false",
+    "tuple_type": "is no list",
+    "json_invalid": "a text is no Unicode: it has half of a surrogate pair (as \\ud83d alone); mend it",
+}
+
+
+def _in_words(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    said = _TYPES.get(problem["type"], problem["msg"])
+    return f"{field!r} {said}" if field else said
+
+
+#: How alike a name and a field's must be for it to be that field, misspelt: "labels", "hypotesis", not "task" for tags.
+_MISSPELT = 0.8
+
+
+def check_spelling(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raises ValueError where one of ``names`` is a misspelt one of ``known`` that is missing: none is passed over."""
+    missing = set(known).difference(names)
+    for name in set(names).difference(known):
+        if close := difflib.get_close_matches(name.strip().lower(), sorted(missing), n=1, cutoff=_MISSPELT):
+            raise ValueError(f"unknown field {name!r}; did you mean {close[0]!r}?")
+
+
 E = TypeVar("E", bound=Example)
 
 
@@ -133,6 +177,8 @@ class Format(ABC, Generic[E]):
     #: Whether entries have labels, whose order decides the class ids; and whether these may be left to the data.
     labelled: ClassVar[bool] = False
     open_labels: ClassVar[bool] = False
+    #: Whether an example has many labels, so that those its model cannot know leave others to be scored.
+    many_labels: ClassVar[bool] = False
     #: Plain text: nothing to score or to select by, mixed into other training.
     plain_text: ClassVar[bool] = False
     #: Reading comprehension, of which reports speak first.
@@ -175,14 +221,32 @@ class Format(ABC, Generic[E]):
     def score(self, examples: Sequence[E], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
         """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""
 
-    def check(self, task: Task) -> None:
-        """Raises ValueError where a catalog entry does not fit the format."""
+    @abstractmethod
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        """Of those that `score` gives, the ones that an entry may name as its main metric."""
+
+    def faults(self, task: Task) -> Iterator[str]:
+        """What is wrong with a catalog entry, for this format."""
         if task.labels_from_data and (not self.open_labels or task.labels or task.of):
             among = " and ".join(name for name in names() if get(name).open_labels)
-            raise ValueError(f"`labels_from_data` is for {among}, in place of `labels`, with `files`")
-        if self.labelled != (bool(task.labels) or task.labels_from_data):
+            yield f"`labels_from_data` is for {among}, in place of `labels`, with `files`"
+        elif self.labelled != (bool(task.labels) or task.labels_from_data):
             among = " and ".join(name for name in names() if get(name).labelled)
-            raise ValueError(f"`labels` must be given for {among}, and only there ({task.format})")
+            yield f"`labels` must be given for {among}, and only there ({task.format})"
+        elif task.labels:
+            yield from _label_faults(task.labels)
+        if task.label_map and not self.labelled:
+            yield f"`label_map` is for formats with labels, not for {task.format}"
+        elif task.labels and (strange := sorted(set(task.label_map.values()) - set(task.labels))):
+            known = did_you_mean(strange[0], task.labels)
+            yield f"`label_map` leads to {strange[0]!r}, which is none of `labels`; {known}"
+        if task.metric not in self.metrics(task):
+            known = ", ".join(self.metrics(task))
+            yield f"`metric`: {self.title} tasks are scored by {known}, not by {task.metric!r}"
+
+    def misfit(self, examples: Iterable[E], task: Task) -> str | None:
+        """What is wrong with examples, each sound in itself, as those of ``task``; None where nothing is."""
+        return None
 
     def compares(self, task: Task) -> bool:
         """Whether it is by the vectors of some block that ``task`` is answered: where nothing is trained."""
@@ -206,6 +270,15 @@ class Format(ABC, Generic[E]):
     def readable(self, example: E, prediction: str) -> str | list[str]:
         """A prediction as JSON has it for people."""
         return prediction
+
+
+def _label_faults(labels: Sequence[str]) -> Iterator[str]:
+    if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+        yield f"`labels` has {repeated[0]!r} more than once; name each once"
+    if len(set(labels)) < 2:
+        yield "`labels` has one label only, which is always right; name two or more"
+    if blank := [label for label in labels if not label.strip() or not label.isprintable()]:
+        yield f"`labels` has {blank[0]!r}, which is blank or has characters that cannot be printed; write it in words"
 
 
 @cache

@@ -86,6 +86,9 @@ class AnswerRetrieval(Format[AnswerRetrievalExample]):
     comparison = "cosine"
     inputs = OTHERS + 2
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("map", "map20")
+
     def majority(self, examples: Sequence[AnswerRetrievalExample], task: Task) -> list[str]:
         """The ranks in one order for all questions: first the sentences that answer most of them."""
         asked = Counter((example.sentences, example.answer) for example in examples)

@@ -51,6 +51,9 @@ class Classification(Format[ClassificationExample]):
     untranslatable = None
     labelled = True
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("accuracy",)
+
     def majority(self, examples: Sequence[ClassificationExample], task: Task) -> list[str]:
         """The most frequent label."""
         return [most_frequent(example.label or "" for example in examples)] * len(examples)

@@ -66,6 +66,9 @@ class Mining(Format[MiningExample]):
     sparse = True
     single_sentences = True
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("f1", "f1@dev")
+
     def majority(self, examples: Sequence[MiningExample], task: Task) -> list[str]:
         raise TypeError("nothing is trained on sentences to compare")
 

@@ -43,6 +43,9 @@ class Mlm(Format[TextExample]):
     untranslatable = "there is text in every language"
     plain_text = True
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("loss",)
+
     def majority(self, examples: Sequence[TextExample], task: Task) -> list[str]:
         raise TypeError("MLM predicts nothing")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
@@ -65,6 +65,20 @@ class MultipleChoice(Format[MultipleChoiceExample]):
     fields = ("prompt", "choices")
     untranslatable = None
     inputs = 4
+
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("accuracy",)
+
+    def misfit(self, examples: Iterable[MultipleChoiceExample], task: Task) -> str | None:
+        """One loss is over the choices of several examples."""
+        counts = {len(example.choices): example.id for example in reversed(list(examples))}
+        if len(counts) < 2:
+            return None
+        (few, first), (more, other) = sorted(counts.items())[:2]
+        return (
+            f"example {first!r} has {few} choices and {other!r} has {more}; all of a data set must have as many: "
+            f"fill them up, or make two tasks of it"
+        )
 
     def majority(self, examples: Sequence[MultipleChoiceExample], task: Task) -> list[str]:
         """The most frequent position of the right choice."""

@@ -45,6 +45,9 @@ class Retrieval(Format[RetrievalExample]):
     comparison = "cosine"
     single_sentences = True
 
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("accuracy",)
+
     def majority(self, examples: Sequence[RetrievalExample], task: Task) -> list[str]:
         raise TypeError("nothing is trained on sentences to compare")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -24,12 +24,10 @@ class SpanExample(Example):
     has_gold: bool = True
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Example:
+    def completed(cls, record: dict[str, Any]) -> dict[str, Any]:
         """No ``answers``, or null: there is no gold. An empty list of them: the question is unanswerable."""
         has_gold = record.get("answers") is not None
-        made = {"has_gold": has_gold, **record, "answers": record.get("answers") or []}
-        # A data class with slots is made anew, and is not the class that super() without arguments would mean.
-        return super(SpanExample, cls).from_record(made)
+        return {"has_gold": has_gold, **record, "answers": record["answers"] if has_gold else []}
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -75,6 +73,19 @@ class Span(Format[SpanExample]):
     comprehension = True
     windowed = True
     n_best = True
+
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("f1", "exact_match", "best_f1", "best_exact_match") if task.unanswerable else ("f1", "exact_match")
+
+    def misfit(self, examples: Iterable[SpanExample], task: Task) -> str | None:
+        """Questions without an answer are scored, and told from others, by rules of their own."""
+        blank = [example.id for example in examples if example.has_gold and not example.answers]
+        if task.unanswerable or not blank:
+            return None
+        return (
+            f"{len(blank):,} questions have no answer, the first {blank[0]!r}, and the entry does not say "
+            f"`unanswerable: true`; say so, or remove them"
+        )
 
     def majority(self, examples: Sequence[SpanExample], task: Task) -> list[str]:
         """No answer."""

@@ -52,7 +52,24 @@ class Tagging(Format[TaggingExample]):
     untranslatable = "tags cannot be carried into a translation"
     labelled = True
     open_labels = True
+    many_labels = True
     single_sentences = True
+
+    def metrics(self, task: Task) -> tuple[str, ...]:
+        return ("accuracy", "f1", "chunk_f1")
+
+    def faults(self, task: Task) -> Iterator[str]:
+        """Entities (f1) are of tags with prefixes, chunks of tags without."""
+        yield from super().faults(task)
+        if spaced := [tag for tag in task.labels if len(tag.split()) > 1]:
+            yield f"`labels` has {spaced[0]!r}; a tag is one word"
+        if task.metric == "f1" and (strange := [tag for tag in task.labels if not metrics.is_entity_tag(tag)]):
+            yield (
+                f"`metric: f1` is over entities, and `labels` has {strange[0]!r}: write O, and types behind B- and I-, "
+                f"or as BIOES or BILOU have them; or take `metric: accuracy`"
+            )
+        if task.metric == "chunk_f1" and (prefixed := [tag for tag in task.labels if "-" in tag]):
+            yield f"`metric: chunk_f1` is over tags without prefixes, and `labels` has {prefixed[0]!r}; take f1"
 
     def majority(self, examples: Sequence[TaggingExample], task: Task) -> list[str]:
         """The most frequent tag, everywhere."""

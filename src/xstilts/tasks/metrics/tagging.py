@@ -1,7 +1,8 @@
 """Accuracy over tokens and F1 over entities or chunks, one outcome a sentence.
 
 Entities follow conlleval (CoNLL-2000), which seqeval's default mode ports and XTREME uses for PAN-X: a lenient
-reading of IOB2, where an I- without a matching tag before it begins an entity.
+reading of IOB2, where an I- without a matching tag before it begins an entity; and of BIOES, where E- ends one and S-
+is one. BILOU is BIOES with L- and U-, which seqeval's default mode does not know.
 
 XTREME scores parts of speech by the same function, though their tags have no prefixes: what seqeval 0.0.12 makes of
 them are :func:`chunks`, and its F1 is what the XTREME paper calls accuracy (google-research/xtreme, issue 56). Later
@@ -81,21 +82,30 @@ def _f1(counts: Sequence[Counts]) -> list[tuple[float, float]]:
     return [(2.0 * correct, float(predicted + gold)) for correct, predicted, gold in counts]
 
 
+#: Prefixes of tags in IOB2, BIOES and BILOU; with those an entity begins, and with those it ends.
+PREFIXES, BEGIN, END = frozenset("BIESLU"), frozenset("BSU"), frozenset("ESLU")
+
+
+def is_entity_tag(tag: str) -> bool:
+    """Whether a tag is O, or a type behind a prefix."""
+    prefix, _, type_ = tag.partition("-")
+    return tag == "O" or (prefix in PREFIXES and type_ != "")
+
+
 def entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities of one sentence. Raises ValueError for a tag other than O, B-type and I-type."""
+    """The entities of one sentence. Raises ValueError for a tag that is none of :func:`is_entity_tag`."""
     found: list[Entity] = []
-    start, open_type = 0, ""
+    start, open_type, before = 0, "", "O"
     for position, tag in enumerate([*tags, "O"]):
-        prefix, dash, type_ = tag.partition("-")
-        if tag == "O":
-            type_ = ""
-        elif prefix not in ("B", "I") or not dash or not type_:
-            raise ValueError(f"tag {tag!r} is not O, B-type or I-type")
-        if open_type and (prefix == "B" or type_ != open_type):
+        if not is_entity_tag(tag):
+            raise ValueError(f"tag {tag!r} is not O, nor a type behind B-, I-, E- or S-")
+        prefix, _, type_ = tag.partition("-")
+        if open_type and (prefix in BEGIN or before in END or type_ != open_type):
             found.append(Entity(open_type, start, position))
             open_type = ""
         if type_ and not open_type:
             start, open_type = position, type_
+        before = prefix
     return found
 
 
