@@ -9,7 +9,7 @@ import typer
 
 from xstilts import __version__
 from xstilts.cli import claims, data, models, plan, report, run, scores, select, store, xtreme
-from xstilts.cli.streams import forgiving
+from xstilts.cli.streams import forgiving, printable
 from xstilts.common.errors import StoreError, UserError
 
 app = typer.Typer(
@@ -61,8 +61,8 @@ def main() -> None:
         with forgiving():
             app()
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        for line in str(error).split("\n"):
+            print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(2)
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)

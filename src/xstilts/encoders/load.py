@@ -123,6 +123,7 @@ def _told(encoder: Encoder, what: str) -> Iterator[None]:
         raise UserError(f"encoder {encoder.source}: {what} cannot be used: {reason}") from None
 
 
+@cache
 def check_loadable(encoder: Encoder) -> None:
     """Open an encoder as stages will, before any does. Raises UserError where something is missing or does not fit.
 

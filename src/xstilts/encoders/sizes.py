@@ -77,9 +77,9 @@ def shape(config: Mapping[str, Any], name: str) -> Shape:
     for what, is_wrong in (
         (f"hidden_size {found.hidden} is no multiple of num_attention_heads {found.heads}",
          found.hidden % found.heads != 0 and not config.get("head_dim")),
-        (f"max_position_embeddings leaves {found.max_length} tokens for a text", found.max_length < 16),
         (f"pad_token_id {config.get('pad_token_id')} is outside of vocab_size {found.vocabulary}",
          (config.get("pad_token_id") or 0) >= found.vocabulary),
+        (f"max_position_embeddings leaves {found.max_length} tokens for a text", found.max_length < 16),
         ("layer_types is no list", not isinstance(config.get("layer_types") or [], list)),
     ):  # fmt: skip
         if is_wrong:

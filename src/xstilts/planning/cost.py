@@ -59,7 +59,10 @@ def adapted(facts: EncoderFacts, targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def lora_parameters(facts: EncoderFacts, lora: Lora) -> int:
-    """Of an encoder's adapters: rank · (inputs + outputs) for each adapted layer (Hu et al. 2021, section 4.1). UserError as `adapted`."""
+    """Of an encoder's adapters: rank · (inputs + outputs) for each adapted layer (Hu et al. 2021, section 4.1).
+
+    Raises UserError as `adapted` does, and where the rank is no lower than the layers'.
+    """
     names = adapted(facts, lora.targets)
     narrowest = min(min(layer.inputs, layer.outputs) for layer in facts.linear if layer.name in names)
     if lora.rank > narrowest:

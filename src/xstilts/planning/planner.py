@@ -140,11 +140,11 @@ class _Planner:
 
     def _check_lengths(self, before: dict[str, _Before], targets: list[_Target]) -> None:
         """No row is longer than what an encoder reads: its positions end there."""
-        wanted: dict[str, int] = {part.task.name: part.reading.max_length for each in before.values() for part in each.parts}
-        wanted |= {each.mlm.task.name: each.mlm.reading.max_length for each in before.values() if each.mlm}
-        wanted |= {target.task.name: target.hyper.max_length for target in targets}
+        wanted = [(part.task.name, part.reading.max_length) for each in before.values() for part in each.parts]
+        wanted += [(each.mlm.task.name, each.mlm.reading.max_length) for each in before.values() if each.mlm]
+        wanted += [(target.task.name, target.hyper.max_length) for target in targets]
         for encoder, facts in self.facts.items():
-            for name, length in wanted.items():
+            for name, length in wanted:
                 if length > facts.max_length:
                     raise UserError(
                         f"training of {name}: max_length {length} is more than the {facts.max_length} tokens that "
