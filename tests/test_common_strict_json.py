@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xstilts.common.strict_json import JsonError, parse
+from xstilts.common.strict_json import JsonError
+from xstilts.common.strict_json import parse as parse_with_remedy
 
 CHARACTERS = st.text(st.characters(blacklist_categories=("Cs",)))
+
+
+def parse(text: str) -> object:
+    return parse_with_remedy(text, "is it whole?")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | CHARACTERS,
     lambda inner: st.lists(inner) | st.dictionaries(CHARACTERS, inner),
@@ -41,12 +48,12 @@ def test_a_string_is_refused_where_it_cannot_be_written(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what", "line"),
     [
-        ('{"a":\n 1,}', "column 4: invalid JSON (Expecting property name enclosed in double quotes)", 2),
-        ("[" * 200_000 + "]" * 200_000, "lists or objects nested too deeply", None),
-        ('{"a": ' + "9" * 5000 + "}", "a number of thousands of digits", None),
+        ('{"a":\n 1,}', "column 4: invalid JSON (Expecting property name enclosed in double quotes); is it whole?", 2),
+        ("[" * 200_000 + "]" * 200_000, "lists or objects nested too deeply; flatten them", None),
+        ('{"a": ' + "9" * 5000 + "}", "a number of thousands of digits; write it as a text", None),
         (
             '["\\\\ud800",\n "\\ud83d\\ude00 \\ud800"]',
-            "column 16: \\ud800 is half of a surrogate pair, no character",
+            "column 16: \\ud800 is half of a surrogate pair, no character; mend the text",
             2,
         ),
         ('{"id": {"a": 1, "b": 2, "a": 3}}', "'a' is given twice in one object; keep one", None),

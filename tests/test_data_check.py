@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from xstilts.common.errors import UserError
-from xstilts.data.check import check
+from xstilts.data.check import check, check_task
+from xstilts.tasks import read_entry
+from xstilts.tasks.task import Task
 
 
 def write(path: Path, text: str) -> Path:
@@ -165,3 +167,67 @@ def test_a_folder_in_which_nothing_is_recognised_is_no_success(tmp_path: Path) -
     report = check(tmp_path)
     assert report.problems and report.not_recognised
     assert report.problems[0].startswith(f"{tmp_path}: nothing here that a run could read")
+
+
+def test_links_are_followed_and_go_by_the_names_a_run_finds_them_by(tmp_path: Path) -> None:
+    """The gold lies beside the link, not beside the file that it links to."""
+    real = tmp_path / "elsewhere"
+    write(real / "a.tsv", "a\tb\n")
+    write(real / "folder" / "xquad.de.json", squad())
+    data = tmp_path / "data"
+    write(data / "xnli" / "test-labels.txt", "neutral\n")
+    (data / "xnli" / "test-de.tsv").symlink_to(real / "a.tsv")
+    (data / "xquad").symlink_to(real / "folder")
+    (data / "again").symlink_to(data)
+    report = check(data)
+    assert not report.problems and [(one.what, one.gold) for one in report.checked] == [
+        ("xnli test de", 1),
+        ("xquad test de", 1),
+    ]
+    (tmp_path / "mine").symlink_to(write(tmp_path / "b" / "xquad" / "xquad.de.json", squad()))
+    assert [one.what for one in check(tmp_path / "mine").checked] == ["xquad test de"]
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Task:
+    path = write(
+        tmp_path / "mine.yaml",
+        "{name: mine, format: tagging, description: -, languages: [en, sw], metric: accuracy, labels: [O, B-LOC],"
+        " licence: -, citation: -,"
+        " files: {reader: tokens, columns: [_, token, tag], train: 'm/train-{lang}', test: 'm/test-{lang}'}}",
+    )
+    return read_entry(path)
+
+
+def test_an_own_entry_says_how_its_files_are_read(entry: Task, tmp_path: Path) -> None:
+    write(tmp_path / "m" / "train-en", "0\tIn\tO\n1\tBonn\tB-LOK\n")
+    write(tmp_path / "m" / "test-sw", "0\tKwa\tO\n")
+    write(tmp_path / "other" / "test-en", "no file of this task")
+    report = check_task(entry, tmp_path)
+    assert [one.what for one in report.checked] == ["mine train en", "mine test sw"]
+    assert report.problems == (
+        f"{tmp_path}/m/train-en:2: label 'B-LOK' is not in the label set; did you mean 'B-LOC'?",
+    )
+    assert [one.what for one in check_task(entry, tmp_path / "m" / "test-sw").checked] == ["mine test sw"]
+    elsewhere = write(tmp_path / "file", "0\tKwa\tO\n")
+    assert [one.examples for one in check_task(entry, elsewhere).checked] == [1]
+
+
+def test_an_own_entry_without_files_is_told(entry: Task, tmp_path: Path) -> None:
+    (tmp_path / "m" / "test-sw").mkdir(parents=True)
+    with pytest.raises(UserError, match="m/test-sw: cannot be read: a folder, not a file"):
+        check_task(entry, tmp_path)
+    (tmp_path / "m" / "test-sw").rmdir()
+    with pytest.raises(UserError, match=r": no file of mine; its entry names m/train-\{lang\}, m/test-\{lang\}"):
+        check_task(entry, tmp_path)
+
+
+def test_flat_squad_of_a_test_set_is_scored_by_text(tmp_path: Path) -> None:
+    """Of published SQuAD-it, 98 of 7,609 test questions have answers elsewhere; a test set needs their texts alone."""
+    row = {"id": "a", "context": "In Köln", "question": "Wo?", "answers": {"text": ["Köln"], "answer_start": [2]}}
+    write(tmp_path / "xquad" / "xquad.de.json", json.dumps(row) + "\n" + json.dumps({**row, "id": "b"}))
+    report = check(tmp_path)
+    assert not report.problems and report.checked[0].gold == 2
+    assert report.notes == (
+        f"{tmp_path}/xquad/xquad.de.json: 2 of 2 answers are not at their offset (ids a, b): scored by text",
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from tiny import XSTILTS, scores_in, write
 from xstilts.cli import app as cli
 from xstilts.planning.study import load_study
 from xstilts.tasks import builtin_catalog, read_entry
+from xstilts.tasks.task import Files
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("negative", "positive")
@@ -62,9 +64,18 @@ def test_the_contributing_examples_are_valid(tmp_path):
     assert [recipe.name for recipe in load_study(file).recipes] == ["none", "mnli", "mnli-slow"]
 
 
+def test_the_files_of_tokens_that_are_shown_can_be_said():
+    """What the layouts hold, tests/test_data_readers_tokens.py reads."""
+    _, shown, _ = blocks("docs/add-a-task.md", "yaml")
+    lines = [line for line in shown.splitlines() if not line.startswith("#")]
+    assert len(lines) == 5
+    for line in lines:
+        Files.model_validate(yaml.safe_load(line)["files"])
+
+
 def test_the_task_of_ones_own_runs_as_shown(tmp_path, monkeypatch):
     """docs/add-a-task.md: its entry and its study, word for word, on data such as it describes."""
-    entry, study = blocks("docs/add-a-task.md", "yaml")
+    entry, _, study = blocks("docs/add-a-task.md", "yaml")
     (tmp_path / "reviews.yaml").write_text(entry, "utf-8")
     (tmp_path / "study.yaml").write_text(study, "utf-8")
     (tmp_path / "data" / "reviews").mkdir(parents=True)

@@ -146,7 +146,7 @@ def test_an_exported_model_opens_in_transformers_and_answers(finished: Path, tmp
     records = tmp_path / "records.jsonl"
     records.write_text('{"question": "Where?", "context": "In Rome."}\n{"question": "Where?"}\n')
     refused = command(finished, "predict", str(out), "--task", "span", "--input", str(records))
-    assert refused.returncode == 2 and "record 2: no 'context'" in refused.stderr
+    assert refused.returncode == 2 and "records.jsonl:2: no 'context'" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.run import choose, execute
 from xstilts.running.schedule import SKIPPED, TRIES
-from xstilts.store import Store, logs
+from xstilts.store import Store, leases, logs
 
 
 def test_killed_at_several_points_a_run_ends_with_the_same_scores_bit_for_bit(finished: Path, tmp_path: Path) -> None:
@@ -72,10 +74,15 @@ def test_with_a_single_stage_left_it_is_computed_as_it_would_have_been(finished:
     assert scores_in(tmp_path).equals(scores_in(finished))
 
 
+def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*XSTILTS, *words], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*XSTILTS, "run", str(write(tmp_path))], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = started(tmp_path, "run", str(write(tmp_path)))
     assert process.stderr is not None
     process.stderr.readline()
     time.sleep(1)
@@ -83,6 +90,45 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in errors and "Traceback" not in errors
+
+
+def test_interrupted_again_and_again_it_ends_without_a_traceback(tmp_path: Path) -> None:
+    process = started(tmp_path, "run", str(write(tmp_path)))
+    assert process.stderr is not None
+    process.stderr.readline()
+    time.sleep(1)
+    for _ in range(4):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.03)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+_, module, *words = sys.argv
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["xstilts", *words]
+from xstilts.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["xstilts.cli.app", "typer", "numpy", "polars", "xstilts.planning.plan", "multiprocessing.popen_spawn_posix"],
+)
+def test_interrupted_while_it_loads_it_ends_without_a_traceback(module: str, tmp_path: Path) -> None:
+    """Nothing is begun then; what a library makes of a ^C amid its import is not for people to read."""
+    words = [sys.executable, "-c", INTERRUPTED_AT, module, "run", str(write(tmp_path))]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130 and "Traceback" not in ended.stderr, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("interrupted")
 
 
 class Recorder:
@@ -160,6 +206,132 @@ def test_two_runs_at_once_compute_each_stage_once(finished: Path, tmp_path: Path
     assert scores_in(tmp_path).equals(scores_in(finished))
     told = command(tmp_path, "status", "tiny.yaml")
     assert told.stdout.splitlines() == [f"{len(begun)} done"]
+
+
+@pytest.mark.soak
+def test_a_run_frozen_for_longer_than_its_lease_and_continued_computes_nothing_twice(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Another takes its stages over; continued, it finds that it is superseded."""
+    write(tmp_path)
+    frozen = started(tmp_path, "run", "tiny.yaml")
+    store = Store(tmp_path / ".xstilts" / "store")
+    _until(lambda: any(not key.startswith("run-") for key in leases.holders(store)))
+    time.sleep(1)
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    held = [key for key in leases.holders(store) if not key.startswith("run-")]
+    other = started(tmp_path, "run", "tiny.yaml", "--out", "other")
+    try:
+        _until(lambda: all(_begun(store, key) > 1 or store.peek(key) for key in held), seconds=leases.EXPIRY + 120)
+    finally:
+        os.killpg(frozen.pid, signal.SIGCONT)
+    errors = [process.communicate(timeout=240)[1] for process in (frozen, other)]
+    assert [frozen.returncode, other.returncode] == [0, 0], errors
+    assert all("Traceback" not in text for text in errors)
+    assert scores_in(tmp_path).equals(scores_in(finished))
+    for key in make_plan(make_study(STUDY)).stages:
+        (_attempt,) = (path for path in Path(store._folder(key)).iterdir() if path.is_dir())
+        ends = Counter(record["event"] for record in logs.read(store, key))
+        assert ends["done"] == 1 and ends["started"] == 1 + ends["superseded"], ends
+    assert leases.holders(store) == {} and not list(store.scratch.iterdir())
+
+
+def _begun(store: Store, key: str) -> int:
+    return sum(record["event"] == "started" for record in logs.read(store, key))
+
+
+def _until(true: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB, too small for the study."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.soak
+def test_a_run_on_a_disk_that_fills_ends_in_one_line_and_goes_on_once_there_is_space(
+    finished: Path, tmp_path: Path, disk: Path
+) -> None:
+    write(tmp_path)
+    ended = command(tmp_path, "run", "tiny.yaml", "--store", str(disk / "store"))
+    (error,) = (line for line in ended.stderr.splitlines() if line.startswith("error:"))
+    assert ended.returncode == 1 and "No space left on device; free some space" in error, ended.stderr
+    assert "Traceback" not in ended.stderr
+    told = command(tmp_path, "status", "tiny.yaml", "--store", str(disk / "store"))
+    assert told.returncode == 0, told.stderr
+    subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+    ended = command(tmp_path, "run", "tiny.yaml", "--store", str(disk / "store"))
+    assert ended.returncode == 0, ended.stderr
+    assert scores_in(tmp_path).equals(scores_in(finished))
+
+
+def removed(store: Path) -> None:
+    store.rename(store.parent / "removed")
+
+
+def read_only(store: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(store.parent)], check=True)
+
+
+def brought_back(store: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,rw,size=200m", str(store.parent)], check=True)
+    if (store.parent / "removed").exists():
+        (store.parent / "removed").rename(store)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("do", "told"), [(removed, "its folder is gone"), (read_only, "Read-only file system")])
+def test_a_store_that_is_taken_away_amid_a_run_ends_it_in_one_line_and_nothing_is_lost(
+    finished: Path, tmp_path: Path, disk: Path, do: Callable[[Path], None], told: str
+) -> None:
+    write(tmp_path)
+    brought_back(disk / "store")
+    process = started(tmp_path, "run", "tiny.yaml", "--store", str(disk / "store"))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[3/"):
+            break
+    do(disk / "store")
+    errors = process.stderr.read()
+    assert process.wait(60) == 1 and "Traceback" not in errors, errors
+    (error,) = (line for line in errors.splitlines() if line.startswith("error:"))
+    assert told in error and "run again to go on" in error
+    assert do is read_only or not (disk / "store").exists()
+    brought_back(disk / "store")
+    ended = command(tmp_path, "run", "tiny.yaml", "--store", str(disk / "store"))
+    assert ended.returncode == 0 and scores_in(tmp_path).equals(scores_in(finished)), ended.stderr
+
+
+@pytest.mark.soak
+def test_a_damaged_model_is_computed_again_with_the_same_bits_and_exported(finished: Path, tmp_path: Path) -> None:
+    """Though its score is there."""
+    shutil.copytree(finished, tmp_path / "study")
+    folder = tmp_path / "study"
+    export = ("export", "tiny.yaml", "--target", "mini-span", "--recipe", "none", "--out")
+    models = {path: path.read_bytes() for path in (folder / ".xstilts").rglob("model.safetensors")}
+    for path, content in models.items():
+        path.write_bytes(content[:5000])
+    refused = command(folder, *export, "model")
+    assert refused.returncode == 1 and "was damaged, and is set aside; run again" in refused.stderr, refused.stderr
+    assert command(folder, "store", "verify").stdout.count("damaged, set aside: ") == len(models) - 1
+    assert f"{len(models)} waiting" in command(folder, "status", "tiny.yaml").stdout
+    ended = command(folder, "run", "tiny.yaml")
+    assert ended.returncode == 0 and f"{len(models)} to compute" in ended.stderr, ended.stderr
+    again = [path.read_bytes() for path in (folder / ".xstilts" / "store" / "artifacts").rglob("model.safetensors")]
+    assert sorted(again) == sorted(models.values())
+    ended = command(folder, *export, "model")
+    assert ended.returncode == 0, ended.stderr
 
 
 KILLS = 200

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from xstilts.planning.plan import Stage
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
 from xstilts.running.tracking import Tracker, Tracking
-from xstilts.running.worker import compute
+from xstilts.running.worker import compute, compute_at
 from xstilts.store import Store, leases, logs
 
 
@@ -117,3 +119,41 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_runs(monkeypatc
     monkeypatch.setattr("xstilts.running.tracking.find_spec", lambda name: None)
     with pytest.raises(Exception, match=r"--track wandb: not installed; pip install wandb"):
         Tracking(Tracker.wandb, "s", Path("out"))
+
+
+def test_a_log_that_cannot_be_written_is_the_stores_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, not a stage that would fail again."""
+    store = Store(tmp_path)
+
+    def full(path: str, line: bytes) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    monkeypatch.setattr(store, "append", full)
+    ended = compute(stage(), store, silent, work=publish)
+    assert ended.state == "unusable" and ended.text.startswith(f"store {tmp_path}: logs/aa/{'a' * 64}.jsonl: No space")
+    assert "\n" not in ended.text and leases.holders(store) == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"time": 1, "ev', b"\0" * 64, b"\xff\xfe", b"[]", b"5", b"null", b'{"event": 5, "time": 1}', b"[" * 100_000,
+     b'{"time": 1}', b'{"event": "progress", "time": 1, "done": "x"}', b'{"time": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_a_line_of_a_log_that_is_no_record_is_passed_over_wherever_it_is(tmp_path: Path, line: bytes) -> None:
+    store = Store(tmp_path)
+    compute(stage(), store, silent, work=publish)
+    path = Path(logs.path(store, stage().key))
+    before, content = logs.read(store, stage().key), path.read_bytes()
+    for damaged in (line + b"\n" + content, content + line, content.replace(b"\n", b"\n" + line + b"\n", 1)):
+        path.write_bytes(damaged)
+        assert logs.read(store, stage().key) == before
+    path.write_bytes(content + line)
+    compute(stage("b" * 64), store, silent, work=publish)
+    log = logs.StageLog(store, stage().key)
+    log.write("started")
+    assert logs.read(store, stage().key)[-1]["event"] == "started"
+
+
+def test_a_store_that_is_gone_is_not_made_anew_by_who_computes(tmp_path: Path) -> None:
+    ended = compute_at(str(tmp_path / "gone"), stage(), silent, compute)
+    assert ended.state == "unusable" and "its folder is gone" in ended.text and not (tmp_path / "gone").exists()

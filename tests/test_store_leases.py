@@ -274,3 +274,36 @@ def test_however_their_steps_interleave_two_never_hold_a_lease(
         patch.setattr(Claimant, "known_dead", property(lambda self: self.pid in dead))
         turns.run([lambda number=number: actor(number) for number in range(actors)])
     assert turns.errors == []
+
+
+@pytest.mark.parametrize("content", [b"", b'{"pid": "x"}', b"[]", b"\xff", b"[" * 100_000])
+def test_a_lease_that_says_nothing_is_dead_within_moments(
+    store: Store, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk has left it, not a process at work."""
+    store.write(store.path("leases", "key", "0"), content)
+    holder = leases.holders(store)["key"]
+    assert holder.process is None and holder.alive
+    monkeypatch.setattr(leases, "UNWRITTEN", 0.0)
+    assert not leases.holders(store)["key"].alive
+    with taken(store):
+        pass
+    assert leases.holders(store) == {}
+
+
+@pytest.mark.parametrize("name", ["007", "²", "٣", "-1", "9" * 30, "x"])
+def test_other_files_beside_a_lease_are_no_leases(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    store.write(store.path("leases", "key", name), b"x")
+    with taken(store):
+        assert leases.holders(store)["key"].process is not None
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_no_lease(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "leases" / "key").mkdir(parents=True)
+    make(tmp_path / "leases" / "key" / "0")
+    with taken(store):
+        pass
+    assert leases.holders(store) == {}

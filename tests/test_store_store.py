@@ -11,15 +11,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import xstilts
 from xstilts.common.errors import StageError, StoreError, UserError
 from xstilts.store import store as stores
+from xstilts.store.artifact import Artifact
 from xstilts.store.processes import this_process
 from xstilts.store.store import KEPT_COPIES, Store, sees
 
@@ -377,8 +381,127 @@ def test_single_files(url: str) -> None:
 def test_lines_are_appended_where_a_store_can(url: str) -> None:
     store = Store(url)
     for line in ("one\n", "two\n"):
-        if (stream := store.append(store.path("logs", "a", "b.jsonl"))) is not None:
-            with stream:
-                stream.write(line)
-                assert store.content(store.path("logs", "a", "b.jsonl")).decode().endswith(line)
-        assert (stream is not None) == store.local
+        assert store.append(store.path("logs", "a", "b.jsonl"), line.encode()) == store.local
+        assert not store.local or store.content(store.path("logs", "a", "b.jsonl")).decode().endswith(line)
+
+
+def test_files_and_folders_have_the_mode_that_the_umask_says(tmp_path: Path) -> None:
+    """Also those of libraries that write by way of a temporary file, as that of safetensors does."""
+    before = os.umask(0o027)
+    try:
+        with Store(tmp_path / "store").publish(KEY) as (folder, _):
+            (folder / "private").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    found = {(path.is_file(), path.stat().st_mode & 0o777) for path in (tmp_path / "store").rglob("*")}
+    assert found == {(True, 0o640), (False, 0o750)}
+
+
+def as_nobody(do: Callable[[], object]) -> str:
+    """What ``do`` raises when a user does it to whom nothing belongs."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(65534, 65534, 65534)
+        try:
+            do()
+        except Exception as error:
+            os.write(write, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with open(read, "rb") as stream:
+        return stream.read().decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid") or os.getuid() != 0, reason="needs to become another user")
+def test_what_another_user_may_not_do_names_the_file_its_owner_and_what_to_do(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and "pytest" in str(folder):
+            folder.chmod(0o755)
+    store = Store(tmp_path / "store")
+    put(store)
+    home = f"artifacts/ab/{KEY}"
+    assert as_nobody(lambda: text(Store(store.url))) == ""
+    said = as_nobody(lambda: put(Store(store.url), key="cd" * 32))
+    assert re.fullmatch(
+        rf"StoreError: store {store.url}: tmp/\S+: Permission denied; it is root's, who can give you access "
+        rf"\(chmod -R g\+rwX {store.root}\), then run again to go on", said
+    ), said  # fmt: skip
+    Path(store.path(home, "manifest.json")).chmod(0o600)
+    assert f"{home}/manifest.json: Permission denied; it is root's" in as_nobody(lambda: Store(store.url).peek(KEY))
+    Path(store.path("artifacts")).chmod(0o700)
+    assert "artifacts: Permission denied" in as_nobody(lambda: Store(store.url).keys())
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/etc/passwd", "..", ".", "", "manifest.json", "a\\b", "a\0b"])
+def test_no_manifest_leads_out_of_its_folder(name: str) -> None:
+    sound = Artifact(KEY, {"a": "0"}, {}, {"a": 1}, "attempt")
+    assert Artifact.of(KEY, sound.manifest()) == sound
+    with pytest.raises(ValueError):
+        Artifact.of(KEY, replace(sound, files={name: "0"}).manifest())
+    if name:
+        with pytest.raises(ValueError):
+            Artifact.of(KEY, replace(sound, attempt=name).manifest())
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10_000), st.integers(0, 7))
+def test_whichever_bit_of_a_manifest_flips_it_says_the_same_or_is_damaged(place: int, bit: int) -> None:
+    sound = Artifact(KEY, {"text.txt": "ab" * 32}, {"kind": "score", "flops": 1.5, "of": None}, {"text.txt": 5}, "x")
+    content = bytearray(sound.manifest())
+    content[place % len(content)] ^= 1 << bit
+    with suppress(ValueError):
+        assert Artifact.of(KEY, bytes(content)) == sound
+
+
+def test_a_damaged_curve_does_not_take_its_model_with_it(url: str) -> None:
+    with Store(url).publish(KEY) as (folder, _):
+        (folder / "weights").write_text("w")
+        (folder / "curve.parquet").write_text("c")
+    store = Store(url)
+    (curve,) = (path for path in store.fs.find(f"{store.root}/artifacts") if path.endswith("curve.parquet"))
+    store.fs.pipe_file(curve, b"d")
+    assert store.read(KEY, "curve.parquet") is None and store.get(KEY) is not None and store.lost() == set()
+    with Store(url).files(KEY) as folder:
+        assert (folder / "weights").read_text() == "w"
+
+
+def test_what_was_set_aside_is_lost_until_it_is_published_again(url: str) -> None:
+    store = Store(url)
+    assert store.lost() == set()
+    put(store)
+    (file,) = (path for path in store.fs.find(f"{store.root}/artifacts") if path.endswith("text.txt"))
+    store.fs.pipe_file(file, b"jello")
+    with pytest.raises(StageError, match="was damaged, and is set aside; run again"), Store(url).files(KEY):
+        pass
+    assert store.lost() == {KEY}
+    put(store)
+    assert store.lost() == set()
+
+
+def test_a_store_that_is_to_be_there_is_not_made(url: str) -> None:
+    with pytest.raises(StoreError, match="its folder is gone"):
+        Store(url, anew=False)
+    Store(url)
+    assert Store(url, anew=False).keys() == set()
+
+
+def test_a_line_that_does_not_fit_on_the_disk_is_told_and_the_next_begins_a_line(disk: Path) -> None:
+    store = Store(disk / "store")
+    log = store.path("logs", "a.jsonl")
+    filler = disk / "filler"
+    store.append(log, b"first\n")
+    with open(filler, "wb", buffering=0) as stream, pytest.raises(OSError):
+        while True:
+            stream.write(bytes(4096))
+    with pytest.raises(StoreError, match=r"No space left on device; free some"), store.failing_plainly():
+        while True:
+            store.append(log, b"x" * 999 + b"\n")
+    with pytest.raises(OSError):
+        store.create(store.path("leases", "key", "0"), b"x" * 5000)
+    assert store.names(store.path("leases", "key")) == []  # no empty lease
+    filler.unlink()
+    store.append(log, b"again\n")
+    lines = store.content(log).split(b"\n")
+    assert (lines[0], lines[-2:]) == (b"first", [b"again", b""]) and 0 < len(lines[-3]) <= 999

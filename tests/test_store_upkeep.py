@@ -124,7 +124,7 @@ def test_prune_deletes_only_what_no_study_needs_nobody_holds_and_only_when_told(
     file, needed = study
     kept = sorted(needed)[0]
     put(store, kept)
-    logs.StageLog(store, KEYS[1]).close()
+    logs.StageLog(store, KEYS[1]).write("done")
     before = tree(store)
     words = ["prune", "--keep", str(file), "--store", store.url]
     lease = leases.take(store, KEYS[0])

@@ -11,12 +11,28 @@
 the `Study` that `load_study` makes of a file. What the user can mend is a `xstilts.common.errors.UserError`.
 """
 
-from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
-from xstilts.api import export, plan, predict, report, run, scores
-from xstilts.planning.study import Study, load_study
+if TYPE_CHECKING:
+    from xstilts.api import export, plan, predict, report, run, scores
+    from xstilts.planning.study import Study, load_study
 
-__version__ = _version("xstilts")
+    __version__: str
+
 __all__ = [
     "Study", "__version__", "export", "load_study", "plan", "predict", "report", "run", "scores",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """What `__all__` names, loaded when it is asked for: the command line is to hear a ^C before its libraries load."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("xstilts")
+    from xstilts import api
+    from xstilts.planning import study
+
+    return getattr(study if name in ("Study", "load_study") else api, name)

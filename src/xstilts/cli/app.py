@@ -10,7 +10,7 @@ import typer
 from xstilts import __version__
 from xstilts.cli import claims, data, models, plan, report, run, scores, select, store, xtreme
 from xstilts.cli.streams import forgiving, printable
-from xstilts.common.errors import StoreError, UserError
+from xstilts.common.errors import StageError, StoreError, UserError
 
 app = typer.Typer(
     name="xstilts",
@@ -56,7 +56,7 @@ app.add_typer(store.app, name="store")
 
 
 def main() -> None:
-    """Entry point. Exit status: 0 done, 1 a stage failed, 2 the user's input is wrong, 130 interrupted."""
+    """Run a command. Exit status: 0 done, 1 a stage or the store failed, 2 the input is wrong, 130 interrupted."""
     try:
         with forgiving():
             app()
@@ -64,7 +64,7 @@ def main() -> None:
         for line in str(error).split("\n"):
             print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(2)
-    except StoreError as error:
+    except (StageError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -48,6 +48,10 @@ def run(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="slurm: a job parameter, as partition=gpu; may be given several times"),
     ] = None,
+    models: Annotated[
+        bool,
+        typer.Option("--models", help="also what is gone though its scores are there: models and predictions"),
+    ] = False,
     track: Annotated[
         Tracker | None,
         typer.Option(help="send losses, dev scores and throughput to an experiment tracker, a run a stage"),
@@ -68,7 +72,7 @@ def run(
     for note in precision.notes(plan, opened):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     check_writable(out)
-    missing = plan.missing(opened, verify=True)
+    missing = plan.missing(opened, verify=True, models=models)
     if missing:
         fetch_encoders(plan)
     console.print(
@@ -112,6 +116,6 @@ def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = Fa
     states = list(dict.fromkeys(one.state for one in found))
     print(", ".join(f"{sum(one.state == state for one in found)} {state}" for state in states))
     for one in found:
-        if one.state in ("running", "failed", "interrupted"):
+        if one.text or one.state in ("running", "failed", "interrupted"):
             share = f" {one.share:.0%}" if one.share else ""
             print(f"{one.state}{share}: {one.stage.label}{': ' if one.text else ''}{one.text}")

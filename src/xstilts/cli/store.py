@@ -64,6 +64,8 @@ def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
         return
     for label in found.damaged:
         print(f"damaged, set aside: {label}")
+    for name in found.kept:
+        print(f"damaged, for display alone, kept: {name}")
     for path in found.removed:
         print(f"removed, nobody's: {path}")
     print(f"{found.artifacts} artifacts read, {len(found.damaged)} damaged, {len(found.removed)} leftovers removed")
@@ -80,7 +82,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="delete; without it, what would be deleted is listed")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the artifacts that none of the named studies needs, and what was set aside as damaged.
+    """Delete the artifacts that none of the named studies needs, whole or set aside as damaged.
 
     What a run needs that is alive stays, whoever's it is. The data of the studies must be at hand, since they decide
     the keys.

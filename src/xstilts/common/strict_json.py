@@ -11,15 +11,15 @@ _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|
 
 
 class JsonError(ValueError):
-    """``what`` is wrong with a JSON text, in its ``line``, from 1, where that is known."""
+    """``what`` is wrong with a JSON text, with what to do; in its ``line``, from 1, where that is known."""
 
     def __init__(self, what: str, line: int | None = None):
         super().__init__(what)
         self.what, self.line = what, line
 
 
-def parse(text: str) -> Any:
-    """The value of a JSON text. Raises JsonError.
+def parse(text: str, remedy: str) -> Any:
+    """The value of a JSON text. Raises JsonError, with the ``remedy`` where it is no JSON.
 
     Beyond `json.loads` it refuses what would be lost or fail later: a key given twice in an object, of which Python
     keeps the last, and half of a surrogate pair, which no file or tokenizer takes.
@@ -27,19 +27,19 @@ def parse(text: str) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise JsonError(f"column {error.colno}: invalid JSON ({error.msg})", error.lineno) from None
+        raise JsonError(f"column {error.colno}: invalid JSON ({error.msg}); {remedy}", error.lineno) from None
     except RecursionError:
-        raise JsonError("lists or objects nested too deeply") from None
+        raise JsonError("lists or objects nested too deeply; flatten them") from None
     except MemoryError:
-        raise JsonError("more than memory holds") from None
+        raise JsonError("more than memory holds; split the file") from None
     except JsonError:
         raise
     except ValueError:  # `sys.get_int_max_str_digits`
-        raise JsonError("a number of thousands of digits") from None
+        raise JsonError("a number of thousands of digits; write it as a text") from None
     if "\\u" in text and (half := next((found for found in _ESCAPE.finditer(text) if found[1]), None)):
         line = text.count("\n", 0, half.start()) + 1
         column = half.start() - text.rfind("\n", 0, half.start())
-        raise JsonError(f"column {column}: {half[1]} is half of a surrogate pair, no character", line)
+        raise JsonError(f"column {column}: {half[1]} is half of a surrogate pair, no character; mend the text", line)
     return value
 
 

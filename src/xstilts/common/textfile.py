@@ -31,7 +31,7 @@ class UnreadableError(UserError):
 def check_regular(path: Path, absent: str = "no such file") -> int:
     """The size of the file in bytes. A named pipe would be waited for, and a device has no end: neither is opened.
 
-    Raises UnreadableError, which says ``absent`` where there is nothing.
+    Raises UnreadableError, which says ``absent`` where there is nothing, and of what is larger than `MOST_BYTES`.
     """
     try:
         found = path.stat()
@@ -43,6 +43,8 @@ def check_regular(path: Path, absent: str = "no such file") -> int:
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a named pipe or a device"
         raise UnreadableError(path, f"cannot be read: {kind}, not a file")
+    if found.st_size > MOST_BYTES:
+        raise UnreadableError(path, f"{found.st_size:,} bytes, of at most {MOST_BYTES:,}; split the file")
     return found.st_size
 
 
@@ -52,8 +54,6 @@ def read_bytes(path: Path, absent: str = "no such file") -> bytes:
     try:
         if path.suffix == ".gz":
             return _unpacked(path, min(MOST_BYTES, max(ANY_UNPACKED, MOST_UNPACKED * size)))
-        if size > MOST_BYTES:
-            raise UnreadableError(path, f"{size:,} bytes, of at most {MOST_BYTES:,}; split the file")
         with open(path, "rb", opener=_at_once) as file:
             content = file.read()
         if content is None:

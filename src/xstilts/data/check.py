@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
 from xstilts.common.textfile import check_regular
 from xstilts.data import hub
-from xstilts.data.load import find, source_of
+from xstilts.data.load import check_names, find, source_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_content, lines, suffix
@@ -102,7 +103,10 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
         rest = []
     found = problems.lines()
     if not checked and not found:
-        found = [f"{path}: nothing here that a run could read; docs/data.md says how the files are named"]
+        found = [
+            f"{path}: nothing here that a run could read; docs/data.md says how the files are named, and --task names "
+            "an entry of your own"
+        ]
     return Report(tuple(checked), tuple(found), tuple(rest), tuple(problems.notes))
 
 
@@ -114,10 +118,12 @@ def check_task(task: Task, path: Path) -> Report:
     problems = Problems(collect=True)
     sources = []
     if path.is_dir():
-        for part in task.parts or (task,):
-            for split in SPLITS:
-                located = (find(part, split, language, path) for language in part.languages)
-                sources += [(part, source_of(part, one)) for one in located if one is not None and not one.hub]
+        for part, split in product(task.parts or (task,), SPLITS):
+            for language in part.languages:
+                if (located := find(part, split, language, path)) is not None:
+                    sources.append((part, source_of(part, located)))
+                else:
+                    check_names(part, split, language, path)
     else:
         check_regular(path, NOT_THERE)
         sources = [(part, _source_of_file(part, path)) for part in (task.parts or (task,))[:1]]
@@ -279,6 +285,8 @@ def _by_layout(path: Path, problems: Problems) -> Source | None:
     first = ""
     if any("holds" in one for one in _layouts() if one["ending"] == tail):
         first = next((line for _, line in lines(path, Problems(collect=True))), "")
+        if not first:
+            return Source((path,), Files(reader="lines"), "")  # which tells why there is none
     for one in _layouts():
         if one["ending"] == tail and one.get("holds", "") in first:
             if "reader" in one:
@@ -297,7 +305,7 @@ def _layouts() -> list[dict[str, Any]]:
 def _table(path: Path) -> Source:
     """A table without a catalog entry: tokens where empty lines part the sentences, else two texts and a label."""
     rows = [line.split("\t") for _, line in lines(path, Problems(collect=True))]
-    width = len(rows[0]) if rows else 0
+    width = len(rows[0]) if rows else 1
     if any(row == [""] for row in rows) and width <= 2:
         return Source((path,), Files(reader="tokens"), "", tuple({row[-1] for row in rows}))
     columns = ("premise", "hypothesis", "label")[:width] if width <= 3 else ("premise", *["_"] * (width - 1))

@@ -116,6 +116,7 @@ def fingerprint(task: Task, split: Split, language: str, data: Data) -> str:
 
 
 def _digest(path: Path) -> str:
+    check_regular(path)
     try:
         return digests.of_file(path)
     except OSError as error:
@@ -285,14 +286,24 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
         raise UserError(
             f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
         )
-    for one in candidates:  # a folder or a pipe where the file should be, or a link that leads nowhere
-        for path in sorted(folder.glob(file_name(one.pattern, task.layouts[one.layout], language))):
-            check_regular(path)
+    check_names(task, split, language, folder)
     wanted = " nor ".join(file_name(one.pattern, task.layouts[one.layout], language) for one in candidates)
     there = available(task, split, data)
     others = f"; files are there for {' '.join(there)}" if there else ""
     source = f"; get it from {task.url}" if task.url else ""
     raise UserError(f"{folder}: no {wanted} ({name}, {language}){others}{source}")
+
+
+def check_names(task: Task, split: Split, language: str, data: Data) -> None:
+    """Raises UserError where a file should be and a folder or a pipe is, or a link that leads nowhere."""
+    folder = provider_of(data).folder
+    if folder is None:
+        return
+    for one in _candidates(task, split, language):
+        name = file_name(one.pattern, task.layouts[one.layout], language)
+        for path in {folder / name, *folder.glob(name)}:
+            if path.is_symlink() or path.exists():
+                check_regular(path)
 
 
 def _name(task: Task, split: Split) -> str:

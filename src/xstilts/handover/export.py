@@ -50,7 +50,12 @@ def choose(plan: Plan, store: Store, choice: CellFilter) -> Cell:
         raise UserError(f"the study has several trained targets; name one with --target: {', '.join(targets)}")
     cell = best(store, [cell for cell in trained if choice.allows(cell)])
     if cell is None:
-        raise UserError("no such model is in the store yet; `xstilts run` trains it")
+        trained_once = any(cell.score and store.peek(cell.score) for cell in trained if choice.allows(cell))
+        raise UserError(
+            "no such model is in the store any more, though its scores are; `xstilts run --models` trains it again"
+            if trained_once and not store.lost() & plan.stages.keys()
+            else "no such model is in the store yet; `xstilts run` trains it"
+        )
     return cell
 
 

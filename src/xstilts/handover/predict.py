@@ -94,9 +94,9 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         where = f"{path}:{number}"
         try:
-            record = strict_json.parse(line)
+            record = strict_json.parse(line, "write one object a line")
         except JsonError as error:
-            raise UserError(f"{where}: {error}; write one object a line") from None
+            raise UserError(f"{where}: {error}") from None
         if not isinstance(record, dict):
             raise UserError(f"{where}: expected an object with named fields")
         yield where, record

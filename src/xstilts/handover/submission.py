@@ -166,7 +166,8 @@ def _chosen(plan: Plan, store: Store, choice: CellFilter, benchmark: Benchmark, 
         )
         return None
     if cell is None or store.get(cell.predictions) is None:
-        gaps.append(f"{benchmark.name}: left out, its predictions are not in the store; `xstilts run` makes them")
+        how = "run" if cell is None or cell.predictions in store.lost() else "run --models"
+        gaps.append(f"{benchmark.name}: left out, its predictions are not in the store; `xstilts {how}` makes them")
         return None
     return cell
 

@@ -194,9 +194,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _json(path: Path) -> Any:
     try:
-        return strict_json.parse(textfile.read_text(path))
+        return strict_json.parse(textfile.read_text(path), "is the file whole?")
     except JsonError as error:
-        raise UserError(f"{path}:{error.line or 1}: {error.what}; is the file whole?") from None
+        raise UserError(f"{path}:{error.line or 1}: {error.what}") from None
 
 
 def _some(found: list[Any], path: Path) -> list[Any]:

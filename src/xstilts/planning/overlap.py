@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from xstilts.data.problems import count
@@ -21,6 +22,7 @@ MIN_WORDS = 5
 SENTENCE_SHARE = 0.05
 
 #: Scripts written without spaces; two of their letters count as a word.
+_WORD = re.compile(r"\S+")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -189,7 +191,8 @@ def _passages(example: Example) -> set[str]:
 
 
 def _long(text: str) -> bool:
-    words = sum(any(map(str.isalnum, word)) for word in text.split())
+    found = (any(map(str.isalnum, word[0])) for word in _WORD.finditer(text))
+    words = sum(1 for _ in islice(filter(None, found), MIN_WORDS))  # of a book, few are looked at
     return words >= MIN_WORDS or words + len(_UNSPACED.findall(text)) // 2 >= MIN_WORDS
 
 

@@ -204,16 +204,22 @@ class Plan:
         trained = {spec.optimisation.precision for spec in specs if isinstance(spec, Train)}
         return trained | {spec.precision for spec in specs if isinstance(spec, Average | Predict)}
 
-    def missing(self, store: Store, *, verify: bool = False) -> list[Stage]:
+    def missing(self, store: Store, *, verify: bool = False, models: bool = False) -> list[Stage]:
         """The stages to compute: those whose artifact is needed and not there.
 
-        With ``verify`` the scores' files are read, and what is damaged is set aside and counts as missing.
+        Needed are scores, what was there once and is damaged, and, of cells without a score, predictions: a store that
+        has the scores alone has all that a report needs. With ``models`` so are all predictions and the models that
+        they are of, which export and submission want. With ``verify`` the scores' files are read, and what is damaged
+        is set aside.
         """
         there = store.keys()
         needed: set[str] = set()
         behind = [cell.score or cell.predictions for cell in self.cells]
         if verify:
             there -= {key for key in there.intersection(behind) if store.get(key) is None}
+        behind += store.lost() & self.stages.keys()
+        if models:
+            behind += [key for cell in self.cells for key in (cell.predictions, cell.training) if key]
         while behind:
             key = behind.pop()
             if key not in needed and key not in there:

@@ -202,7 +202,8 @@ class StudyData:
     def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False) -> DataRef:
         provider = self.study.provider
         source: Split = "train" if cut else split
-        if any(self._is_absent(task, source, one) for one in language.split("+")):
+        if absent := [one for one in language.split("+") if self._is_absent(task, source, one)]:
+            data.check_names(task, source, absent[0], provider)
             self.absent[f"{task.name} {split}"] = None
             count = cost.expected_examples(task, split, language)
             ref = DataRef(

@@ -187,7 +187,7 @@ def _main() -> None:
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
     try:
-        member(stage, Store(url), tell, policy)
+        member(stage, Store(url, anew=False), tell, policy)
     except Exception as error:
         tell(Event("", "unusable" if isinstance(error, StoreError) else "failed", reason(error)))
         raise

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 
+from xstilts.common.errors import StoreError
 from xstilts.common.progress import UNDER_WAY, Event
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment, give_back_memory
@@ -119,7 +120,8 @@ class LocalExecutor:
 
     def _start(self, devices: Sequence[str]) -> Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._url, self._threads, self._do))
+        # A daemon, so that it is ended with this process, should another ^C cut `__exit__` short.
+        process = self._context.Process(target=_work, args=(theirs, self._url, self._threads, self._do), daemon=True)
         with _environment(self._threads, devices), _deaf_to_interrupts():
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
@@ -187,7 +189,7 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    store = Store(url)
+    store: Store | None = None
     gave_back = time.monotonic()
 
     def told(event: Event) -> None:
@@ -202,8 +204,11 @@ def _work(pipe: Connection, url: str, threads: int, do: Compute) -> None:
                 give_back_memory()
                 gave_back = time.monotonic()
             stage: Stage = pipe.recv()
-
-            pipe.send(do(stage, store, told))
+            try:
+                store = store or Store(url, anew=False)
+                pipe.send(do(stage, store, told))
+            except StoreError as error:  # gone since the run began
+                pipe.send(Event(stage.key, "unusable", str(error)))
 
 
 def _end_with(parent: int) -> None:

@@ -20,7 +20,7 @@ from xstilts.common.progress import Event, Sink
 from xstilts.planning.plan import Stage
 from xstilts.running.process import cores, environment
 from xstilts.running.ray_train import Mailbox, train_together
-from xstilts.running.worker import Compute, compute
+from xstilts.running.worker import Compute, compute, compute_at
 from xstilts.store import Store, sees
 
 #: Seconds between two reports of a stage's progress.
@@ -202,7 +202,7 @@ def _compute(stage: Stage, url: str, folder: str, do: Compute, mailbox: Any, tog
         os.chdir(folder)
     if together is not None:
         do = partial(do, work=partial(train_together, **together))  # type: ignore[call-arg]  # `compute` takes it
-    return do(stage, Store(url), _rarely(mailbox.put.remote))
+    return compute_at(url, stage, _rarely(mailbox.put.remote), do)
 
 
 def _rarely(tell: Callable[[Event], Any]) -> Sink:

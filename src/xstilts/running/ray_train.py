@@ -85,7 +85,7 @@ def _member(content: dict[str, Any]) -> None:
     os.chdir(content["folder"])
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    member(content["stage"], Store(content["url"]), content["letters"].put.remote)
+    member(content["stage"], Store(content["url"], anew=False), content["letters"].put.remote)
 
 
 def _first(error: Exception) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from xstilts.common.errors import UserError
+from xstilts.common.errors import StoreError, UserError
 from xstilts.common.progress import Sink, silent
 from xstilts.encoders import bundled
 from xstilts.planning.plan import Plan, Stage
@@ -71,11 +72,13 @@ def compute_stages(
     They come in the plan's order, and what they need is among them or in the store: it is told what the plan needs, so
     that nobody removes it meanwhile.
     """
-    if stages:
-        fetch_encoders(plan)
-    with runs.register(store, runs.Run.here(plan.study.name, plan.auto or ""), plan.stages):
-        if not stages:
-            return {}
+    run = runs.Run.here(plan.study.name, plan.auto or "")
+    if not stages:
+        with suppress(StoreError), runs.register(store, run, plan.stages):
+            pass  # so that the store knows of it; not needed by who may only read a finished study
+        return {}
+    fetch_encoders(plan)
+    with runs.register(store, run, plan.stages):
         store.sweep()
         executor = make() if make else LocalExecutor(store.url)
         failures = schedule.run(stages, store, executor, listener)

@@ -15,7 +15,7 @@ from xstilts.common.errors import UserError
 from xstilts.common.progress import UNDER_WAY, Event, silent
 from xstilts.planning.plan import Stage
 from xstilts.running.process import environment
-from xstilts.running.worker import Compute, compute
+from xstilts.running.worker import Compute, compute, compute_at
 from xstilts.store import Store, logs
 
 #: Jobs that wait or run at the same time, if the user says nothing.
@@ -143,7 +143,7 @@ class _Call:
     def __call__(self) -> Event:
         for name, value in self.variables.items():
             os.environ.setdefault(name, value)
-        return self.do(self.stage, Store(self.url), silent)  # its log tells of its progress
+        return compute_at(self.url, self.stage, silent, self.do)  # its log tells of its progress
 
     def checkpoint(self) -> Any:
         """Submitit calls it in a job that is preempted or whose time is up, and queues what it gives.

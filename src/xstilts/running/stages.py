@@ -75,7 +75,7 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
                 record: Record = _translate(spec, folder, progress)
             case Train() as spec:
                 agree = {"precision": spec.optimisation.precision}
-                checkpoints = Checkpoints(Store(f"{store.url}/checkpoints"), stage.key, agree, policy, began)
+                checkpoints = Checkpoints(store.made_inner("checkpoints"), stage.key, agree, policy, began)
                 if checkpoints.passed_over:
                     progress(Event(state="note", text=checkpoints.passed_over))
                 record = _train(spec, store, checkpoints, folder, progress)

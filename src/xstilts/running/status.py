@@ -27,7 +27,7 @@ class StageStatus:
 def status(plan: Plan, store: Store) -> list[StageStatus]:
     """The state of each stage, in the plan's order."""
     missing = {stage.key for stage in plan.missing(store)}
-    there = store.keys()
+    there, lost = store.keys(), store.lost()
     holders = leases.holders(store)
     begun = logs.keys(store)
 
@@ -36,18 +36,19 @@ def status(plan: Plan, store: Store) -> list[StageStatus]:
             return StageStatus(stage, "done" if stage.key in there else "not needed")
         records = logs.read(store, stage.key) if stage.key in begun else []
         holder = holders.get(stage.key)
-        if holder is not None and holder.alive:
+        if holder is not None and holder.alive and holder.process:
             steps = [record for record in _last_try(records) if record["event"] == "progress"]
-            since = f" for {duration(time.time() - holder.process.since)}" if holder.process else ""
-            where = holder.where + since
+            where = f"{holder.where} for {duration(time.time() - holder.process.since)}"
             if not steps:
                 return StageStatus(stage, "running", where)
             last = Event.of(steps[-1])
-            return StageStatus(stage, "running", f"{last.text}; {where}", last.done / last.steps)
+            return StageStatus(stage, "running", f"{last.text}; {where}", last.done / max(1, last.steps))
+        if stage.key in lost:
+            return StageStatus(stage, "waiting", "damaged, and set aside")
         if not records:
             return StageStatus(stage, "waiting")
         if records[-1]["event"] == "failed":
-            return StageStatus(stage, "failed", records[-1]["reason"])
+            return StageStatus(stage, "failed", records[-1].get("reason", ""))
         return StageStatus(stage, "interrupted")
 
     return [of(stage) for stage in plan.stages.values()]

@@ -39,6 +39,14 @@ def compute(
         return Event(stage.key, "unusable", str(error))
 
 
+def compute_at(url: str, stage: Stage, told: Sink, do: Compute) -> Event:
+    """``do`` a stage with the store at ``url``, which this machine sees, or cannot be used."""
+    try:
+        return do(stage, Store(url, anew=False), told)
+    except StoreError as error:
+        return Event(stage.key, "unusable", str(error))
+
+
 def _compute(stage: Stage, store: Store, told: Sink, tracking: Tracking | None, work: Work | None) -> Event:
     lease = leases.take(store, stage.key, stage.label)
     if isinstance(lease, leases.Holder):

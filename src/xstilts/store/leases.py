@@ -9,9 +9,11 @@ the times that it gives to files.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import re
 import threading
 import time
 import uuid
@@ -21,6 +23,7 @@ from functools import cache
 from types import TracebackType
 
 from xstilts.common.errors import StoreError
+from xstilts.store.files import NotAFileError
 from xstilts.store.processes import Process, this_process
 from xstilts.store.store import Store
 
@@ -29,6 +32,12 @@ HEARTBEAT = 15.0
 
 #: Seconds after which a lease that was not renewed is dead.
 EXPIRY = 60.0
+
+#: What a lease's file is called.
+NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+#: Seconds after which a lease that says nothing is: who writes it does so at once, or met a full disk.
+UNWRITTEN = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,9 @@ class Claimant(Process):
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds a lease, and ``alive``, whether it still does."""
+    """A process that holds a lease, and ``alive``, whether it still does, or may."""
 
-    process: Claimant | None  # None while the file is still being written
+    process: Claimant | None  # None where the file is still being written, or damaged
     age: float  # seconds since the last renewal
     alive: bool
 
@@ -85,7 +94,7 @@ def holders(store: Store, *, expiry: float = EXPIRY) -> dict[str, Holder]:
     with store.failing_plainly():
         numbers: dict[str, int] = {}
         for *folders, number in store.find(store.path("leases")):
-            if folders and number.isdigit():
+            if len(folders) == 1 and NUMBER.fullmatch(number):
                 numbers[folders[-1]] = max(int(number), numbers.get(folders[-1], 0))
         now = _now(store) if numbers else 0.0
         found = {key: _holder(store, key, number, expiry, now) for key, number in numbers.items()}
@@ -191,7 +200,7 @@ def _path(store: Store, key: str, number: int) -> str:
 
 
 def _numbers(store: Store, key: str) -> list[int]:
-    return [int(name) for name in store.names(store.path("leases", key)) if name.isdigit()]
+    return [int(name) for name in store.names(store.path("leases", key)) if NUMBER.fullmatch(name)]
 
 
 def _delete(store: Store, key: str, number: int) -> None:
@@ -210,12 +219,24 @@ def _holder(store: Store, key: str, number: int, expiry: float, now: float | Non
         content, renewed = _read(store, key, number), store.modified(_path(store, key, number))
     except FileNotFoundError:
         return None
-    process = None
-    with suppress(ValueError, TypeError):  # still being written, or never finished
-        told = json.loads(content)
-        process = Claimant(**{name: told[name] for name in Claimant.__dataclass_fields__})
+    except NotAFileError:
+        return Holder(None, expiry, False)
+    process = _claimant(content)
     age = max(0.0, (_now(store) if now is None else now) - renewed)
-    return Holder(process, age, age < expiry and not (process is not None and process.known_dead))
+    if process is None:
+        return Holder(None, age, age < min(expiry, UNWRITTEN))
+    return Holder(process, age, age < expiry and not process.known_dead)
+
+
+def _claimant(content: bytes) -> Claimant | None:
+    """None where the lease is still being written, or never was to its end."""
+    try:
+        told = json.loads(content)
+        values = {name: told[name] for name in Claimant.__dataclass_fields__}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    numbers = {"pid": int, "started": int | float, "since": int | float}
+    return Claimant(**values) if all(isinstance(values[name], numbers.get(name, str)) for name in values) else None
 
 
 def _alive(store: Store, key: str, number: int, expiry: float) -> bool:
@@ -224,9 +245,14 @@ def _alive(store: Store, key: str, number: int, expiry: float) -> bool:
 
 
 def _now(store: Store) -> float:
-    """The store's clock: the time that it gives to a file written now."""
+    """The store's clock: the time that it gives to a file written now; this machine's, for who may only read."""
     probe = store.path("leases", "clock", f"at-{uuid.uuid4().hex}")
-    store.write(probe, b"now")
+    try:
+        store.write(probe, b"now")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        return time.time()
     try:
         return store.modified(probe)
     finally:

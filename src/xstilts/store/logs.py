@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from xstilts.common.progress import Event
+from xstilts.store.files import NotAFileError
 from xstilts.store.store import Store
 
 #: Seconds between two writes to a store that cannot append.
@@ -21,14 +22,33 @@ def path(store: Store, key: str) -> str:
     return store.path("logs", key[:2], f"{key}.jsonl")
 
 
+#: What a record's values are, where it has them.
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "time": (int, float), "event": str, "text": str, "reason": str, "done": int, "steps": int
+}  # fmt: skip
+
+
 def read(store: Store, key: str) -> list[dict[str, Any]]:
-    """The records of a stage, the oldest first; none if nobody has begun it."""
+    """The records of a stage, the oldest first; none if nobody has begun it.
+
+    Lines that are none are passed over: half of one is left by a process that was killed or is writing, and by a disk
+    that was full.
+    """
+    with store.failing_plainly():
+        try:
+            content = store.content(path(store, key))
+        except (FileNotFoundError, NotAFileError):
+            return []
+    return [record for line in content.split(b"\n") if (record := _record(line)) is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        content = store.content(path(store, key))
-    except FileNotFoundError:
-        return []
-    # The last line may be half written: by a process that was killed, or is writing.
-    return [json.loads(line) for line in content.decode().splitlines(keepends=True) if line.endswith("\n")]
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(record, dict) and "event" in record and "time" in record
+    return record if sound and all(isinstance(record[name], TYPES[name]) for name in TYPES.keys() & record) else None
 
 
 def keys(store: Store) -> set[str]:
@@ -45,30 +65,29 @@ class StageLog:
     def __init__(self, store: Store, key: str) -> None:
         self._store, self._path = store, path(store, key)
         self._written = -EVERY
-        self._stream = store.append(self._path)
-        self._records = [] if self._stream else read(store, key)
+        self._records: list[dict[str, Any]] | None = None  # of a store that cannot append
 
     def write(self, event: str, **values: Any) -> None:
+        """Raises StoreError."""
         record = {"time": round(time.time(), 3), "event": event, **values}
-        if self._stream:
-            self._stream.write(_lines([record]))
-            return
+        with self._store.failing_plainly():
+            if self._records is None and self._store.append(self._path, _lines([record])):
+                return
+        if self._records is None:
+            self._records = read(self._store, PurePosixPath(self._path).stem)
         self._records.append(record)
         if time.monotonic() - self._written >= EVERY:
-            self._upload()
+            self.close()
 
     def hear(self, event: Event) -> None:
         self.write(**event.record())
 
     def close(self) -> None:
-        if self._stream:
-            self._stream.close()
-        else:
-            self._upload()
-
-    def _upload(self) -> None:
-        self._store.write(self._path, _lines(self._records).encode())
-        self._written = time.monotonic()
+        """Bring all records to the store. Raises StoreError."""
+        if self._records is not None:
+            with self._store.failing_plainly():
+                self._store.write(self._path, _lines(self._records))
+            self._written = time.monotonic()
 
 
 def place() -> dict[str, Any]:
@@ -76,5 +95,5 @@ def place() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
-def _lines(records: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+def _lines(records: Iterable[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode(errors="replace")

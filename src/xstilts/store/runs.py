@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 
 from xstilts.common import digests
 from xstilts.store import leases
+from xstilts.store.files import NotAFileError
 from xstilts.store.store import Store
 
 #: Bytes of a key.
@@ -100,7 +101,7 @@ def keys(store: Store, run: KnownRun) -> frozenset[str] | None:
     with store.failing_plainly():
         try:
             content = store.content(_path(store, run.id, "keys"))
-        except (FileNotFoundError, IsADirectoryError):
+        except (FileNotFoundError, NotAFileError):
             return None
     parts = frozenset(content[i : i + WIDTH].hex() for i in range(0, len(content), WIDTH))
     return parts if digests.of_json(sorted(parts)) == run.plan else None
@@ -128,7 +129,7 @@ def _look(store: Store) -> tuple[list[KnownRun], dict[str, bool]]:
                 found.append(_read(store, id, alive))
             except FileNotFoundError:  # removed this moment
                 continue
-            except (ValueError, TypeError, KeyError, RecursionError, IsADirectoryError):
+            except (ValueError, TypeError, KeyError, RecursionError, NotAFileError):
                 wrong[f"runs/{name}"] = alive
     return sorted(found, key=lambda run: -run.began), wrong
 

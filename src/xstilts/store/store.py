@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -13,41 +12,25 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from xstilts.common import digests
 from xstilts.common.errors import StageError, StoreError, UserError
+from xstilts.store import files as local_files
+from xstilts.store.artifact import DISPLAYED, MANIFEST, MOST, Artifact
+from xstilts.store.files import NotAFileError
 from xstilts.store.processes import Process, this_process
-
-MANIFEST = "manifest.json"
 
 #: How many artifacts of a remote store a process keeps copies of, besides those in use.
 KEPT_COPIES = 4
 
 #: Whose errors are a remote store's, besides OSError.
 CLIENTS = {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs"}
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A published artifact: its files with their SHA-256 and sizes in bytes, and what its stage says of itself."""
-
-    key: str
-    files: dict[str, str]
-    meta: dict[str, Any]
-    sizes: dict[str, int] = field(default_factory=dict)
-    attempt: str = ""  # the folder in which the files are
-
-    @property
-    def size(self) -> int:
-        """In bytes."""
-        return sum(self.sizes.values())
 
 
 class Store:
@@ -58,10 +41,11 @@ class Store:
     without one does not exist, and two that publish the same key never mix their files. What fails its check is moved
     to ``<url>/set-aside``.
 
-    All methods raise StoreError where the file system fails: it is full, read-only, or gone.
+    All methods raise StoreError where the file system fails: it is full, read-only, or gone. Unless ``anew``, so does
+    opening a store that is not there.
     """
 
-    def __init__(self, url: str | Path):
+    def __init__(self, url: str | Path, *, anew: bool = True):
         self.url = str(url)
         try:  # no listings from memory: other machines write too
             self.fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
@@ -75,17 +59,31 @@ class Store:
         self._checked: dict[str, Artifact] = {}
         self._copies: OrderedDict[tuple[str, str], Path] = OrderedDict()  # of a remote store; the last used is last
         self._in_use: list[tuple[str, str]] = []
+        if not anew and not self._is_there():
+            raise self._gone()
         try:
-            self._found()
+            self._make()
         except Exception as error:
             if not _of_a_store(error):
                 raise
-            raise UserError(f"store {url}: {_said(error)}; {self._remedy(error)}") from None
+            raise UserError(f"store {url}: {self._said(error)}; {self._remedy(error)}") from None
 
-    def _found(self) -> None:
+    def _is_there(self) -> bool:
+        with self.failing_plainly():
+            return os.path.isdir(self.root) if self.local else bool(self.fs.exists(self.root))
+
+    def _gone(self) -> StoreError:
+        return StoreError(f"store {self.url}: its folder is gone; bring it back, then run again to go on")
+
+    def _make(self) -> None:
         """Make the store unless it is there."""
         if self.local:
-            os.makedirs(f"{self.root}/artifacts", exist_ok=True)
+            artifacts = f"{self.root}/artifacts"
+            if os.path.isdir(f"{self.root}/logs") and not os.path.isdir(artifacts):
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "no such folder, though logs of what was in it are there", artifacts
+                )
+            os.makedirs(artifacts, exist_ok=True)
             return
         try:
             self.fs.ls(self.root, detail=False)
@@ -93,6 +91,8 @@ class Store:
             self.fs.pipe_file(f"{self.root}/README.txt", b"A store of xstilts: see `xstilts store --help`.\n")
 
     def _remedy(self, error: Exception) -> str:
+        if isinstance(error, NotADirectoryError) and self.local:
+            return "bring it back, or choose another store with --store"
         if self.local:
             return "choose another with --store"
         if "redential" in f"{type(error).__name__} {error}" or isinstance(error, PermissionError):
@@ -113,15 +113,37 @@ class Store:
 
     def _unusable(self, error: Exception) -> StoreError:
         if self.local and not os.path.isdir(self.root):
-            return StoreError(f"store {self.url}: its folder is gone; bring it back, then run again to go on")
-        code = error.errno if isinstance(error, OSError) else None
-        remedy = (
-            "free some space (`xstilts store prune`)" if code in (errno.ENOSPC, errno.EDQUOT)
-            else "make it writable" if code in (errno.EROFS, errno.EACCES, errno.EPERM) and self.local
-            else "mend it" if self.local
-            else self._remedy(error)
-        )  # fmt: skip
-        return StoreError(f"store {self.url}: {_said(error)}; {remedy}, then run again to go on")
+            return self._gone()
+        if self.local and isinstance(error, OSError):
+            return StoreError(f"store {self.url}: {self._said(error)}; {self._mended(error)}, then run again to go on")
+        return StoreError(f"store {self.url}: {self._said(error)}; {self._remedy(error)}, then run again to go on")
+
+    def _said(self, error: Exception) -> str:
+        """In one line, with the file below the store's folder; a local file system's words, or a client's."""
+        if not self.local or not isinstance(error, OSError) or not error.filename:
+            return _said(error)
+        path, what = str(error.filename), _said(error)
+        if isinstance(error, NotADirectoryError | FileExistsError):
+            path = local_files.in_the_way(path) or path
+            what = "a file where a folder belongs" if os.path.isfile(path) else what
+        return f"{path.removeprefix(f'{self.root}/')}: {what}"
+
+    def _mended(self, error: OSError) -> str:
+        """What to do about an error of the local file system."""
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                return "free some space (`xstilts store prune`)"
+            case errno.EROFS:
+                return "make it writable"
+            case errno.EACCES | errno.EPERM:
+                owner, ours = local_files.owner(str(error.filename or self.root))
+                return (
+                    f"give yourself access (chmod -R u+rwX {self.root})" if ours
+                    else f"it is {owner}'s, who can give you access (chmod -R g+rwX {self.root})"
+                )  # fmt: skip
+            case errno.ENOTDIR | errno.EEXIST | errno.EISDIR | errno.EINVAL | errno.ELOOP if error.filename:
+                return "move it away"
+        return "mend it"
 
     def _folder(self, key: str) -> str:
         return f"{self.root}/artifacts/{key[:2]}/{key}"
@@ -138,21 +160,24 @@ class Store:
             return {
                 entry.name
                 for part in os.scandir(f"{self.root}/artifacts")
-                for entry in os.scandir(part)
+                if os.path.isdir(part.path)  # desktops leave files of their own everywhere
+                for entry in os.scandir(part.path)
                 if os.path.exists(f"{entry.path}/{MANIFEST}")
             }
 
     def peek(self, key: str) -> Artifact | None:
-        """What the artifact's manifest says, its files unread; None if it is not there."""
+        """What the artifact's manifest says, its files unread; None if it is not there, or damaged: it is set aside."""
         with self.failing_plainly():
             try:
-                manifest = json.loads(self.content(f"{self._folder(key)}/{MANIFEST}"))
-                return Artifact(
-                    key, manifest["files"], manifest["meta"], manifest.get("sizes", {}), manifest.get("attempt", "")
-                )
+                return Artifact.of(key, self.content(f"{self._folder(key)}/{MANIFEST}", most=MOST))
             except FileNotFoundError:
                 return None
-            except (ValueError, KeyError, TypeError, AttributeError):  # not JSON, not UTF-8, or not a manifest
+            except (ValueError, NotAFileError):
+                self._move_aside(key)
+                return None
+            except NotADirectoryError:  # a file in the place of its folder, or of the one above
+                if not os.path.isdir(os.path.dirname(self._folder(key))):
+                    raise
                 self._move_aside(key)
                 return None
 
@@ -172,10 +197,11 @@ class Store:
         with self.failing_plainly():
             try:
                 content = self.content(self._path(artifact, name))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError, NotAFileError):
                 content = b""
             if hashlib.sha256(content).hexdigest() != artifact.files.get(name):
-                self.set_aside(artifact)
+                if name not in DISPLAYED:
+                    self.set_aside(artifact)
                 return None
         return BytesIO(content)
 
@@ -184,7 +210,8 @@ class Store:
         """A local folder with the artifact's files, to read only. Raises StageError if it is not in the store."""
         found = self._whole(key)
         if found is None:
-            raise StageError(f"artifact {key[:12]} is not in the store any more; run again")
+            damaged = "was damaged, and is set aside" if key in self.lost() else "is not in the store any more"
+            raise StageError(f"artifact {key[:12]} {damaged}; run again to compute it anew")
         artifact, folder = found
         copy = (artifact.key, artifact.attempt)
         self._in_use.append(copy)
@@ -194,17 +221,26 @@ class Store:
             self._in_use.remove(copy)
 
     def damage(self, artifact: Artifact) -> list[str]:
-        """The names of its files that are missing or not as they were published; reads them all."""
+        """The names of its files that are missing or not as they were published; reads them all.
+
+        Those of files that are `DISPLAYED` alone make no damaged artifact.
+        """
         with self.failing_plainly():
             return [name for name, digest in artifact.files.items() if self._digest(artifact, name) != digest]
 
     def _digest(self, artifact: Artifact, name: str) -> str | None:
         path = self._path(artifact, name)
         try:
-            with open(path, "rb") if self.local else self.fs.open(path, "rb") as stream:
+            with local_files.opened(path) if self.local else self.fs.open(path, "rb") as stream:
                 return digests.of_stream(stream)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, NotAFileError):
             return None
+
+    def lost(self) -> set[str]:
+        """Keys of what was published once, found damaged and set aside, and is not there again."""
+        with self.failing_plainly():
+            aside = {name.split("-")[0] for name in self.names(self.path("set-aside"))}
+        return aside - self.keys() if aside else aside
 
     def _whole(self, key: str) -> tuple[Artifact, Path] | None:
         """The artifact and a local folder with its files, all checked; None if it is not there or was damaged."""
@@ -214,7 +250,7 @@ class Store:
         with self.failing_plainly():
             if not self.local:
                 folder = self._copy(artifact)
-            elif artifact == self._checked.get(key) or not self.damage(artifact):
+            elif artifact == self._checked.get(key) or DISPLAYED.issuperset(self.damage(artifact)):
                 self._checked[key] = artifact
                 folder = Path(self._folder(key), artifact.attempt)
             else:
@@ -238,7 +274,7 @@ class Store:
                     intact = digests.of_stream(stream) == digest
             except FileNotFoundError:
                 intact = False
-            if not intact:
+            if not intact and file not in DISPLAYED:
                 shutil.rmtree(folder, ignore_errors=True)
                 return None
         self._copies[name] = folder
@@ -264,15 +300,7 @@ class Store:
 
     def make(self, folder: str) -> None:
         """Make a folder of a local store, whose own folder must be there: gone, it is not made anew in silence."""
-        try:
-            os.mkdir(folder)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            if folder == self.root or not os.path.isdir(self.root):
-                raise
-            self.make(os.path.dirname(folder))
-            self.make(folder)
+        local_files.make(folder, self.root)
 
     @contextmanager
     def publish(self, key: str, *, replace: bool = False) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -288,7 +316,7 @@ class Store:
             with self._filling(folder):
                 yield folder, meta
             with self.failing_plainly():
-                files, sizes = _sealed(folder)
+                files, sizes = local_files.seal(folder)
                 artifact = Artifact(key, files, meta, sizes, folder.name)
                 if self.local:
                     self._publish_local(artifact, folder, replace)
@@ -319,15 +347,15 @@ class Store:
     def _publish_local(self, artifact: Artifact, folder: Path, replace: bool) -> None:
         home = self._folder(artifact.key)
         manifest = folder / f"{MANIFEST}.new"
-        manifest.write_bytes(_manifest(artifact))
-        _sync(manifest)
+        manifest.write_bytes(artifact.manifest())
+        local_files.sync(manifest)
         while True:
             self.make(home)
             before = self.peek(artifact.key)
             if before and not replace:
                 return
             try:
-                os.rename(folder, f"{home}/{artifact.attempt}")
+                local_files.move(str(folder), f"{home}/{artifact.attempt}")
                 break
             except FileNotFoundError:  # the home, empty, was just swept away
                 if not folder.is_dir():
@@ -337,15 +365,15 @@ class Store:
             if replace:
                 os.replace(manifest, f"{home}/{MANIFEST}")
             else:
-                _link(manifest, f"{home}/{MANIFEST}")
+                local_files.link(manifest, f"{home}/{MANIFEST}")
         except FileExistsError:  # another was faster
             shutil.rmtree(f"{home}/{artifact.attempt}", ignore_errors=True)
             return
         except OSError:
             shutil.rmtree(f"{home}/{artifact.attempt}", ignore_errors=True)
             raise
-        _sync(home)
-        _sync(os.path.dirname(home))
+        local_files.sync(home)
+        local_files.sync(os.path.dirname(home))
         self._checked[artifact.key] = artifact
         if before and before.attempt:
             shutil.rmtree(f"{home}/{before.attempt}", ignore_errors=True)
@@ -359,8 +387,8 @@ class Store:
             self.fs.put_file(str(folder / name), f"{home}/{artifact.attempt}/{name}")
         useless = before
         if replace:
-            self.fs.pipe_file(f"{home}/{MANIFEST}", _manifest(artifact))  # an object store's put is atomic
-        elif not self.create(f"{home}/{MANIFEST}", _manifest(artifact)):  # another was faster
+            self.fs.pipe_file(f"{home}/{MANIFEST}", artifact.manifest())  # an object store's put is atomic
+        elif not self.create(f"{home}/{MANIFEST}", artifact.manifest()):  # another was faster
             useless = artifact
         if useless and useless.attempt:
             with suppress(FileNotFoundError):
@@ -372,10 +400,17 @@ class Store:
         """Of a file or folder of the store, as the other methods take it."""
         return "/".join((self.root, *parts))
 
-    def content(self, path: str) -> bytes:
-        if self.local:
-            return Path(path).read_bytes()
-        return bytes(self.fs.cat_file(path))
+    def content(self, path: str, most: int | None = None) -> bytes:
+        """Of a file. Raises NotAFileError where something else is there, or more than ``most`` bytes are."""
+        if not self.local:
+            try:
+                return bytes(self.fs.cat_file(path))
+            except IsADirectoryError:
+                raise NotAFileError(path) from None
+        with local_files.opened(path) as stream:
+            if most is not None and os.fstat(stream.fileno()).st_size > most:
+                raise NotAFileError(path)
+            return stream.read()
 
     def create(self, path: str, content: bytes) -> bool:
         """Create a file in one step; False if it is there. Of several that try at the same moment, one succeeds.
@@ -400,7 +435,14 @@ class Store:
         while True:
             try:
                 with open(path, "xb", buffering=0) as stream:
-                    stream.write(content)
+                    written = False
+                    try:
+                        written = stream.write(content) == len(content)
+                    finally:
+                        if not written:  # a disk that is full: who comes next would believe the half
+                            os.unlink(path)
+                if not written:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
                 return
             except FileNotFoundError:  # no folder, or no longer: who deletes the last file of one removes it
                 self.make(os.path.dirname(path))
@@ -418,12 +460,19 @@ class Store:
         else:
             self.fs.pipe_file(path, content)
 
-    def append(self, path: str) -> TextIO | None:
-        """A file to append lines to, each written at once; None where the store cannot append."""
+    def append(self, path: str, line: bytes) -> bool:
+        """Append a ``line`` to a file, behind a half one that a full disk may have left; False where it cannot."""
         if not self.local:
-            return None
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "a", buffering=1, encoding="utf-8")
+            return False
+        self.make(os.path.dirname(path))
+        with open(path, "ab+", buffering=0) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(end - 1)
+                line = line if stream.read(1) == b"\n" else b"\n" + line
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return True
 
     def modified(self, path: str) -> float:
         """When a file was written last, in seconds since 1970 by the store's clock."""
@@ -433,7 +482,7 @@ class Store:
         """Of what is in a folder; none if it is not there."""
         try:
             return os.listdir(folder) if self.local else [path.split("/")[-1] for path in self.fs.ls(folder, False)]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def find(self, folder: str, *, folders: bool = False) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -442,6 +491,8 @@ class Store:
         That is its `info`, in which ``size`` is 0 where there is none.
         """
         base = folder.rstrip("/")
+        if self.local:
+            return {path: info for path, info in local_files.walk(base) if folders or info["type"] != "directory"}
         return {
             tuple(path[len(base) :].strip("/").split("/")): {
                 **info,
@@ -451,13 +502,16 @@ class Store:
         }
 
     def delete(self, path: str) -> None:
-        """Delete a file."""
-        self.fs.rm_file(path)
+        """Delete a file, or what lies in its place."""
+        if self.local:
+            local_files.remove(path)
+        else:
+            self.fs.rm_file(path)
 
     def delete_folder(self, folder: str, *, if_empty: bool = False) -> None:
         """Delete a folder with all that is in it; with ``if_empty``, where that is nothing (a bucket has none such)."""
         if not if_empty:
-            self.fs.rm(folder, recursive=True)
+            local_files.remove(folder) if self.local else self.fs.rm(folder, recursive=True)
         elif self.local:
             with suppress(OSError):  # not empty
                 os.rmdir(folder)
@@ -467,9 +521,15 @@ class Store:
         with self.failing_plainly():
             return Store(f"{self.url.rstrip('/')}/{name}") if self.fs.exists(self.path(name)) else None
 
+    def made_inner(self, name: str) -> Store:
+        """A store inside the store, which is made where it is not there. Raises StoreError where this one is gone."""
+        if not self._is_there():
+            raise self._gone()
+        return Store(f"{self.url.rstrip('/')}/{name}")
+
     def cache(self, name: str) -> Store:
         """For what may be deleted at any time: inside a local store, else in the user's cache folder."""
-        return Store(self.path(name) if self.local else user_cache() / name)
+        return self.made_inner(name) if self.local else Store(user_cache() / name)
 
     def remove(self, key: str) -> None:
         """Remove an artifact, if it is there."""
@@ -478,7 +538,7 @@ class Store:
             if self.local:
                 gone = self._scratch()
                 try:
-                    os.rename(home, gone / key)
+                    local_files.move(home, str(gone / key))
                 finally:
                     shutil.rmtree(gone)
             else:
@@ -496,7 +556,7 @@ class Store:
         with self.failing_plainly(), suppress(FileNotFoundError):
             if self.local:
                 self.make(os.path.dirname(aside))
-                os.rename(self._folder(key), aside)
+                local_files.move(self._folder(key), aside)
             else:
                 self.fs.copy(f"{self._folder(key)}/{MANIFEST}", f"{aside}/{MANIFEST}")
                 self.fs.rm_file(f"{self._folder(key)}/{MANIFEST}")
@@ -536,46 +596,3 @@ def _said(error: Exception) -> str:
     """In one line; a local file system's words, or a client's."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(str(text).split()) or type(error).__name__
-
-
-def _manifest(artifact: Artifact) -> bytes:
-    content = {"attempt": artifact.attempt, "files": artifact.files, "sizes": artifact.sizes, "meta": artifact.meta}
-    return json.dumps(content, indent=1, sort_keys=True).encode()
-
-
-def _sealed(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
-    """Digests and sizes of a folder's files, which then are on the disk, whatever happens to the machine."""
-    files, sizes = {}, {}
-    for file in sorted(folder.iterdir()):
-        with file.open("rb") as stream:
-            files[file.name] = digests.of_stream(stream)
-            sizes[file.name] = stream.tell()
-            os.fsync(stream.fileno())
-    _sync(folder)
-    return files, sizes
-
-
-def _sync(path: str | Path) -> None:
-    """Bring a file, or a folder's list of files, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _link(source: Path, target: str) -> None:
-    """Give a whole file another name, which must be free. Raises FileExistsError."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-            raise
-        # A file system without hard links: of two that publish at the same moment, the second may win, whole as well.
-        if os.path.exists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(source, target)
-    else:
-        os.unlink(source)

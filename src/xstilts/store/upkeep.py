@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from xstilts.common.errors import StoreError
-from xstilts.store import leases, logs, runs
+from xstilts.store import files, leases, logs, runs
+from xstilts.store.artifact import DISPLAYED, MANIFEST
 from xstilts.store.processes import Process
 from xstilts.store.runs import KnownRun
-from xstilts.store.store import MANIFEST, Artifact, Store, owner
+from xstilts.store.store import Store, owner
 
 #: What is in a store besides artifacts, by folder.
 PARTS = ("checkpoints", "features", "logs", "leases", "runs", "set-aside", "tmp")
@@ -50,11 +50,15 @@ class Contents:
 
 @dataclass(frozen=True)
 class Verified:
-    """How many artifacts were read, which of them were damaged (their labels) and set aside, and what was removed."""
+    """How many artifacts were read, which of them were damaged (their labels) and set aside, and what was removed.
+
+    ``kept`` are damaged files of artifacts that are as good without them.
+    """
 
     artifacts: int
     damaged: list[str]
     removed: list[str]
+    kept: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ def contents(store: Store) -> Contents:
     for key in sorted(changed, key=lambda key: -changed[key]):
         artifact = store.peek(key)
         if artifact is not None:
-            kind, age = artifact.meta.get("kind", ""), max(0.0, time.time() - changed[key])
-            entries.append(StoredArtifact(key, kind, _label(artifact, key), sizes[key], age, studies.get(key, [])))
+            kind, age = str(artifact.meta.get("kind", "")), max(0.0, time.time() - changed[key])
+            entries.append(StoredArtifact(key, kind, artifact.label, sizes[key], age, studies.get(key, [])))
     return Contents(entries, parts, known, list(runs.damaged(store)))
 
 
@@ -108,13 +112,16 @@ def verify(store: Store) -> Verified:
     others.
     """
     keys = store.keys()
-    damaged = []
+    damaged, kept = [], []
     for key in sorted(keys):
         artifact = store.peek(key)
-        if artifact is None or store.damage(artifact):
-            if artifact is not None:
-                store.set_aside(artifact)
-            damaged.append(_label(artifact, key))
+        if artifact is None:
+            damaged.append(key[:12])
+        elif not DISPLAYED.issuperset(wrong := store.damage(artifact)):
+            store.set_aside(artifact)
+            damaged.append(artifact.label)
+        else:
+            kept += [f"{artifact.label}: {name}" for name in wrong]
     holders = leases.holders(store)
     alive = {_plain(holder.process) for holder in holders.values() if holder.alive and holder.process}
     removed = list(_sweep(store, alive))
@@ -123,39 +130,54 @@ def verify(store: Store) -> Verified:
             leases.clear(store, key)
             removed.append(f"leases/{key}")
     removed += _forget_damaged(store)
+    for name, *below in store.find(store.path("leases")):
+        if not below:  # a lease is in a folder
+            store.delete(store.path("leases", name))
+            removed.append(f"leases/{name}")
     for name in ("checkpoints", "features"):
         if (inner := store.inner(name)) is None:
             continue
         removed += [f"{name}/{path}" for path in _sweep(inner, alive)]
+        for aside in inner.names(inner.path("set-aside")):  # made again where it is needed
+            inner.delete_folder(inner.path("set-aside", aside))
+            removed.append(f"{name}/set-aside/{aside}")
         if name == "checkpoints":
             published = store.keys()
             for key in inner.keys() & published - _held(holders):
                 inner.remove(key)
                 removed.append(f"checkpoints/{key}")
-    return Verified(len(keys), damaged, removed)
+    return Verified(len(keys), damaged, removed, kept)
 
 
 def waste(store: Store, needed: Collection[str]) -> Findings:
-    """What no stage of the keys ``needed`` is, no run that is alive needs, nobody is at now, or was set aside.
+    """What no stage of the keys ``needed`` is, no run that is alive needs, and nobody is at now.
 
-    Raises StoreError where the store fails, and where it cannot be known what a run needs.
+    What was set aside is kept as long as it is lost to somebody who needs it: it says that the next run is to compute
+    it. Raises StoreError where the store fails, and where it cannot be known what a run needs.
     """
     kept, living = set(needed) | _held(leases.holders(store)), _living(store)
+    lost = store.lost()
     sizes: dict[str, int] = {}
     for path, info in _files(store, ""):
-        depth = {"artifacts": 3, "checkpoints": 4, "set-aside": 2}.get(path[0])
-        if depth and len(path) > depth and path[depth - 1] not in kept and path[:2] != ("checkpoints", "tmp"):
-            place = "/".join(path[:depth])
+        depth = {("artifacts",): 3, ("checkpoints", "artifacts"): 4, ("set-aside",): 2}
+        end = depth.get(path[:1]) or depth.get(path[:2])
+        if end and len(path) >= end and (len(path) > end or path[0] == "set-aside"):
+            place = "/".join(path[:end])
             sizes[place] = sizes.get(place, 0) + info["size"]
     of_runs: dict[str, int] = {}
     found = []
     for place, size in sizes.items():
         key = _key(place)
         whose = next((run.whose for run, keys in living.items() if key in keys), None)
-        if whose is not None and not place.startswith("set-aside/"):
+        if place.startswith("set-aside/") and key not in lost:
+            found.append(Waste(place, key[:12], size))
+        elif key in kept:
+            continue
+        elif whose is not None:
             of_runs[whose] = of_runs.get(whose, 0) + size
         else:
-            found.append(Waste(place, _label(store.peek(key) if place.startswith("artifacts/") else None, key), size))
+            artifact = store.peek(key) if place.startswith("artifacts/") else None
+            found.append(Waste(place, artifact.label if artifact else key[:12], size))
     return Findings(found, of_runs)
 
 
@@ -168,11 +190,11 @@ def remove(store: Store, found: list[Waste]) -> None:
     checkpoints = store.inner("checkpoints")
     for one in found:
         key = _key(one.path)
-        if one.path.startswith("set-aside/"):
+        if key in kept:
+            continue
+        elif one.path.startswith("set-aside/"):
             with store.failing_plainly(), suppress(FileNotFoundError):
                 store.delete_folder(store.path(one.path))
-        elif key in kept:
-            continue
         elif one.path.startswith("artifacts/"):
             store.remove(key)
             with store.failing_plainly(), suppress(FileNotFoundError):
@@ -205,10 +227,6 @@ def _key(path: str) -> str:
 
 def _held(holders: dict[str, leases.Holder]) -> set[str]:
     return {key for key, holder in holders.items() if holder.alive}
-
-
-def _label(artifact: Artifact | None, key: str) -> str:
-    return f"{artifact.meta['label']}" if artifact and "label" in artifact.meta else key[:12]
 
 
 def _files(store: Store, below: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -263,8 +281,8 @@ def _sweep(store: Store, alive: Collection[Process]) -> Iterator[str]:
             yield f"artifacts/{key[:2]}/{key}/{attempt}"
     for key in homes:
         store.delete_folder(store.path("artifacts", key[:2], key), if_empty=True)
-    with suppress(FileNotFoundError):
+    with store.failing_plainly(), suppress(FileNotFoundError):
         for entry in os.scandir(store.scratch):
-            if left_behind(entry.name, entry.stat().st_mtime):
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if left_behind(entry.name, entry.stat(follow_symlinks=False).st_mtime):
+                files.remove(entry.path)
                 yield f"tmp/{entry.name}"

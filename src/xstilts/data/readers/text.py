@@ -42,7 +42,7 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError:
         yield from _decodable(raw, path, problems)
         return
-    if len(rows) == 1 and rows[0].count("\r") > 1:
+    if len(rows) == 1 and "\r" in rows[0]:
         problems.add(path, "lines end in CR, as on old Macs; save the file with LF or CRLF")
         return
     yield from enumerate((row.removesuffix("\r") for row in rows) if b"\r" in raw else rows, start=1)
@@ -69,9 +69,9 @@ def json_content(path: Path, problems: Problems) -> dict[str, Any] | Rows | None
     if _holds_lines(path, text):
         return _line_by_line(text, path, problems)
     try:
-        document = parse(text)
+        document = parse(text, "is the file whole?")
     except JsonError as error:
-        problems.add(path, f"{error.what}; is the file whole?", error.line)
+        problems.add(path, error.what, error.line)
         return None
     if isinstance(document, dict):
         return document
@@ -108,9 +108,9 @@ def _line_by_line(text: str, path: Path, problems: Problems) -> Rows:
     def parsed() -> Iterator[tuple[Where, Any]]:
         for number, line in enumerate(text.rstrip("\r\n").split("\n"), start=1):
             try:
-                yield number, parse(line)
+                yield number, parse(line, "one object a line")
             except JsonError as error:
-                problems.add(path, f"{error.what}; one object a line", number)
+                problems.add(path, error.what, number)
 
     return _objects(parsed(), path, problems)
 

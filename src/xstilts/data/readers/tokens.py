@@ -100,7 +100,7 @@ def _table(rows: Lines, source: Source, path: Path, problems: Problems) -> _Tabl
         problems.add(path, f"{count(width, 'column')}; the entry's `columns` has {len(columns)}", first)
         return None
     elif not columns:
-        if (doubt := _doubt(rows, separator, width)) is not None:
+        if (doubt := _doubt(rows, source, width)) is not None:
             problems.add(path, doubt, first)
             return None
         place = {"token": 0, "tag": 1} if width == 2 else {"token": 0}
@@ -111,7 +111,7 @@ def _table(rows: Lines, source: Source, path: Path, problems: Problems) -> _Tabl
     return _Table(separator, width, place["token"], place.get("tag"), begin)
 
 
-def _doubt(rows: Lines, separator: str | None, width: int) -> str | None:
+def _doubt(rows: Lines, source: Source, width: int) -> str | None:
     """Why rows whose columns the entry does not name cannot be read; None where they can."""
     if width > 2:
         return f"{width} columns; say which hold what in the entry's `files`, as in `columns: [{_guess(width)}]`"
@@ -120,10 +120,12 @@ def _doubt(rows: Lines, separator: str | None, width: int) -> str | None:
     filled = [line for _, line in rows if line]
     if any("\t" in line for line in filled) and (mark := filled[0][: len(filled[0]) - len(filled[0].lstrip("#"))]):
         return f"no tab behind {mark!r}; if these are remarks, say `comment: {mark!r}` in the entry's `files`"
-    spaced = [len(words) for line in filled if len(words := line.strip(" ").split(" ")) > 1]
-    if 2 * len(spaced) > len(filled):
-        layout = f"separator: space, columns: [{_guess(spaced[0])}]"
-        return f"{spaced[0]} words and no tab; if spaces part columns, say in the entry's `files`, as in `{layout}`"
+    # A token may hold a space; few do, and none ends in what is a label here.
+    spaced = [words for line in filled if len(words := line.strip(" ").split(" ")) > 1]
+    if 2 * len(spaced) > len(filled) or any(words[-1] in source.labels for words in spaced):
+        wide = len(spaced[0])
+        layout = f"separator: space, columns: [{_guess(wide)}]"
+        return f"{wide} words and no tab; if spaces part columns, say in the entry's `files`, as in `{layout}`"
     return None
 
 
