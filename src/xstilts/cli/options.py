@@ -37,11 +37,14 @@ def quiet() -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder that results go to, before they are computed. Raises UserError where it cannot be written."""
+    """Raises UserError where the folder that results go to cannot be made or written: before they are computed."""
     try:
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        for one in made:
+            one.rmdir()
     except FileExistsError:
         raise UserError(f"--out {folder}: a file, not a folder; name another") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
