@@ -120,7 +120,7 @@ def test_a_format_that_forgets_something_cannot_be_imported() -> None:
         example = TextExample
         pipeline_tag, typical_tokens, fields, untranslatable = "", 1.0, (), None
 
-    with pytest.raises(TypeError, match=r"abstract.*majority.*score"):
+    with pytest.raises(TypeError, match=r"abstract.*majority.*metrics.*score"):
         Half()  # type: ignore[abstract]
     with pytest.raises(TypeError, match="must say its AUTO_CLASS"):
 

@@ -181,7 +181,7 @@ PLANS: dict[str, Entry] = {
     "mapped to an unknown one": told("`label_map`", "'yess'", "did you mean 'yes'?", train="mini-nli", **YES_NO,
                                      label_map=dict(zip(NLI, ("yess", "no", "no"), strict=True))),
     "mapped to a number": told("label_map", train="mini-nli", **YES_NO,
-                               label_map=dict(zip(NLI, (1, 0, 0), strict=True))),
+                               label_map=dict(zip(NLI, ("yes", "no", 0), strict=True))),
     "mapped as a list": told("label_map", train="mini-nli", **YES_NO, label_map=["yes", "no", "no"]),
     "swapped": accepted(**ON_NLI, label_map={"entailment": "contradiction", "contradiction": "entailment"}),
     "mapped without train": told("`label_map`", "`train`", label_map={"no": "yes"}),
