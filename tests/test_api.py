@@ -62,7 +62,7 @@ def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:
     [
         ({"name": "x"}, "study: encoders: missing; add it"),
         ({**MIX, "recipies": []}, "study: recipies: unknown key: did you mean 'recipes'?"),
-        ({**MIX, "targets": ["mini-spam"]}, "study: unknown task 'mini-spam': did you mean 'mini-span'?"),
+        ({**MIX, "targets": ["mini-spam"]}, "study: targets: unknown task 'mini-spam': did you mean 'mini-span'?"),
     ],
 )
 def test_a_mapping_is_checked_as_a_file_is(content: Mapping[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING, AutoModel
 
 from xstilts.common.errors import UserError
@@ -160,6 +161,13 @@ def test_cached_hub_model(hub_cache: Path) -> None:
         ("no name", "neither a folder nor a name that the hub could have"),
         ("./absent", "no such folder"),
         ("a/b/c", "no such folder"),
+        ("a\\b", "no such folder"),
+        ("~nobody-of-this-name/x", "no such folder"),
+        ("xlm-roberta-base", "did you mean FacebookAI/xlm-roberta-base?"),
+        ("my-model", "a model of the hub is named ORGANISATION/NAME"),
+        ("some/a--b", "neither a folder nor a name that the hub could have"),
+        ("a\0b", "neither a folder nor a name that the hub could have"),
+        ("x" * 5000, "neither a folder nor a name that the hub could have"),
     ],
 )
 def test_sources_that_are_not_there(name: str, message: str, hub_cache: Path) -> None:
@@ -170,20 +178,20 @@ def test_sources_that_are_not_there(name: str, message: str, hub_cache: Path) ->
 
 def test_folder(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(TINY))
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    save_file({"embeddings.word_embeddings.weight": torch.zeros(20, 8)}, tmp_path / "model.safetensors")
     before = describe(Encoder(str(tmp_path)))
     assert (before.model_type, before.layers, before.hidden_size) == ("xlm-roberta", 3, 8)
     assert describe(Encoder(str(tmp_path))).digest == before.digest
-    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    save_file({"embeddings.word_embeddings.weight": torch.ones(20, 8)}, tmp_path / "model.safetensors")
     assert describe(Encoder(str(tmp_path))).digest != before.digest
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "config.json is missing; a model folder is what save_pretrained writes"),
+        (None, "config.json: missing; a model folder is what save_pretrained writes"),
         ("{", "is not JSON"),
-        ("[]", "is not a model's configuration"),
+        ("[]", "is not a model's: it is no object"),
         ('{"model_type": "t5"}', "its model type 't5' is not known; known types: bert, "),
         ('{"model_type": "new", "auto_map": {}}', "brings code of its own, which xstilts does not run"),
         ('{"model_type": "bert"}', "config.json: hidden_size is missing"),

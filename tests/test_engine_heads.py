@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -253,24 +254,40 @@ def test_the_best_span_is_the_official_one_unless_twenty_starts_and_ends_miss_it
     assert all(float(score) <= found.scores[0] + 1e-5 for score in official.values())
 
 
-def test_n_best_answers_have_probabilities_and_no_text_twice(tokenizer: Any) -> None:
-    task = builtin_catalog()["xquad"]
+@pytest.mark.parametrize("task", ["xquad", "squad_v2"])
+def test_n_best_answers_have_probabilities_among_all_spans_and_no_text_twice(tokenizer: Any, task: str) -> None:
+    """The sum over every span of every window, written out as a loop; the same for each n."""
+    entry = builtin_catalog()[task]
     example = SpanExample("1", "yes yes no " * 30, "Yes or no?", ())
-    rows = span.HEAD.make_rows([example], task, tokenizer, Lengths(32, 8, 16), training=False)
+    rows = span.HEAD.make_rows([example], entry, tokenizer, Lengths(32, 8, 16), training=False)
     assert len(rows) > 1
     generator = torch.Generator().manual_seed(1)
     length = max(row.length for row in rows)
-    outputs = SimpleNamespace(
-        start_logits=torch.randn(len(rows), length, generator=generator) * 3,
-        end_logits=torch.randn(len(rows), length, generator=generator) * 3,
-    )
-    decoder = span.NBest(5)
-    (listed,) = decoder.assemble([example], rows, decoder.reduce(rows, outputs, task), task)
-    best = json.loads(listed)
-    assert len(best) == len({entry["text"] for entry in best}) == 5
-    probabilities = [entry["probability"] for entry in best]
-    assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) == pytest.approx(1.0)
-    assert [best[0]["text"]] == span.HEAD.assemble([example], rows, span.HEAD.reduce(rows, outputs, task), task)
+    start, end = (torch.randn(len(rows), length, generator=generator) * 3 for _ in range(2))
+    outputs = SimpleNamespace(start_logits=start, end_logits=end)
+    every: list[float] = []
+    for row, first, last in zip(rows, start.tolist(), end.tolist(), strict=True):
+        window = span.Window.of(row)
+        places = range(window.first, window.last + 1)
+        every += [first[i] + last[j] for i in places for j in places if i <= j < i + 30]
+    if entry.unanswerable:
+        every.append(min((start[:, 0] + end[:, 0]).tolist()))
+    total = sum(math.exp(score) for score in every)
+
+    def best(n: int) -> list[dict[str, Any]]:
+        decoder = span.NBest(n)
+        (listed,) = decoder.assemble([example], rows, decoder.reduce(rows, outputs, entry), entry)
+        return json.loads(listed)
+
+    five = best(5)
+    assert len(five) == len({each["text"] for each in five}) == 5
+    assert five[0]["probability"] == pytest.approx(math.exp(max(every)) / total)
+    for n in (2, 20):
+        assert [each["probability"] for each in best(n)][:2] == [each["probability"] for each in five[:2]]
+    probabilities = [each["probability"] for each in best(20)]
+    assert probabilities == sorted(probabilities, reverse=True) and sum(probabilities) < 1
+    (answer,) = span.HEAD.assemble([example], rows, span.HEAD.reduce(rows, outputs, entry), entry)
+    assert five[0]["text"] == answer.rpartition("\t")[2]
 
 
 def test_spans_do_not_run_backwards_leave_the_passage_or_exceed_thirty_tokens(tokenizer: Any) -> None:

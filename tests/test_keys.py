@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from xstilts.encoders import bundled
 from xstilts.planning.hyperparameters import Hyperparameters
@@ -233,14 +235,16 @@ def test_the_same_encoder_in_another_folder_is_the_same(tmp_path: Path) -> None:
     def keys_of(name: str) -> set[str]:
         return set(make_plan(make_study({**BASE, "encoders": [str(tmp_path / name)]})).stages)
 
+    def write_weights(name: str, value: float) -> None:
+        save_file({"encoder.layer.11.output.dense.bias": torch.tensor([value])}, tmp_path / name / "model.safetensors")
+
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "config.json").write_text(json.dumps(bundled.config()))
-    (tmp_path / "one" / "tokenizer.json").write_text("{}")
-    (tmp_path / "one" / "model.safetensors").write_bytes(b"some weights")
+    write_weights("one", 1.0)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     assert keys_of("one") == keys_of("two")
     shutil.copytree(tmp_path / "one", tmp_path / "three")
-    (tmp_path / "three" / "model.safetensors").write_bytes(b"other weights")
+    write_weights("three", 2.0)
     assert not keys_of("one") & keys_of("three")
 
 

@@ -186,7 +186,7 @@ CASES: dict[str, Case] = {
     "an answer nowhere, mended": Case("mend", squad(text="Paris"), None, "1 dropped: not in the context"),
     "an answer without start": Case("squad", squad(first={"answers": [{"text": "London"}]}), "an answer without text"),
     "answers are a text": Case("squad", squad(first={"answers": "x"}), "`answers` is neither a list"),
-    "is_impossible is a text": Case("squad", squad(first={"is_impossible": "true", "answers": []}), None),
+    "is_impossible is a text": Case("squad", squad(first={"is_impossible": "true", "answers": []}), "`unanswerable:"),
     "is_impossible is a word": Case("squad", squad(first={"is_impossible": "yes"}), "(id a): is_impossible 'yes'"),
     "an id is null": Case("squad", squad(first={"id": None}), "no `id`"),
     "an id is true": Case("squad", squad(first={"id": True}), "no `id`"),
@@ -212,10 +212,10 @@ CASES: dict[str, Case] = {
         "records", json.dumps(ANSWERED), None
     ),
     "records with a start as text": Case(
-        "records", lines(*ANSWERED).replace("25}", '"25"}'), "train.jsonl:1: answers"
+        "records", lines(*ANSWERED).replace("25}", '"25"}'), "train.jsonl:1: 'answers.0.start'"
     ),
     "records with a misspelt field": Case(
-        "records", lines(*({"context": "a b", "question": "c", "answer": []} for _ in "ab")), "no row has 'answers'"
+        "records", lines(*({"context": "a b", "question": "c", "answer": []} for _ in "ab")), "did you mean 'answers'?"
     ),
     "records without gold": Case("records", lines(*({"context": n, "question": "c"} for n in "ab")), "no gold labels"),
     # Tables

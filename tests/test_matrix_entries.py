@@ -207,9 +207,9 @@ PLANS: dict[str, Entry] = {
                                                      for prefix in "BIES")]),
     "tags of the data of another task": accepted(**ON_ENTITIES, labels=None, labels_from_data=True),
     # questions without an answer
-    "questions without an answer": told("own test data in en", "'5'", "`unanswerable: true`", format="span",
+    "questions without an answer": told("own/test-en.tsv", "'5'", "`unanswerable: true`", format="span",
                                         files={"test": some(SPANS, UNANSWERED)}),
-    "learnt without an answer": told("own train data in en", "`unanswerable: true`", format="span",
+    "learnt without an answer": told("own/train-en.tsv", "`unanswerable: true`", format="span",
                                      files={"train": some(SPANS, UNANSWERED)}),
     "questions without an answer, said": accepted(format="span", unanswerable=True,
                                                   files={"test": some(SPANS, UNANSWERED)}),
@@ -219,7 +219,7 @@ PLANS: dict[str, Entry] = {
                                                 train="mini-span-unanswerable", **in_test(SPANS)),
     # choices
     **{f"another number of choices in {split}": told(
-        f"own {split} data in en", "'5' has 3", format="multiple_choice",
+        f"own/{split}-en.tsv", "'5' has 3", format="multiple_choice",
         files={split: some(CHOSEN, {"prompt": "It snows", "choices": ["a", "b", "c"], "label": 2})})
        for split in ("train", "dev", "test")},
     # gold

@@ -86,7 +86,7 @@ def test_the_stages_of_a_recipe_are_shared_and_what_decides_them_is_in_their_key
     assert len(set(keys.values())) == len(keys) and keys["alone"] == alone.cells[0].intermediate
     merged = plan(["mini-nli", "mini-pos", {"name": "sum", "merge": ["mini-nli", "mini-pos"]}])
     assert isinstance(spec(merged, "sum"), Merge)
-    assert [key for key, _ in spec(merged, "sum").weights] == [cell.intermediate for cell in merged.cells[:2]]
+    assert {key for key, _ in spec(merged, "sum").weights} == {cell.intermediate for cell in merged.cells[:2]}
 
 
 def test_without_the_pooler_only_the_target_stage_is_another() -> None:

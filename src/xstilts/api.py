@@ -171,7 +171,8 @@ def predict(
 
     ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
     tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
-    many answers and their probabilities. Raises UserError where the model or a record is of another kind.
+    many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at
+    most. Raises UserError where the model or a record is of another kind.
     """
     from xstilts.handover import predict as predicting
 

@@ -9,6 +9,7 @@ import typer
 
 from xstilts import __version__
 from xstilts.cli import claims, data, models, plan, report, run, scores, select, store, xtreme
+from xstilts.cli.streams import forgiving, printable
 from xstilts.common.errors import StageError, StoreError, UserError
 
 app = typer.Typer(
@@ -57,10 +58,11 @@ app.add_typer(store.app, name="store")
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 a stage or the store failed, 2 the input is wrong, 130 interrupted."""
     try:
-        app()
+        with forgiving():
+            app()
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        for line in str(error).split("\n"):
+            print(f"error: {printable(line)}", file=sys.stderr)
         sys.exit(2)
     except (StageError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)

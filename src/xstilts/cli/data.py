@@ -48,7 +48,7 @@ def tasks(as_json: JsonOption = False) -> None:
             entry["metric"],
             entry["licence"],
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     print("here: languages whose test data is at hand; set XSTILTS_DATA to the folder of your data files")
 
 
@@ -70,7 +70,7 @@ def encoders(as_json: JsonOption = False) -> None:
             "yes" if row["available"] else "no",
             row["licence"],
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def translate(
@@ -98,7 +98,7 @@ def translate(
     examples = load(chosen, "train", "en", data)
     if max_examples is not None:
         examples = cap(examples, max_examples)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True, markup=False), transient=True) as bar:
         line = bar.add_task(f"{task} into {to}", total=len(examples))
         dropped = translation.write_translated(
             chosen, examples, translator, to, out, lambda event: bar.update(line, completed=event.done)

@@ -55,7 +55,7 @@ def plan(
                           "critical_seconds": left.critical_seconds, "sharing": asdict(shared),
                           "precision": sorted(planned.precisions), "notes": notes}, indent=1))  # fmt: skip
         return
-    console = Console()
+    console = Console(markup=False)
     if stages or len(planned.stages) <= MANY_STAGES:
         table = columns("kind", "state", "GFLOP", "time", "memory", "stage")
         for stage in found.stages:

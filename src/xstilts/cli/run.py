@@ -13,10 +13,10 @@ from rich.console import Console
 from xstilts import api
 from xstilts.analysis.gather import gather
 from xstilts.cli.display import Display
-from xstilts.cli.options import JsonOption, StoreOption, StudyFile
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile, check_writable
 from xstilts.cli.report import show
 from xstilts.running import precision
-from xstilts.running.run import choose, compute_stages
+from xstilts.running.run import choose, compute_stages, fetch_encoders
 from xstilts.running.tracking import Tracker, Tracking
 
 
@@ -62,7 +62,7 @@ def run(
     Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice, also not
     by several runs at the same time, on any machines that share the store.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     opened = api.open_store(store)
     plan = api.plan(study)
     out = out or Path("runs") / plan.study.name
@@ -71,7 +71,10 @@ def run(
     precision.check(plan, elsewhere=executor is Executors.slurm or address is not None)
     for note in precision.notes(plan, opened):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    check_writable(out)
     missing = plan.missing(opened, verify=True, models=models)
+    if missing:
+        fetch_encoders(plan)
     console.print(
         f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
         f"{len(missing)} to compute",

@@ -84,4 +84,4 @@ def _print(frame: pl.DataFrame) -> None:
         cells = ("" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row)
         table.add_row(*cells)
     # A file is as wide as need be; a narrow terminal breaks the last column and cuts nothing off it.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)

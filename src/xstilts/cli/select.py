@@ -55,7 +55,7 @@ def select(
     chosen = selecting.methods_named(methods)
     place = open_store(store)
     plan = plan_as_run(study, place)
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, markup=False)
     make = choose("local", place, Path(), workers=workers)
 
     status = progress.status("reading")
@@ -83,7 +83,7 @@ def select(
         rows = {name: table.to_dicts() for name, table in tables.items()}
         print(json.dumps({**facts, **rows, "grid_flops": found.grid_flops, "notes": found.notes}, indent=1))
         return
-    console = Console()
+    console = Console(markup=False)
     for table in _rankings(found.ranking, found.truth):
         console.print(table)
         console.print()

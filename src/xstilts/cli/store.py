@@ -41,7 +41,7 @@ def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
         table.add_row(one.key[:12], one.kind, memory(one.size), duration(one.age), ", ".join(one.studies), one.label)
         sizes[one.kind] += one.size
         counts[one.kind] += 1
-    console = Console()
+    console = Console(markup=False)
     if found.entries:
         console.print(table)
         console.print()

@@ -69,4 +69,4 @@ def score(
             if isinstance(values, dict):
                 by_language = "  ".join(f"{language} {value:.2f}" for language, value in values.items())
                 table.add_row("", metric, f"{scored[f'avg_{metric}']:.2f}", by_language)
-    Console().print(table)
+    Console(markup=False).print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import stat
 import zlib
 from pathlib import Path
@@ -53,7 +54,11 @@ def read_bytes(path: Path, absent: str = "no such file") -> bytes:
     try:
         if path.suffix == ".gz":
             return _unpacked(path, min(MOST_BYTES, max(ANY_UNPACKED, MOST_UNPACKED * size)))
-        return path.read_bytes()
+        with open(path, "rb", opener=_at_once) as file:
+            content = file.read()
+        if content is None:
+            raise UnreadableError(path, "cannot be read: it gives nothing; name a file")
+        return content
     except OSError as error:
         if isinstance(error, gzip.BadGzipFile):
             raise UnreadableError(path, f"cannot be unpacked: {error}; fetch it again") from None
@@ -73,6 +78,11 @@ def read_text(path: Path, absent: str = "no such file") -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UnreadableError(path, "not UTF-8; save the file as UTF-8", line) from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Some files of /proc look regular and are waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def check_encoding(path: Path, raw: bytes) -> None:

@@ -16,7 +16,7 @@ from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError
 from xstilts.common.textfile import check_regular
 from xstilts.data import hub
-from xstilts.data.load import check_names, find, source_of
+from xstilts.data.load import check_names, find, read_files, source_of
 from xstilts.data.problems import Problems, count
 from xstilts.data.readers import Source, read
 from xstilts.data.readers.text import json_content, lines, suffix
@@ -91,7 +91,7 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
             if reading in done:
                 continue
             done.add(reading)
-            examples = read(source, problems)
+            examples = read_files(task, source, problems)
             seen.update(source.paths, [source.gold] if source.gold else [])
             one = _checked(source, f"{task.name} {split} {language}", examples, task.count(split, language))
             checked.append(one)
@@ -136,7 +136,7 @@ def check_task(task: Task, path: Path) -> Report:
         _checked(
             source,
             f"{part.name} {source.split or ''} {source.language}".replace("  ", " "),
-            read(source, problems),
+            read_files(part, source, problems),
             part.count(source.split, source.language) if source.split else None,
         )
         for part, source in sources

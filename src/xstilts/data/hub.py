@@ -21,6 +21,7 @@ from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
 from xstilts.data.readers.offsets import Offsets, nearest
 from xstilts.data.readers.squad import TYDIQA
+from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
 from xstilts.tasks.formats.classification import ClassificationExample
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
@@ -171,8 +172,9 @@ def read(task: Task, located: HubSplit, problems: Problems) -> list[Example]:
     examples = list(READERS[located.layout.reader](task, located, problems))
     if not examples:
         raise UserError(f"{located}: no examples of language {located.language!r}; pin another revision under `hub:`")
-    for fault in faults(examples, task.labels):
-        raise UserError(f"{located}: {fault}")
+    for fault in (*faults(examples, task.labels), formats.get(task.format).misfit(examples, task)):
+        if fault:
+            raise UserError(f"{located}: {fault}")
     return examples
 
 

@@ -339,8 +339,18 @@ def _loaded(task: Task, located: Located) -> Loaded:
 def _read(task_json: str, located: Located, _stat: tuple[Stat, ...]) -> Loaded:
     task = Task.model_validate_json(task_json)
     problems = Problems()
-    examples = hub.read(task, located.hub, problems) if located.hub else read(source_of(task, located), problems)
+    examples = (
+        hub.read(task, located.hub, problems) if located.hub else read_files(task, source_of(task, located), problems)
+    )
     return Loaded(tuple(examples), tuple(problems.notes))
+
+
+def read_files(task: Task, source: Source, problems: Problems) -> list[Example]:
+    """The examples of ``source``. That they are sound, but none of the task's, is a problem too."""
+    examples = read(source, problems)
+    if misfit := formats.get(task.format).misfit(examples, task):
+        problems.add(source.paths[0], misfit)
+    return examples
 
 
 def source_of(task: Task, located: Located) -> Source:

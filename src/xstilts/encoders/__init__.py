@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xstilts.common.errors import UserError
-from xstilts.encoders import sizes, sources
+from xstilts.encoders import folder, sizes, sources
 
 __all__ = ["Encoder", "EncoderFacts", "describe", "parse"]
 
@@ -71,10 +71,14 @@ def parse(text: str) -> Encoder:
 def describe(encoder: Encoder) -> EncoderFacts:
     """The facts of an encoder, from its configuration alone (a hub model's is downloaded when not cached).
 
-    Raises UserError when the source cannot be had, is of an unknown type, or has fewer layers than asked for.
+    Raises UserError when the source cannot be had, is of an unknown type, has fewer layers than asked for, or has
+    files that do not fit each other.
     """
     source = sources.resolve(encoder.source, encoder.revision)
-    return facts_of(encoder, sizes.shape(source.config, encoder.source), source.digest)
+    shape = sizes.shape(source.config, encoder.source)
+    if source.folder is not None:
+        folder.check(source.folder, source.name, shape)
+    return facts_of(encoder, shape, source.digest)
 
 
 def facts_of(encoder: Encoder, shape: sizes.Shape, digest: str) -> EncoderFacts:

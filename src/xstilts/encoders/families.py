@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from xstilts.common import fast_yaml
 from xstilts.encoders import Encoder, EncoderFacts, bundled, facts_of, sizes, sources
+from xstilts.encoders.sources import FAMILIES
 
-FAMILIES = Path(__file__).parent / "families.yaml"
 #: The digest of an encoder that is known by the list alone.
 NOT_AT_HAND = "not at hand"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -32,6 +33,16 @@ _DROPOUTS: dict[str, dict[str, tuple[str, ...]]] = {
     "eurobert": {"hidden_dropout_prob": (), "attention_probs_dropout_prob": ("attention_dropout",)},
 }
 
+#: Fields of a configuration that other code looks up: remote code or kernels to fetch and run, what was saved before.
+_LOOKED_UP = ("auto_map", "architectures", "torch_dtype", "dtype", "_name_or_path", "attn_implementation",
+              "_attn_implementation", "_attn_implementation_internal", "experts_implementation")  # fmt: skip
+
+#: So many parameters are run to see that a model gives numbers: all of XLM-R base's, a third of XLM-R large's.
+_TRIED = 100_000_000
+
+#: Read to see whether a tokenizer and its model work: words, and letters that no piece has.
+_TWO_WORDS = "two words ꙮ"
+
 #: How weights are read: from the folder alone, never unpickled.
 _LOCAL = {"use_safetensors": True, "local_files_only": True}
 
@@ -46,8 +57,7 @@ def load_config(encoder: Encoder, **overrides: Any) -> PreTrainedConfig:
     values["num_hidden_layers"] = facts.layers
     if values.get("layer_types") is not None:
         values["layer_types"] = values["layer_types"][: facts.layers]
-    # Names that other code looks up: remote code to run, the class and type of the weights that were saved.
-    for name in ("auto_map", "architectures", "torch_dtype", "dtype", "_name_or_path"):
+    for name in _LOOKED_UP:
         values.pop(name, None)
     if "num_labels" in overrides:  # else the saved names of labels would decide their number
         for name in ("id2label", "label2id"):
@@ -55,7 +65,7 @@ def load_config(encoder: Encoder, **overrides: Any) -> PreTrainedConfig:
     for name, value in overrides.items():
         for own in _DROPOUTS.get(facts.model_type, {}).get(name, (name,)):
             values[own] = value
-    with _quiet():
+    with _quiet(), _told(encoder, "config.json"):
         config: PreTrainedConfig = CONFIG_MAPPING[facts.model_type].from_dict(values)
     return config
 
@@ -70,26 +80,97 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     source = sources.resolve(encoder.source, encoder.revision)
     if source.folder is None:
         return bundled.tokenizer()
-    folder = sources.with_tokenizer(source)
-    try:
+    folder, facts = sources.with_tokenizer(source), describe(encoder)
+    with _told(encoder, "its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"encoder {encoder.source}: its tokenizer cannot be loaded: {reason}") from None
+    where = f"encoder {encoder.source}: the tokenizer in {folder}"
     if not tokenizer.is_fast:
         raise UserError(f"encoder {encoder.source}: it has no fast tokenizer; save one as tokenizer.json beside it")
+    if not isinstance(tokenizer.model_max_length, int) or tokenizer.model_max_length < 16:
+        raise UserError(f"{where} takes {tokenizer.model_max_length!r} tokens (model_max_length); mend its "
+                        f"tokenizer_config.json: the model takes {facts.max_length}")  # fmt: skip
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"{where} has no padding token; name its `pad_token` in tokenizer_config.json")
+    with _told(encoder, "its tokenizer"):
+        one, two = (tokenizer(*texts)["input_ids"] for texts in ((_TWO_WORDS,), (_TWO_WORDS, _TWO_WORDS)))
+        bare = tokenizer(_TWO_WORDS, add_special_tokens=False)["input_ids"]
+    if not bare:
+        raise UserError(f"{where} reads no words; save it again with save_pretrained")
+    if len(one) == len(bare) or len(two) <= len(one) + len(bare) - 1:
+        raise UserError(f"{where} puts no special tokens around a text, and so no `post_processor` was saved with it; "
+                        f"take the model's own tokenizer")  # fmt: skip
+    if (highest := max(*one, *two, tokenizer.pad_token_id)) >= facts.vocabulary:
+        raise UserError(f"{where} gives ids up to {highest}, the model's vocabulary ends at {facts.vocabulary - 1}; "
+                        f"take both from the same model")  # fmt: skip
     # XLM-R and others leave it unset, which Transformers takes as boundless.
-    tokenizer.model_max_length = min(tokenizer.model_max_length, describe(encoder).max_length)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, facts.max_length)
     return tokenizer
 
 
+@contextmanager
+def _told(encoder: Encoder, what: str) -> Iterator[None]:
+    """Whatever Transformers raises of a folder's files, which are the user's, is a UserError of one line.
+
+    It has no error of its own: a wrong value is a KeyError here and a ZeroDivisionError there.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = f"{reason} is not known" if isinstance(error, KeyError) else reason
+        raise UserError(f"encoder {encoder.source}: {what} cannot be used: {reason}") from None
+
+
+@cache
 def check_loadable(encoder: Encoder) -> None:
-    """Raises UserError where an encoder's tokenizer or weights cannot be had, or are of a kind that is not read."""
-    load_tokenizer(encoder)
-    if encoder.init == "pretrained":
-        source = sources.resolve(encoder.source, encoder.revision)
-        if source.folder is not None:
-            sources.with_weights(source)
+    """Open an encoder as stages will, before any does. Raises UserError where something is missing or does not fit.
+
+    All names and shapes of tensors are compared with the model's, by the files' headers. Then two words go through
+    the lowest blocks, of `_TRIED` parameters at most, and must come out as numbers: small encoders are run whole, and
+    of a large one no more is read than its embeddings and these blocks.
+    """
+    tokenizer = load_tokenizer(encoder)
+    source, facts = sources.resolve(encoder.source, encoder.revision), describe(encoder)
+    if source.folder is not None and encoder.init == "pretrained":
+        folder = sources.with_weights(source)
+        describe(encoder)  # once more: a hub model's weights are there from now on
+        with _quiet(), _told(encoder, f"{folder}: its weights"):
+            config = load_config(encoder)
+            _, info = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                device_map="meta",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **_LOCAL,
+            )
+        _check_complete(source.name, info)
+        if info["mismatched_keys"]:
+            tensor, saved, wanted = sorted(info["mismatched_keys"])[0]
+            raise UserError(
+                f"encoder {source.name}: {folder}: {tensor} has the shape {tuple(saved)}, by config.json it would be "
+                f"{tuple(wanted)}; take both from the same model"
+            )
+    blocks = max(1, min(facts.layers, _TRIED // max(1, facts.parameters_without_embeddings // facts.layers)))
+    with _told(encoder, "a first pass through it"), torch.inference_mode():
+        model = load_model(replace(encoder, layers=blocks), AutoModel, seed=0)
+        ids = torch.tensor([tokenizer(_TWO_WORDS)["input_ids"]])
+        states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    if not bool(torch.isfinite(states).all()):
+        raise UserError(
+            f"encoder {encoder.source}: two words come out as NaN or infinite: its weights are damaged; copy or "
+            f"download them again"
+        )
+
+
+def _check_complete(name: str, info: Mapping[str, Any]) -> None:
+    missing = sorted(each for each in info["missing_keys"] if not each.startswith("pooler."))
+    if missing:
+        raise UserError(
+            f"encoder {name}: the weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}"
+        )
 
 
 def load_model(
@@ -108,13 +189,12 @@ def load_model(
     """
     attention = overrides.pop("attn_implementation", None)
     config = load_config(encoder, **overrides)
-    with _quiet(), torch.device("meta"):
-        try:
-            model_class = type(auto_class.from_config(config))
-        except ValueError:
-            raise UserError(
-                f"encoder {encoder.source}: its type {config.model_type} has no {auto_class.__name__} in Transformers"
-            ) from None
+    if type(config) not in auto_class._model_mapping:
+        raise UserError(
+            f"encoder {encoder.source}: its type {config.model_type} has no {auto_class.__name__} in Transformers"
+        )
+    with _quiet(), torch.device("meta"), _told(encoder, "config.json"):
+        model_class = type(auto_class.from_config(config))
     options: dict[str, Any] = {"dtype": torch.float32}
     if attention is not None:  # some architectures, as DeBERTa, have their own attention only
         options["attn_implementation"] = attention if model_class._supports_attention_backend else "eager"
@@ -160,11 +240,7 @@ def _encoder_state(
     model, info = AutoModel.from_pretrained(
         folder, config=config, dtype=torch.float32, output_loading_info=True, **_LOCAL
     )
-    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise UserError(
-            f"encoder {source.name}: the weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}"
-        )
+    _check_complete(source.name, info)
     state: dict[str, torch.Tensor] = model.state_dict()
     for name in info["missing_keys"]:
         del state[name]

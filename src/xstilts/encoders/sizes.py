@@ -12,6 +12,16 @@ from typing import Any, NamedTuple
 
 from xstilts.common.errors import UserError
 
+#: Fields of config.json that must be whole numbers where they are given, and what no encoder goes beyond.
+_BOUNDS = {
+    "hidden_size": (1, 1 << 16), "num_hidden_layers": (1, 1000), "num_attention_heads": (1, 1 << 12),
+    "intermediate_size": (1, 1 << 20), "vocab_size": (1, 1 << 24), "max_position_embeddings": (1, 1 << 24),
+    "type_vocab_size": (0, 1 << 10), "pad_token_id": (0, 1 << 24), "head_dim": (1, 1 << 16),
+    "num_key_value_heads": (1, 1 << 12),
+}  # fmt: skip
+
+_MAY_BE_NULL = ("pad_token_id", "head_dim", "num_key_value_heads")
+
 
 class Linear(NamedTuple):
     """A linear layer by its module's name, which several of a block may share."""
@@ -46,14 +56,35 @@ class Shape:
 def shape(config: Mapping[str, Any], name: str) -> Shape:
     """The shape that ``config`` (a ``config.json``) describes. ``name`` is for the message of the UserError."""
     model_type = config.get("model_type")
-    if model_type not in _SHAPES:
+    if not isinstance(model_type, str) or model_type not in _SHAPES:
         known = ", ".join(_SHAPES)
         code = " and brings code of its own, which xstilts does not run" if "auto_map" in config else ""
         raise UserError(f"encoder {name}: its model type {model_type!r} is not known{code}; known types: {known}")
+    if "quantization_config" in config:
+        raise UserError(f"encoder {name}: config.json: quantized weights are not trained; take the model before that")
+    for field, (least, most) in _BOUNDS.items():
+        value = config.get(field)
+        absent = field not in config or (value is None and field in _MAY_BE_NULL)
+        if not absent and (type(value) is not int or not least <= value <= most):
+            shown = repr(value)[:40] if type(value) is not int or abs(value) < 10**20 else "a huge number"
+            raise UserError(f"encoder {name}: config.json: {field} is {shown}, no whole number from {least} to {most}")
     try:
-        return _SHAPES[model_type](config)
+        found = _SHAPES[model_type](config)
     except KeyError as error:
         raise UserError(f"encoder {name}: config.json: {error.args[0]} is missing") from None
+    except (TypeError, AttributeError) as error:  # null where a number is wanted, and the like
+        raise UserError(f"encoder {name}: config.json: a value of a wrong type ({error})") from None
+    for what, is_wrong in (
+        (f"hidden_size {found.hidden} is no multiple of num_attention_heads {found.heads}",
+         found.hidden % found.heads != 0 and not config.get("head_dim")),
+        (f"pad_token_id {config.get('pad_token_id')} is outside of vocab_size {found.vocabulary}",
+         (config.get("pad_token_id") or 0) >= found.vocabulary),
+        (f"max_position_embeddings leaves {found.max_length} tokens for a text", found.max_length < 16),
+        ("layer_types is no list", not isinstance(config.get("layer_types") or [], list)),
+    ):  # fmt: skip
+        if is_wrong:
+            raise UserError(f"encoder {name}: config.json: {what}")
+    return found
 
 
 def _bert(config: Mapping[str, Any]) -> Shape:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xstilts.common import digests
+from xstilts.common import digests, fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import hub_errors
-from xstilts.encoders import bundled
+from xstilts.encoders import bundled, folder
+from xstilts.encoders.folder import ADAPTER, CONFIG, WEIGHTS, WEIGHTS_INDEX
 
 #: What a folder must hold for Transformers to load it; everything else stays on the hub.
-CONFIG = "config.json"
 TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"]
+FAMILIES = Path(__file__).parent / "families.yaml"
 VOCABULARIES = ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"]
-WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,48 @@ def resolve(name: str, revision: str | None = None) -> EncoderSource:
         if name != bundled.NAME:
             raise UserError(f"encoder {name}: no such bundled encoder; {did_you_mean(name, [bundled.NAME])}")
         return EncoderSource(name, bundled.config(), f"sha256:{bundled.digest()}", None)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if (path := _folder(name)) is not None:
         _no_revision(name, revision)
-        return EncoderSource(name, _read_config(folder / CONFIG, name), _folder_digest(folder, name), folder)
-    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
-        raise UserError(f"encoder {name}: no such folder")
+        if (path / ADAPTER).exists() and not (path / CONFIG).exists():
+            raise UserError(
+                f"encoder {name}: {path} holds an adapter alone ({ADAPTER}); merge it into its model "
+                f"(merge_and_unload), and save that with save_pretrained"
+            )
+        return EncoderSource(name, folder.read_json(path / CONFIG, name), _folder_digest(path), path)
+    _check_name(name)
     config = _hub_file(name, revision, CONFIG)
     commit = config.parent.name  # the cache keeps a file under snapshots/COMMIT
-    return EncoderSource(name, _read_config(config, name), f"hub:{commit}", config.parent, commit)
+    return EncoderSource(name, folder.read_json(config, name), f"hub:{commit}", config.parent, commit)
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of this name, if there is one."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such user, a NUL
+        return None
+
+
+#: ORGANISATION/NAME, as the hub has them (huggingface_hub.utils.validate_repo_id).
+_HUB_NAME = re.compile(r"(?!.*(--|\.\.))[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+
+
+def _check_name(name: str) -> None:
+    """Raises UserError where a name is no folder and could be no model of the hub, without asking the hub."""
+    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name:
+        raise UserError(f"encoder {name[:200]}: no such folder")
+    if "/" not in name and not _in_cache(name, CONFIG):
+        named = [known for known in listed() if known.rpartition("/")[2] == name]
+        hint = f"did you mean {named[0]}?" if named else "a model of the hub is named ORGANISATION/NAME"
+        raise UserError(f"encoder {name[:200]}: neither a folder nor a name that the hub could have; {hint}")
+    if "/" in name and (not _HUB_NAME.fullmatch(name) or len(name) > 96 or name.endswith(".git")):
+        raise UserError(f"encoder {name[:200]}: neither a folder nor a name that the hub could have")
+
+
+def listed() -> list[str]:
+    """The names of the encoders that xstilts knows by itself."""
+    return [entry["name"] for entry in fast_yaml.read(FAMILIES)]
 
 
 def _no_revision(name: str, revision: str | None) -> None:
@@ -58,13 +91,17 @@ def at_hand(name: str) -> bool:
     """Whether a source can be described without a network."""
     if name.startswith("bundled/"):
         return bundled.installed()
-    return Path(name).expanduser().is_dir() or _in_cache(name, CONFIG)
+    return _folder(name) is not None or _in_cache(name, CONFIG)
 
 
 def _in_cache(name: str, file: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    return isinstance(try_to_load_from_cache(name, file), str)
+    try:
+        return isinstance(try_to_load_from_cache(name, file), str)
+    except (HFValidationError, OSError, ValueError):  # no name that the hub could have
+        return False
 
 
 def cached(name: str) -> bool:
@@ -86,9 +123,9 @@ def with_tokenizer(source: EncoderSource) -> Path:
 def with_weights(source: EncoderSource) -> Path:
     """The folder of a source, with its weights in it. Raises UserError when they are not safetensors."""
     assert source.folder is not None
-    if source.hub_commit is not None and not _has_weights(source.folder):
+    if source.hub_commit is not None and folder.shards(source.folder, source.name) is None:
         fetch(source, [WEIGHTS, WEIGHTS_INDEX, "model-*-of-*.safetensors"])
-    if not _has_weights(source.folder):
+    if folder.shards(source.folder, source.name) is None:
         raise _lacks(
             source, f"complete {WEIGHTS}", "xstilts unpickles nothing: convert the weights with save_pretrained"
         )
@@ -105,30 +142,7 @@ def _lacks(source: EncoderSource, what: str, remedy: str) -> UserError:
     )
 
 
-def _has_weights(folder: Path) -> bool:
-    index = folder / WEIGHTS_INDEX
-    if index.is_file():
-        return all((folder / file).is_file() for file in set(_load_json(index)["weight_map"].values()))
-    return (folder / WEIGHTS).is_file()
-
-
-def _read_config(file: Path, name: str) -> dict[str, Any]:
-    if not file.is_file():
-        raise UserError(f"encoder {name}: {file} is missing; a model folder is what save_pretrained writes")
-    try:
-        config = _load_json(file)
-    except ValueError as error:
-        raise UserError(f"encoder {name}: {file} is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise UserError(f"encoder {name}: {file} is not a model's configuration")
-    return config
-
-
-def _load_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def _folder_digest(folder: Path, name: str) -> str:
+def _folder_digest(folder: Path) -> str:
     """SHA-256 over the files that decide what the encoder gives: configuration, tokenizer and weights."""
     files = sorted([folder / CONFIG, *folder.glob("tokenizer*.json"), *folder.glob("*.safetensors")])
     return f"sha256:{digests.of_files(file for file in files if file.is_file())}"

@@ -59,8 +59,14 @@ def adapted(facts: EncoderFacts, targets: Sequence[str]) -> tuple[str, ...]:
 
 
 def lora_parameters(facts: EncoderFacts, lora: Lora) -> int:
-    """Of an encoder's adapters: rank · (inputs + outputs) for each adapted layer (Hu et al. 2021, section 4.1)."""
+    """Of an encoder's adapters: rank · (inputs + outputs) for each adapted layer (Hu et al. 2021, section 4.1).
+
+    Raises UserError as `adapted` does, and where the rank is no lower than the layers'.
+    """
     names = adapted(facts, lora.targets)
+    narrowest = min(min(layer.inputs, layer.outputs) for layer in facts.linear if layer.name in names)
+    if lora.rank > narrowest:
+        raise UserError(f"lora: rank: {lora.rank} is more than the {narrowest} of the layers that it adapts; lower it")
     widths = [layer.inputs + layer.outputs for layer in facts.linear if layer.name in names]
     return facts.layers * lora.rank * sum(widths)
 

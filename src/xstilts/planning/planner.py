@@ -107,6 +107,7 @@ class _Planner:
         self.data.note_evaluation()
         before = {recipe.name: self._before(recipe) for recipe in self.study.recipes}
         targets = [self._target(target) for target in self.study.targets]
+        self._check_lengths(before, targets)
         for entry in self.study.encoders:
             for seed in self.study.seeds:
                 for recipe in self.study.recipes_of(entry):
@@ -136,6 +137,19 @@ class _Planner:
         key = _digest([kind, REVISIONS[kind], decides, inputs])
         self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
         return key
+
+    def _check_lengths(self, before: dict[str, _Before], targets: list[_Target]) -> None:
+        """No row is longer than what an encoder reads: its positions end there."""
+        wanted = [(part.task.name, part.reading.max_length) for each in before.values() for part in each.parts]
+        wanted += [(each.mlm.task.name, each.mlm.reading.max_length) for each in before.values() if each.mlm]
+        wanted += [(target.task.name, target.hyper.max_length) for target in targets]
+        for encoder, facts in self.facts.items():
+            for name, length in wanted:
+                if length > facts.max_length:
+                    raise UserError(
+                        f"training of {name}: max_length {length} is more than the {facts.max_length} tokens that "
+                        f"{encoder.label} reads; lower it"
+                    )
 
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""

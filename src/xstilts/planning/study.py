@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -212,8 +213,10 @@ def _located(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> dict[
             del content["data"]
     if isinstance(content.get("data"), Path):
         try:
-            if content["data"].exists() and not content["data"].is_dir():
+            if not stat.S_ISDIR(content["data"].stat().st_mode):
                 mistakes.add(f"data: {content['data']}: not a folder", "data")
+        except FileNotFoundError:
+            pass  # the bundled data need none; who reads others says what is missing
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
             mistakes.add(f"data: cannot be a folder: {getattr(error, 'strerror', None) or error}", "data")
             del content["data"]
@@ -233,13 +236,15 @@ def _check(study: Study, trial: Trial) -> None:
     sound = _check_training(study, study.training, mistakes, "training", at=("training",))
     catalog, complete = _catalog(study, mistakes)
 
-    def known(name: str, *location: str | int) -> Task | None:
+    def known(name: str, where: str, *location: str | int) -> Task | None:
         """The task; what an own file that cannot be read would have called its task, nobody knows."""
         if name in catalog:
             return catalog[name]
         if complete:
-            with mistakes.at(*location):
+            try:
                 catalog[name]
+            except UserError as error:
+                mistakes.add(f"{where}: {error}", *location)
         return None
 
     repositories = {task.hub.repository for task in catalog if task.hub}
@@ -249,15 +254,15 @@ def _check(study: Study, trial: Trial) -> None:
             mistakes.add(f"hub: {repository}: no task is read from it: {hint}", "hub", repository)
     for i, recipe in enumerate(study.recipes):
         at = trial.original(("recipes", i))
-        tasks = [known(name, *at) for name in recipe.tasks]
-        text = known(recipe.mlm.task, *at) if recipe.mlm else None
+        of = f"recipes: {recipe.name}"
+        tasks = [known(name, of, *at) for name in recipe.tasks]
+        text = known(recipe.mlm.task, f"{of}: mlm", *at) if recipe.mlm else None
         for task in filter(None, tasks):
             with mistakes.at(*at):
                 _check_intermediate(recipe, task)
             with mistakes.at(*at):
                 if recipe.translated is not None:
                     _check_translated(recipe, task, recipe.translated)
-        of = f"recipes: {recipe.name}"
         right = _check_training(study, recipe.training, mistakes, f"{of}: training", at=(*at, "training"))
         if right and sound and None not in tasks:
             with mistakes.at(*at):
@@ -272,13 +277,13 @@ def _check(study: Study, trial: Trial) -> None:
     targets = []
     for i, target in enumerate(study.targets):
         at = trial.original(("targets", i))
-        found = known(target.task, *at)
+        found = known(target.task, "targets", *at)
         targets.append(found)
         of = f"targets: {target.task}: training"
         right = _check_training(study, target.training, mistakes, of, at=(*at, "training"))
         if found is not None:
             _check_target(target, found, mistakes, at)
-            trained = known(found.training_task, *at) if found.training_task else found
+            trained = known(found.training_task, f"targets: {target.task}", *at) if found.training_task else found
             if right and sound and trained is not None:
                 with mistakes.at(*at):
                     study.hyperparameters(trained, target.training)

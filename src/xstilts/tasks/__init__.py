@@ -52,6 +52,8 @@ def _united(task: Task, named: dict[str, Task]) -> Task:
             raise UserError(f"{where}: is made of other tasks itself; name those ({', '.join(part.of)})")
         if part.format != task.format or not set(part.labels) <= set(task.labels):
             raise UserError(f"{where}: has another format or other labels; unite tasks that can share a head")
+        if part.unanswerable and not task.unanswerable:
+            raise UserError(f"{where}: has questions without an answer; say `unanswerable: true` of {task.name} too")
     return task.model_copy(update={"parts": tuple(named[name] for name in task.of)})
 
 

@@ -21,6 +21,9 @@ from xstilts.tasks.task import Task
 #: Labels of a window's tokens: the head tells the first token of an answer, and the last.
 NEITHER, FIRST, LAST = 0, 1, 2  # FIRST + LAST: an answer of one token, or the CLS token of a window without one
 
+#: Of tokens outside of a passage, in place of their logits.
+FLOOR = torch.finfo(torch.float32).min / 4
+
 MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike
 
 
@@ -120,23 +123,32 @@ def best_spans(rows: Sequence[Row], outputs: Any, k: int) -> list[Spans]:
     They are looked for among all spans, without a loop over tokens; run_qa (utils_qa.py) and XTREME look only at
     those from the 20 best starts to the 20 best ends, and so find no better one.
     """
+    scores, null = _scores(rows, outputs)
+    return _best(rows, scores, null, k)
+
+
+def _scores(rows: Sequence[Row], outputs: Any) -> tuple[torch.Tensor, list[float]]:
+    """The sum of two logits of each span, [rows, length, reach]: from token i to i + j; `FLOOR` and less of those that
+    leave the passage. And of each window the score of "no answer"."""
     start, end = outputs.start_logits.float(), outputs.end_logits.float()  # [rows, length]
     length = start.shape[1]
-    windows = [Window.of(row) for row in rows]
-    edges = torch.tensor([(window.first, window.last) for window in windows], device=start.device)
+    edges = torch.tensor([row.window[:2].tolist() for row in rows], device=start.device)
     positions = torch.arange(length, device=start.device)
     outside = (positions < edges[:, :1]) | (positions > edges[:, 1:])
-    floor = torch.finfo(start.dtype).min / 4
     null = (start[:, 0] + end[:, 0]).tolist()
-    start, end = start.masked_fill(outside, floor), end.masked_fill(outside, floor)
+    start, end = start.masked_fill(outside, FLOOR), end.masked_fill(outside, FLOOR)
     reach = min(MAX_ANSWER_TOKENS, length)
-    padded = torch.nn.functional.pad(end, (0, reach - 1), value=floor)
-    scores = start.unsqueeze(-1) + padded.unfold(1, reach, 1)  # [rows, length, reach]: start i, end i + j
+    padded = torch.nn.functional.pad(end, (0, reach - 1), value=FLOOR)
+    return start.unsqueeze(-1) + padded.unfold(1, reach, 1), null
+
+
+def _best(rows: Sequence[Row], scores: torch.Tensor, null: Sequence[float], k: int) -> list[Spans]:
+    length, reach = scores.shape[1:]
     best = scores.flatten(1).topk(min(k, length * reach))
     spans = []
-    for window, own, flat, nothing in zip(windows, best.values.cpu().numpy(), best.indices.cpu().numpy(), null,
-                                          strict=True):  # fmt: skip
-        inside = own > floor / 2
+    found = best.values.cpu().numpy(), best.indices.cpu().numpy()
+    for window, own, flat, nothing in zip(map(Window.of, rows), *found, null, strict=True):
+        inside = own > FLOOR / 2
         first, more = np.divmod(flat[inside], reach)
         offsets = window.offsets
         starts, ends = offsets[first - window.first, 0], offsets[first - window.first + more, 1]
@@ -151,30 +163,46 @@ class NBest:
     n: int
 
     def reduce(self, rows: Sequence[Row], outputs: Any, task: Task) -> list[Any]:
-        return best_spans(rows, outputs, self.n)
+        """The best spans of each window, and the log of the sum of exp(score) over all that it has."""
+        scores, null = _scores(rows, outputs)
+        totals = torch.logsumexp(scores.flatten(1).double(), 1).tolist()
+        return list(zip(_best(rows, scores, null, self.n), totals, strict=True))
 
     def assemble(
         self, examples: Sequence[SpanExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
     ) -> list[str]:
-        """JSON lists of text and probability from the best answer down, as in run_qa's nbest_predictions.json.
+        """JSON lists of text and probability from the best answer down.
 
-        A text is named once, with the score of its best span; the probabilities of the texts sum to 1.
+        The probability is exp(score) over its sum over all spans of at most 30 tokens in all of the example's windows,
+        and "no answer" (the least over the windows, as the empty text) where the task has unanswerable questions. So it
+        is the same for every ``n``, and those of a list sum to 1 at most; nbest_predictions.json of run_qa shares 1 out
+        among the listed ones. A text is named once, with the score of its best span; a span that two windows hold is
+        two spans.
         """
         scored: list[dict[str, float]] = [{} for _ in examples]
-        for row, spans in zip(rows, reduced, strict=True):
+        totals: list[list[float]] = [[] for _ in examples]
+        null = [math.inf] * len(examples)
+        for row, (spans, total) in zip(rows, reduced, strict=True):
             texts, context = scored[row.example], examples[row.example].context
+            totals[row.example].append(total)
+            null[row.example] = min(null[row.example], spans.null)
             for value, start, end in zip(spans.scores.tolist(), spans.starts, spans.ends, strict=True):
                 text = context[start:end].strip()
                 texts[text] = max(value, texts.get(text, value))
-        return [json.dumps(_with_probabilities(texts, self.n), ensure_ascii=False) for texts in scored]
+        if task.unanswerable:
+            for texts, of_windows, nothing in zip(scored, totals, null, strict=True):
+                if of_windows:
+                    texts[""] = max(nothing, texts.get("", nothing))
+                    of_windows.append(nothing)
+        return [
+            json.dumps(_with_probabilities(texts, np.logaddexp.reduce(of_windows), self.n), ensure_ascii=False)
+            for texts, of_windows in zip(scored, totals, strict=True)
+        ]
 
 
-def _with_probabilities(scores: Mapping[str, float], n: int) -> list[dict[str, Any]]:
+def _with_probabilities(scores: Mapping[str, float], total: float, n: int) -> list[dict[str, Any]]:
     best = sorted(scores.items(), key=lambda item: -item[1])[:n]
-    weights = [math.exp(value - best[0][1]) for _, value in best]
-    return [
-        {"text": text, "probability": weight / sum(weights)} for (text, _), weight in zip(best, weights, strict=True)
-    ]
+    return [{"text": text, "probability": math.exp(value - total)} for text, value in best]
 
 
 class SpanHead(Head[SpanExample]):
