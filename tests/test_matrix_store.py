@@ -305,10 +305,11 @@ def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
 LOOKS = {f"{name}: {command}": (damage, command) for name, damage in DAMAGES.items() for command in COMMANDS}
 
 
-@pytest.mark.parametrize(("damage", "command"), rows(LOOKS, 60))
+@pytest.mark.parametrize("look", rows(LOOKS, 60))
 def test_damage_is_told_or_passed_over_and_nothing_else_is_lost(
-    damage: Damage, command: str, folder: Path, xstilts: XStilts, finished: Path
+    look: tuple[Damage, str], folder: Path, xstilts: XStilts, finished: Path
 ) -> None:
+    damage, command = look
     case = Case(folder, xstilts, damage)
     ended = case(*COMMANDS[command])
     case.assert_nothing_lost()
