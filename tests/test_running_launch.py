@@ -67,6 +67,7 @@ def test_two_processes_train_several_tasks_as_one_process_does(
 ) -> None:
     alone, together = stage_of(**training), stage_of(processes=2, sharding=sharding, **training)
     run_stage(alone, Store(tmp_path / "alone"), lambda *_: None)
+    store = Store(tmp_path / "together")  # which no process of a stage makes
     told: list[Event] = []
     interrupted_at = 7
 
@@ -76,11 +77,11 @@ def test_two_processes_train_several_tasks_as_one_process_does(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        launch(together, str(tmp_path / "together"), tell, Policy(every_steps=2))
+        launch(together, store.url, tell, Policy(every_steps=2))
     interrupted_at = 0
-    launch(together, str(tmp_path / "together"), tell)
+    launch(together, store.url, tell)
     expected, losses, meta = result(alone, Store(tmp_path / "alone"))
-    weights, own_losses, own_meta = result(together, Store(tmp_path / "together"))
+    weights, own_losses, own_meta = result(together, store)
     assert told[-1].done == told[-1].steps == meta["steps"] and told[-1].text.startswith("dev ")
     assert own_losses[:-1] == pytest.approx(losses[:-1], rel=1e-4)
     assert weights.keys() == expected.keys()

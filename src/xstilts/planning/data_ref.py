@@ -61,6 +61,11 @@ def has_gold(ref: DataRef) -> bool:
     return ref.expected is not None or not without_gold(ref)
 
 
+def wanting_gold(ref: DataRef) -> int:
+    """How many examples gold says something of."""
+    return sum(example.wants_gold for example in examples(ref))
+
+
 def without_gold(ref: DataRef) -> list[str]:
     """The ids of examples that cannot be scored."""
     return [example.id for example in examples(ref) if not example.has_gold]

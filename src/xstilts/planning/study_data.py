@@ -9,7 +9,7 @@ from dataclasses import replace
 from xstilts import data
 from xstilts.common.errors import UserError
 from xstilts.planning import cost, labels
-from xstilts.planning.data_ref import DataRef, examples, has_gold, size, without_gold
+from xstilts.planning.data_ref import DataRef, examples, has_gold, size, wanting_gold, without_gold
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
 from xstilts.planning.recipe import MlmEntry
 from xstilts.planning.study import Study, TargetEntry
@@ -134,7 +134,7 @@ class StudyData:
         """What is not scored, and in which languages recipes with translations are not zero-shot."""
         for name, sets in self.evaluation.items():
             lacking = {ref: without_gold(ref) for ref in sets if not has_gold(ref)}
-            blank = [ref.language for ref, ids in lacking.items() if len(ids) == size(ref)]
+            blank = [ref.language for ref, ids in lacking.items() if len(ids) == wanting_gold(ref)]
             if blank:
                 which = "any language" if len(blank) == len(sets) else ", ".join(blank)
                 self.note(
@@ -144,8 +144,8 @@ class StudyData:
             for ref, ids in lacking.items():
                 if ref.language not in blank:
                     self.note(
-                        f"{name}: {len(ids):,} of {size(ref):,} examples of the {ref.split} data in {ref.language} "
-                        f"have no gold label, the first {ids[0]!r}: predictions are made there, but no score."
+                        f"{name}: {len(ids):,} of {wanting_gold(ref):,} examples of the {ref.split} data in "
+                        f"{ref.language} have no gold label, the first {ids[0]!r}: predictions are made there, but no score."
                     )
         for recipe in self.study.recipes:
             if recipe.translated:

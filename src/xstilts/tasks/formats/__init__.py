@@ -93,6 +93,11 @@ class Example(ABC):
     def has_gold(self) -> bool:
         """Whether it can be scored."""
 
+    @property
+    def wants_gold(self) -> bool:
+        """Whether gold says something of it, where there is any."""
+        return True
+
     @abstractmethod
     def traces(self, language: str) -> Iterator[Trace]:
         """By what it is known again; ``language`` is its data's, or a pair of them such as de-en."""

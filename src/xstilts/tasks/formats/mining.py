@@ -39,6 +39,11 @@ class MiningExample(Example):
         return self.english or self.translations is not None
 
     @property
+    def wants_gold(self) -> bool:
+        """Gold is of the other language's sentences."""
+        return not self.english
+
+    @property
     def fault(self) -> str | None:
         return "translations of an English sentence" if self.english and self.translations is not None else None
 
