@@ -145,7 +145,8 @@ class StudyData:
                 if ref.language not in blank:
                     self.note(
                         f"{name}: {len(ids):,} of {wanting_gold(ref):,} examples of the {ref.split} data in "
-                        f"{ref.language} have no gold label, the first {ids[0]!r}: predictions are made there, but no score."
+                        f"{ref.language} have no gold label, the first {ids[0]!r}: predictions are made there, but no "
+                        f"score."
                     )
         for recipe in self.study.recipes:
             if recipe.translated:
