@@ -348,7 +348,7 @@ def write(folder: Path, case: Case) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", rows(CASES, 18))
+@pytest.mark.parametrize("case", rows(CASES, 10))
 def test_plan_tells_what_is_wrong_with_a_file(case: Case, tmp_path: Path, xstilts: XStilts) -> None:
     path = write(tmp_path, case)
     ended = xstilts(tmp_path, "plan", "study.yaml", memory=3 * GIGABYTE)
@@ -360,7 +360,7 @@ def test_plan_tells_what_is_wrong_with_a_file(case: Case, tmp_path: Path, xstilt
         assert not list(tmp_path.rglob("manifest.json"))
 
 
-@pytest.mark.parametrize("case", rows(CASES, 18))
+@pytest.mark.parametrize("case", rows(CASES, 10))
 def test_data_check_says_the_same_of_it(case: Case, tmp_path: Path, xstilts: XStilts) -> None:
     path = write(tmp_path, case)
     ended = xstilts(tmp_path, "data", "check", "data", "--task", "mine.yaml", memory=3 * GIGABYTE)
@@ -374,7 +374,7 @@ def test_data_check_says_the_same_of_it(case: Case, tmp_path: Path, xstilts: XSt
         assert case.told in ended.out + ended.err
 
 
-@pytest.mark.parametrize("case", rows(CASES, 8))
+@pytest.mark.parametrize("case", rows(CASES, 6))
 def test_a_file_that_no_entry_names_is_read_or_told(case: Case, tmp_path: Path, xstilts: XStilts) -> None:
     path = write(tmp_path, case)
     ended = xstilts(tmp_path, "data", "check", str(path), memory=3 * GIGABYTE)

@@ -316,7 +316,7 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-@pytest.mark.parametrize("case", rows(PLANS, 40))
+@pytest.mark.parametrize("case", rows(PLANS, 22))
 def test_an_entry_is_planned_or_refused_in_one_line(case: Entry, tmp_path: Path, xstilts: XStilts) -> None:
     write_entry(tmp_path, case)
     ended = xstilts(tmp_path, "plan", "s.yaml")
@@ -424,7 +424,7 @@ PREDICTIONS: dict[str, Records] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", rows(PREDICTIONS, 22))
+@pytest.mark.parametrize("case", rows(PREDICTIONS, 14))
 def test_records_are_predicted_or_told_by_line(
     case: Records, tmp_path: Path, models: Path, xstilts: XStilts, request: pytest.FixtureRequest
 ) -> None:
@@ -492,7 +492,7 @@ SCORES: dict[str, Scored] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", rows(SCORES, 10))
+@pytest.mark.parametrize("case", rows(SCORES, 8))
 def test_a_file_is_scored_or_told_by_line(case: Scored, tmp_path: Path, xstilts: XStilts) -> None:
     right = {XQUAD: '{"1": "Anna"}', XNLI: GOLDS[XNLI], PANX: GOLDS[PANX], TATOEBA: GOLDS[TATOEBA]}
     for folder, content in (("predictions", right[case.file]), ("labels", GOLDS[case.file])):

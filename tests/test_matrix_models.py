@@ -233,7 +233,7 @@ STUDY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", rows(CASES, cut=24))
+@pytest.mark.parametrize("case", rows(CASES, cut=14))
 def test_a_folder(xstilts: XStilts, model: Path, tmp_path: Path, case: tuple[Change, str | None]) -> None:
     change, named = case
     copytree(model, tmp_path / "m")
