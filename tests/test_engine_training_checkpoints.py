@@ -23,6 +23,7 @@ from xstilts.encoders import Encoder, describe
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.heads.mlm import Masked
+from xstilts.engine.machine.device import is_slow
 from xstilts.engine.machine.memory import Division
 from xstilts.engine.models import build_models
 from xstilts.engine.training import checkpoints as module
@@ -132,8 +133,9 @@ def assert_same(one: tuple[Log, dict[str, torch.Tensor]], other: tuple[Log, dict
         (("mini-nli",), "fp32", (3, 7, 9)),  # within an epoch, after the evaluations of one and of two
         pytest.param(("mini-nli",), "fp16", (6,), marks=pytest.mark.soak),
         (("mini-nli", "mini-pos", "mini-text"), "fp32", (6,)),
-        (("mini-nli", "mini-pos", "mini-text"), "bf16", (19,)),
-    ],
+        pytest.param(("mini-nli", "mini-pos", "mini-text"), "bf16", (19,),
+                     marks=[pytest.mark.soak] if is_slow("bf16") else []),  # minutes, where there is none
+    ],  # fmt: skip
 )
 def test_what_goes_on_computes_the_bits_of_what_was_not_interrupted(
     tasks: tuple[str, ...], precision: str, stops: tuple[int, ...], tmp_path: Path
