@@ -133,9 +133,11 @@ def assert_same(one: tuple[Log, dict[str, torch.Tensor]], other: tuple[Log, dict
         (("mini-nli",), "fp32", (3, 7, 9)),  # within an epoch, after the evaluations of one and of two
         pytest.param(("mini-nli",), "fp16", (6,), marks=pytest.mark.soak),
         (("mini-nli", "mini-pos", "mini-text"), "fp32", (6,)),
-        pytest.param(("mini-nli", "mini-pos", "mini-text"), "bf16", (19,),
-                     marks=[pytest.mark.soak] if is_slow("bf16") else []),  # minutes, where there is none
-    ],  # fmt: skip
+        # minutes, where the processor has no bf16
+        pytest.param(
+            ("mini-nli", "mini-pos", "mini-text"), "bf16", (19,), marks=[pytest.mark.soak] if is_slow("bf16") else []
+        ),
+    ],
 )
 def test_what_goes_on_computes_the_bits_of_what_was_not_interrupted(
     tasks: tuple[str, ...], precision: str, stops: tuple[int, ...], tmp_path: Path
