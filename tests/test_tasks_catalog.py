@@ -262,3 +262,13 @@ def test_planning_needs_no_torch() -> None:
         "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("field", "value"), [("name", "ev\x1bil<b>"), ("name", ""), ("languages", ["en", "x\ny"])])
+def test_names_of_tasks_and_languages_are_plain(field: str, value: object) -> None:
+    entry = {"name": "mine", "format": "classification", "description": "x", "languages": ["en"], "metric": "accuracy",
+             "labels": ["a", "b"], "licence": "x", "citation": "x",
+             "files": {"reader": "tsv", "train": "t.tsv", "columns": ["premise", "label"]}}  # fmt: skip
+    Task.model_validate(entry)
+    with pytest.raises(ValueError, match="must be of letters, digits"):
+        Task.model_validate({**entry, field: value})

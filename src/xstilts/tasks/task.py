@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -248,6 +249,15 @@ class Task(BaseModel):
     citation: str
     url: str = ""
     provenance: str = ""
+
+    @field_validator("name", "languages")
+    @classmethod
+    def _names_are_plain(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """They stand in file names, tables and terminals."""
+        for name in (value,) if isinstance(value, str) else value:
+            if not re.fullmatch(r"\w[\w.+-]*", name):
+                raise ValueError(f"{name!r} must be of letters, digits, and . _ + - behind the first")
+        return value
 
     @model_validator(mode="after")
     def _a_leak_has_a_name(self) -> Task:
