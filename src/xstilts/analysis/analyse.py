@@ -11,7 +11,14 @@ from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
 from xstilts.analysis.choice import choice_in, dev_scores, join_choices
-from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import (
+    averaging_in,
+    collapsed_models,
+    estimates_in,
+    gains_in,
+    join_estimates,
+    join_gains,
+)
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.learnt import learnt
@@ -55,17 +62,18 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
         choices.append(choice_in(block, dev, of))
         gaps.append(gaps_in(block))
         by_seed |= by_seed_in(block, languages, of)
-    estimated, compared = join_estimates(scores, of), join_gains(differences, of)
+    collapsed = collapsed_models(results.scores, results.stages)
+    estimated, compared = join_estimates(scores, of), join_gains(differences, of, collapsed)
     slopes = sizes(by_seed, of)
     return Analysis(
         axes=of,
         table=results.scores,
         scores=estimated,
-        gains=compared.frame,
-        averaging=join_gains(averaged, of).frame,
+        gains=compared,
+        averaging=join_gains(averaged, of, collapsed),
         sizes=slopes,
         choices=join_choices(choices, of),
         gaps=join_gaps(gaps, of),
         learnt=learnt(results),
-        answer=answer(results, of, estimated, compared.frame, slopes),
+        answer=answer(results, of, estimated, compared, slopes),
     )

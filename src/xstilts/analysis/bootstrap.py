@@ -1,15 +1,10 @@
-"""Resampling over seeds and examples, with the languages kept.
+"""Resampling over examples, with seeds and languages kept.
 
 Each replicate draws a sample of examples, which all encoders, recipes and seeds share, since they are scored on the
-same examples, and a sample of seeds, which an encoder's recipes share: both sides of a comparison are drawn in pairs.
-Languages that share example ids, as in parallel tests, share the sample too. Of S seeds, S - 1 are drawn: with S the
-variance over seeds would come out (S - 1)/S too small, which is half of it with two seeds (Rao and Wu 1988,
-"Resampling inference with complex survey data"). Seeds and examples are crossed, so that a replicate is the mean with
-the examples drawn, plus what the seeds drawn change in the mean over all examples: drawing both at once would count
-three times that models disagree at random on single examples (Owen 2007, "The pigeonhole bootstrap"), this counts it
-twice. Where nothing else varies, standard errors are too large by a factor of √2.
+same examples: both sides of a comparison are drawn in pairs. Languages that share example ids, as in parallel tests,
+share the sample too. Seeds are not drawn: with three of them no resampling leaves the range of the three.
 
-What an interval is made of these replicates: `xstilts.analysis.intervals`.
+What an interval is made of these replicates, and of what varies over the seeds: `xstilts.analysis.crossed`.
 """
 
 from __future__ import annotations
@@ -42,8 +37,8 @@ class Sample:
 
     values: Floats  # [rows]
     by_seed: Floats  # [rows, seeds]
-    replicates: Floats  # [rows, resamples]
-    of_examples: Floats  # [rows], the variance over the samples of examples alone
+    of_examples: Floats  # [rows], the variance over the samples of examples
+    of_noise: Floats  # [rows], the part of it that is each seed's own; 0 with a single seed
     n: Ints  # [rows], examples, summed over the languages
     n_languages: int
 
@@ -60,7 +55,6 @@ class Block:
     values: Floats  # [recipes, seeds, languages]
     replicates: Floats  # [recipes, seeds, languages, resamples], of examples alone
     examples: Ints  # [recipes, seeds, languages]
-    random_state: int
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
@@ -85,27 +79,18 @@ class Block:
     def sample(self, values: Floats, replicates: Floats, n: Ints, n_languages: int) -> Sample:
         """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
         there = ~np.isnan(values)
-        drawn = np.full((len(values), replicates.shape[2]), np.nan, dtype=np.float32)
         means, of_examples = np.full(len(values), np.nan), np.full(len(values), np.nan)
+        of_noise = np.zeros(len(values))
         for mask in np.unique(there, axis=0):
             if mask.any():
                 rows = np.flatnonzero((there == mask).all(axis=1))
-                chosen = values[rows][:, mask]
-                means[rows] = chosen.mean(axis=1)
-                of_these = replicates[rows][:, mask].mean(axis=1)
-                of_examples[rows] = _variances(of_these)
-                drawn[rows] = of_these + chosen @ self.seed_draws(mask)
-        return Sample(means, values, drawn, of_examples, n, n_languages)
-
-    def seed_draws(self, mask: npt.NDArray[np.bool_]) -> Floats:
-        """What each of the seeds in ``mask`` weighs in each replicate, less what it weighs in the mean."""
-        seeds = tuple(seed for seed, there in zip(self.seeds, mask, strict=True) if there)
-        resamples = self.replicates.shape[-1]
-        if len(seeds) == 1:
-            return np.zeros((1, resamples))
-        generator = _generator(self.random_state, self.encoder, seeds)
-        draws = generator.integers(len(seeds), size=(len(seeds) - 1, resamples))
-        return (draws == np.arange(len(seeds))[:, None, None]).mean(axis=1) - 1 / len(seeds)
+                means[rows] = values[rows][:, mask].mean(axis=1)
+                drawn, n_seeds = replicates[rows][:, mask], np.count_nonzero(mask)
+                of_examples[rows] = _variances(drawn.mean(axis=1))
+                if n_seeds > 1:  # Σ Var(seed − mean) = Σ Var(seed) − S · Var(mean)
+                    each = _variances(drawn.reshape(-1, drawn.shape[2])).reshape(len(rows), n_seeds).sum(axis=1)
+                    of_noise[rows] = np.maximum(each - n_seeds * of_examples[rows], 0) / (n_seeds * (n_seeds - 1))
+        return Sample(means, values, of_examples, of_noise, n, n_languages)
 
     def means(self, recipes: Ints, languages: Ints) -> Floats:
         """The replicates' means over ``languages``, [recipes, seeds, resamples]."""
@@ -169,7 +154,7 @@ class Resamples:
                 for label, i in encoders.items():
                     if examples[i].any():
                         yield Block(label, target, of.recipes, of.seeds, of.languages[target], values[i],
-                                    replicates[i], examples[i], self.random_state)  # fmt: skip
+                                    replicates[i], examples[i])  # fmt: skip
 
 
 def resample(outcomes: pl.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
@@ -41,7 +40,7 @@ from xstilts.analysis.claims_file import (
     Roles,
     Share,
 )
-from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
+from xstilts.analysis.comparisons import GAINS_SCHEMA
 from xstilts.analysis.matched import Matched, is_known_as
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError, did_you_mean
@@ -211,12 +210,7 @@ def _combined(
     if rows.height == 1:  # as the table of gains has it
         estimate, low, high = (float(rows[name].item()) for name in ("gain", "low", "high"))
     else:
-        compared = study.resampled(rows)
-        indexed = compared.frame.with_row_index("row").join(
-            rows.select("recipe", "target", "language"), on=["recipe", "target", "language"], how="semi"
-        )
-        by = [weights[recipe, target] for recipe, target in indexed.select("recipe", "target").iter_rows()]
-        found = contrast(compared, indexed["row"].to_numpy(), np.array(by))
+        found = study.combined(rows, weights)
         estimate, low, high = found.value, found.low, found.high
     outcome = decide(low, high, said)
     return Verdict(
