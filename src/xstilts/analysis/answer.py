@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from xstilts.analysis.axes import ZERO_SHOT, Axes, millions
-from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
+from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS, NO_EFFECT
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import (
@@ -332,7 +332,7 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
     if fewest < ENOUGH_EXAMPLES:
         caveats.append(f"As few as {counted(int(fewest), 'example')} a language: such intervals are too narrow.")
     main, single = gains.filter(pl.col("language") == ZERO_SHOT), gains.filter(pl.col("n_languages") == 1)
-    shown = single.filter(pl.col("verdict").is_in(SHOWN)).height
+    shown = single.filter(pl.col("verdict").is_in([ABOVE, BELOW])).height
     caveats.append(
         f"What is said of non-English means is corrected for their number ({main.height:,}, Holm); intervals are "
         f"not. Nor are single languages: of {counted(single.height, 'comparison')} {shown} exclude 0, "

@@ -10,7 +10,7 @@ What an interval is made of these replicates, and of what varies over the seeds:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, Axes
+from xstilts.analysis.crossed import over_seeds
 from xstilts.common.arrays import Floats, Ints
 
 Places = tuple[Ints, Ints, Ints, Ints]  # of cells, by encoder, recipe, seed and language
@@ -37,8 +38,10 @@ class Sample:
 
     values: Floats  # [rows]
     by_seed: Floats  # [rows, seeds]
-    of_examples: Floats  # [rows], the variance over the samples of examples
-    of_noise: Floats  # [rows], the part of it that is each seed's own; 0 with a single seed
+    of_examples: Floats  # [rows], variances as in `xstilts.analysis.crossed`: over the samples of examples, ...
+    of_seeds: Floats  # ... over the seeds, 0 with a single one, ...
+    freedom: Floats  # ... which has these degrees of freedom, ...
+    of_noise: Floats  # ... and what both of them count
     n: Ints  # [rows], examples, summed over the languages
     n_languages: int
 
@@ -61,36 +64,39 @@ class Block:
         """Which languages have a score of at least one seed, [recipes, languages]."""
         return np.asarray((self.examples > 0).any(axis=1))
 
-    def over(self, languages: Ints, recipes: Ints, minus: int | None = None) -> Sample:
+    def over(self, languages: Ints, recipes: Ints, minus: int | None = None, *, paired: bool = False) -> Sample:
         """The mean over ``languages`` of ``recipes``, or what it exceeds that of the recipe ``minus`` by.
 
-        Of each recipe over the seeds that have all that is needed.
+        Of each recipe over the seeds that have all that is needed. The seeds of two recipes are as different as any two
+        seeds, unless they are ``paired``.
         """
         values = self.values[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
         replicates = self.means(recipes, languages)
         n = self.examples[recipes][:, :, languages].max(axis=1).sum(axis=1)
-        if minus is not None:
-            base = np.array([minus])
-            values = values - self.values[minus][:, languages].mean(axis=1)
-            replicates = replicates - self.means(base, languages)
-            n = np.minimum(n, self.examples[minus][:, languages].max(axis=0).sum())
-        return self.sample(values, replicates, n, len(languages))
+        if minus is None:
+            return self.sample(values, replicates, n, len(languages))
+        base, drawn = self.values[minus][None, :, languages].mean(axis=2), self.means(np.array([minus]), languages)
+        n = np.minimum(n, self.examples[minus][:, languages].max(axis=0).sum())
+        found = self.sample(values - base, replicates - drawn, n, len(languages))
+        if paired:
+            return found
+        lacking = np.isnan(found.by_seed)
+        of_seeds, of_noise, squares = (np.zeros(len(recipes)) for _ in range(3))
+        for side, of_side in ((values, replicates), (base + np.zeros_like(values), drawn)):
+            own, freedom = over_seeds(np.where(lacking, np.nan, side))
+            of_seeds, squares = of_seeds + own, squares + own**2 / np.maximum(freedom, 1)
+            of_noise += _noise(of_side, lacking)
+        freedom = np.where(squares > 0, of_seeds**2 / np.maximum(squares, 1e-300), found.freedom)
+        return replace(found, of_seeds=of_seeds, freedom=freedom, of_noise=of_noise)
 
     def sample(self, values: Floats, replicates: Floats, n: Ints, n_languages: int) -> Sample:
         """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
-        there = ~np.isnan(values)
+        lacking = np.isnan(values)
         means, of_examples = np.full(len(values), np.nan), np.full(len(values), np.nan)
-        of_noise = np.zeros(len(values))
-        for mask in np.unique(there, axis=0):
-            if mask.any():
-                rows = np.flatnonzero((there == mask).all(axis=1))
-                means[rows] = values[rows][:, mask].mean(axis=1)
-                drawn, n_seeds = replicates[rows][:, mask], np.count_nonzero(mask)
-                of_examples[rows] = _variances(drawn.mean(axis=1))
-                if n_seeds > 1:  # Σ Var(seed − mean) = Σ Var(seed) − S · Var(mean)
-                    each = _variances(drawn.reshape(-1, drawn.shape[2])).reshape(len(rows), n_seeds).sum(axis=1)
-                    of_noise[rows] = np.maximum(each - n_seeds * of_examples[rows], 0) / (n_seeds * (n_seeds - 1))
-        return Sample(means, values, of_examples, of_noise, n, n_languages)
+        for mask, rows in _alike(lacking):
+            means[rows] = values[rows][:, mask].mean(axis=1)
+            of_examples[rows] = _variances(replicates[rows][:, mask].mean(axis=1))
+        return Sample(means, values, of_examples, *over_seeds(values), _noise(replicates, lacking), n, n_languages)
 
     def means(self, recipes: Ints, languages: Ints) -> Floats:
         """The replicates' means over ``languages``, [recipes, seeds, resamples]."""
@@ -185,6 +191,30 @@ def alike(scored: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.bool_]
     for mask in np.unique(scored, axis=0):
         if mask.any():
             yield mask, np.flatnonzero((scored == mask).all(axis=1))
+
+
+def _alike(lacking: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.bool_], Ints]]:
+    """Rows of ``lacking`` [rows, seeds] by which seeds they have, if any: these, and the rows."""
+    for mask in np.unique(lacking, axis=0):
+        if not mask.all():
+            yield ~mask, np.flatnonzero((lacking == mask).all(axis=1))
+
+
+def _noise(replicates: Floats, lacking: npt.NDArray[np.bool_]) -> Floats:
+    """Σ Var(seed − mean over seeds) / (S (S − 1)) over the seeds that do not lack; 0 where there is one.
+
+    Of ``replicates`` [rows or 1, seeds, resamples], with ``lacking`` [rows, seeds].
+    """
+    found = np.zeros(len(lacking))
+    for mask, rows in _alike(lacking):
+        n_seeds = int(np.count_nonzero(mask))
+        if n_seeds > 1:
+            drawn = (replicates[rows] if len(replicates) == len(lacking) else replicates)[:, mask]
+            each = _variances(drawn.reshape(-1, drawn.shape[2])).reshape(-1, n_seeds).sum(axis=1)
+            # Σ Var(seed − mean) = Σ Var(seed) − S · Var(mean)
+            left = np.maximum(each - n_seeds * _variances(drawn.mean(axis=1)), 0)
+            found[rows] = left / (n_seeds * (n_seeds - 1))
+    return found
 
 
 def _variances(replicates: Floats) -> Floats:

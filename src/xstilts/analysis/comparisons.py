@@ -11,7 +11,7 @@ import polars as pl
 
 from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, Resamples, Sample, alike, language_rows
-from xstilts.analysis.crossed import BySeed, over_seeds, spread
+from xstilts.analysis.crossed import BySeed, spread
 from xstilts.analysis.intervals import LEVEL, Spread, holm
 from xstilts.common.arrays import Floats
 
@@ -68,7 +68,7 @@ SHOWN = (HELPS, HURTS)
 ONE_SEED = "one seed: how much training varies is not known"
 NO_VARIATION = "no variation: all seeds and all examples give the same"
 #: Points² below which a variance is that of rounding.
-NO_VARIANCE = 1e-12
+NO_VARIANCE = 1e-8
 
 #: The probability of a wrong verdict that is put up with.
 ALPHA = 0.05
@@ -127,13 +127,16 @@ def gains_in(block: Block, of: Axes) -> pl.DataFrame | None:
     )
 
 
-def gain_by_seed(block: Block, recipe: str, language: str, of: Axes) -> BySeed:
-    """What a row of `gains` is made of."""
+def sides_of(block: Block, recipe: str, language: str, of: Axes) -> tuple[BySeed, BySeed]:
+    """What a row of `gains` is the difference of: the recipe and its `none`, over the seeds that both have."""
     own, base = block.recipes.index(recipe), block.recipes.index(of.baselines[recipe])
     languages = dict(language_rows(block.languages, block.scored[own] & block.scored[base]))[language]
-    values = block.values[own][:, languages].mean(axis=1) - block.values[base][:, languages].mean(axis=1)
+    values = block.values[[own, base]][:, :, languages].mean(axis=2)
     drawn = block.means(np.array([own, base]), languages)
-    return BySeed(values, drawn[0] - drawn[1])
+    there = ~np.isnan(values).any(axis=0)
+    with_both = [BySeed(np.where(there, of_side, np.nan), of_examples)
+                 for of_side, of_examples in zip(values, drawn, strict=True)]  # fmt: skip
+    return with_both[0], with_both[1]
 
 
 def averaging_in(block: Block, of: Axes) -> pl.DataFrame | None:
@@ -149,7 +152,7 @@ def averaging_in(block: Block, of: Axes) -> pl.DataFrame | None:
         pairs.append((block, i, [other in own and own[other].seeds == 1 for other in recipes]))
         if any(of_seeds) and block.scored[i].any():
             pairs.append((_one_run(block, i), i, of_seeds))
-    return _differences(pairs)
+    return _differences(pairs, paired=True)
 
 
 def _one_run(block: Block, recipe: int) -> Block:
@@ -159,7 +162,7 @@ def _one_run(block: Block, recipe: int) -> Block:
     return replace(block, values=values, replicates=replicates)
 
 
-def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> pl.DataFrame | None:
+def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]], *, paired: bool = False) -> pl.DataFrame | None:
     """Of a block, what the recipes that are marked exceed one of them by; None where there is nothing to compare."""
     frames = []
     for block, base, marked in pairs:
@@ -169,7 +172,7 @@ def _differences(pairs: Iterable[tuple[Block, int, Sequence[bool]]]) -> pl.DataF
         for mask, recipes in alike(block.scored & block.scored[base]):
             compared = recipes[np.array(marked)[recipes] & (recipes != base)]
             for name, languages in language_rows(block.languages, mask) if len(compared) else ():
-                pieces.append((compared, name, block.over(languages, compared, minus=base)))
+                pieces.append((compared, name, block.over(languages, compared, base, paired=paired)))
         if pieces:
             frames.append(table_of(block, pieces).with_columns(base=pl.lit(block.recipes[base])))
     return pl.concat(frames).filter(pl.col("n_seeds") > 0) if frames else None
@@ -272,7 +275,6 @@ def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
     lengths = [len(recipes) for recipes, _, _ in pieces]
     by_seed = np.concatenate([sample.by_seed for sample in samples])
     n_seeds = (~np.isnan(by_seed)).sum(axis=1)
-    of_seeds, freedom = over_seeds(by_seed)
     frame = pl.DataFrame(
         {
             "recipe": [block.recipes[i] for recipes, _, _ in pieces for i in recipes],
@@ -283,9 +285,9 @@ def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
             "covers": [covers(int(n)) for n in n_seeds],
             "value": np.concatenate([sample.values for sample in samples]),
             "of_examples": np.concatenate([sample.of_examples for sample in samples]),
-            "of_seeds": of_seeds,
+            "of_seeds": np.concatenate([sample.of_seeds for sample in samples]),
             "of_noise": np.concatenate([sample.of_noise for sample in samples]),
-            "freedom": freedom,
+            "freedom": np.concatenate([sample.freedom for sample in samples]),
         }
     )
     return frame.with_columns(encoder=pl.lit(block.encoder), target=pl.lit(block.target))

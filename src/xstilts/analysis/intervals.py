@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from xstilts.common.arrays import Floats
 
@@ -18,6 +18,10 @@ POWER = 0.8
 #: Points within which an effect counts as none: below what the literature reports as an effect of a recipe (5 to 9
 #: points), and about what one of its tables differs by from the next version of it.
 EQUIVALENCE_MARGIN = 1.0
+
+
+#: Degrees of freedom that are as good as infinitely many.
+_MOST = 1e6
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,15 @@ class Spread:
     def detectable(self, level: Floats | float = LEVEL, power: float = POWER) -> Floats:
         """The smallest true value that a two-sided test at 1 - ``level`` would tell from 0 with ``power``.
 
-        Bloom 1995, "Minimum detectable effects": the standard error times the sum of two quantiles.
+        In standard errors, the noncentrality at which t exceeds its critical value c with that probability, which is
+        the ``power`` quantile of c·W − Z, with W² = χ²/f of f degrees of freedom and Z normal; by its mean and variance
+        (Johnson and Welch 1940, "Applications of the non-central t-distribution").
         """
-        quantiles = stats.t.ppf((1 + level) / 2, self.freedom) + stats.t.ppf(power, self.freedom)
-        return np.asarray(quantiles * self.errors)
+        freedom = np.minimum(self.freedom, _MOST)
+        critical = stats.t.ppf((1 + level) / 2, freedom)
+        mean = np.exp(0.5 * np.log(2 / freedom) + special.gammaln((freedom + 1) / 2) - special.gammaln(freedom / 2))
+        deviation = np.sqrt(1 + critical**2 * np.maximum(1 - mean**2, 0))
+        return np.asarray((critical * mean + stats.norm.ppf(power) * deviation) * self.errors)
 
     def _ratio(self, values: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):

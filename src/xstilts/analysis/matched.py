@@ -11,8 +11,8 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, SizedEncoder, axes
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.comparisons import gain_by_seed
-from xstilts.analysis.crossed import Contrast, combined, sum_of
+from xstilts.analysis.comparisons import sides_of
+from xstilts.analysis.crossed import BySeed, Contrast, combined, sum_of
 from xstilts.analysis.results import Results
 from xstilts.data import Data
 from xstilts.planning.recipe import NONE, RecipeEntry
@@ -92,14 +92,15 @@ class Matched:
             )
 
         of = axes(replace(self.results, scores=used(self.results.scores)))
-        parts = []
+        parts: dict[str, list[tuple[float, BySeed]]] = {}  # recipe → its scores, `none` among them
         for block in resample(used(self.results.outcomes)).blocks(of):
-            for recipe, language in (
-                rows.filter(pl.col("target") == block.target).select("recipe", "language").iter_rows()
-            ):
-                part = gain_by_seed(block, recipe, language, of)
-                parts.append((weights[recipe, block.target], part))
-        return combined([(1.0, sum_of(parts))])
+            here = rows.filter(pl.col("target") == block.target).select("recipe", "language")
+            for recipe, language in here.iter_rows():
+                weight = weights[recipe, block.target]
+                own, base = sides_of(block, recipe, language, of)
+                parts.setdefault(recipe, []).append((weight, own))
+                parts.setdefault(NONE, []).append((-weight, base))
+        return combined([(1.0, sum_of(part)) for part in parts.values()])
 
     def keys(self, rows: pl.DataFrame) -> tuple[str, ...]:
         """The score stages behind rows of gains, of the recipes and of `none`."""
