@@ -4,9 +4,10 @@ Of a score with and without an intermediate training, in points from 0 to 100:
 
 - points: with − without.
 - share of the remaining error: (with − without) / (100 − without), percent. The relative error reduction.
-- logit: log(with / (100 − with)) − log(without / (100 − without)), a log odds ratio where scores are accuracies. A score
-  of 0 or 100 is taken to be half an example away from it (Cox and Snell 1989, "Analysis of binary data", section 2.1.6,
-  on the empirical logit).
+- logit: log(with / (100 − with)) − log(without / (100 − without)), a log odds ratio where scores are accuracies.
+
+Where it matters, a score of 0 or 100 is taken to be half an example away from it (the empirical logit of Cox and Snell
+1989, "Analysis of binary data", section 2.1).
 
 Over a baseline that grows with the encoder, the three need not have the same sign: an effect of size that depends on
 the scale is not one.
