@@ -272,7 +272,7 @@ def _stages(
                         (f"p{key}", "predict", label, "done", 8.25, 2.0 * parameters * 40_000, 40_000, 1_200_000_000)
                     )
                     rows.append((f"s{key}", "score", label, "done", 0.2, None, None, None))
-    return pl.DataFrame([(*row, None) for row in rows], schema=STAGES_SCHEMA, orient="row")
+    return pl.DataFrame([(*row, None, None) for row in rows], schema=STAGES_SCHEMA, orient="row")
 
 
 def _data(recipes: Sequence[str], targets: Mapping[str, str], languages: Sequence[str], examples: int) -> pl.DataFrame:

@@ -111,3 +111,30 @@ def test_only_a_decoding_that_changed_has_another_key(planned: Plan) -> None:
     """Predictions of before are right where the lists were equal, and are used again."""
     keys = {name: of(planned, name) for name in ("mood", "same", "again", "named")}
     assert keys["mood"] == keys["same"] and len({*keys.values()}) == 3
+
+
+def test_all_that_is_wrong_with_labels_data_and_encoders_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    rows = "".join(f"{text}\t{mood}\n" for text, mood in ROWS)
+    for split in ("train", "dev", "test"):
+        (tmp_path / "data" / f"{split}.tsv").write_text(rows.replace("The", f"{split}: The"))
+    entries: dict[str, dict[str, Any]] = {
+        "mood": {"labels": [*MOODS]},
+        "other": {"labels": ["no", "yes"], "train": "mood"},
+        "misspelt": {"labels": [*MOODS], "train": "mood", "label_map": {"negatve": "mixed"}},
+        "lost": {"labels": [*MOODS]},
+    }
+    for name, fields in entries.items():
+        files = {"reader": "tsv", "columns": ["premise", "label"], "test": "test.tsv"}
+        files |= {"train": f"{'gone' if name == 'lost' else 'train'}.tsv", "dev": "dev.tsv"}
+        entry = {"name": name, "format": "classification", "description": "-", "languages": ["en"],
+                 "metric": "accuracy", "files": files, "licence": "-", "citation": "-", **fields}  # fmt: skip
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(entry))
+    study = {"name": "s", "data": "data", "tasks": [f"{name}.yaml" for name in entries], "recipes": ["none"],
+             "encoders": ["bundled/e5-small@1", "./no-folder"], "targets": [*entries], "seeds": [1]}  # fmt: skip
+    with pytest.raises(UserError) as told:
+        make_plan(make_study(study, tmp_path))
+    lines = str(told.value).splitlines()
+    assert len(lines) == 5
+    for wrong in ("no-folder", "targets: other: ", "targets: misspelt: ", "test.tsv:1: ", "gone.tsv"):
+        assert sum(wrong in line for line in lines) == 1, lines

@@ -32,7 +32,7 @@ WRITTEN: list[Record] = [
     TrainRecord(
         dev=60.25, dev_of={"a": 60.25}, dev_majority={"a": 33.0}, best_step=4, steps=8, steps_of={"a": 8}, examples=64,
         collapsed=(), attempts=ATTEMPTS, micro_batch_halvings=1, resumed_at=(2, 6), precision="bf16",
-        checkpoint_error="OSError: full", **COMMON,
+        checkpoint_error="OSError: full", gate_of={"a": 60.25}, gate_blind={"a": 33.0}, **COMMON,
     ),
     MergeRecord(weights=(0.5, 0.5), **COMMON),
     AverageRecord(dev=61.0, precision="fp32", runs=3, **COMMON),

@@ -14,6 +14,7 @@ from xstilts.analysis.choice import choice_in, dev_scores, join_choices
 from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, join_estimates, join_gains
 from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.gap import gaps_in, join_gaps
+from xstilts.analysis.learnt import learnt
 from xstilts.analysis.mixed import mixed
 from xstilts.analysis.results import Results
 from xstilts.analysis.size import SizeCell, by_seed_in, common_languages, sizes
@@ -31,6 +32,7 @@ class Analysis:
     sizes: pl.DataFrame  # SIZES_SCHEMA
     choices: pl.DataFrame  # CHOICES_SCHEMA
     gaps: pl.DataFrame  # GAPS_SCHEMA
+    learnt: pl.DataFrame  # LEARNT_SCHEMA
     answer: Answer
 
     @cached_property
@@ -64,5 +66,6 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
         sizes=slopes,
         choices=join_choices(choices, of),
         gaps=join_gaps(gaps, of),
+        learnt=learnt(results),
         answer=answer(results, of, estimated, compared.frame, slopes),
     )

@@ -17,7 +17,7 @@ from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
 from xstilts.planning import records
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.planning.plan import Average, Plan, Score, Train
+from xstilts.planning.plan import Average, Merge, Plan, Score, Stage, Train
 from xstilts.planning.records import ModelRecord, PredictRecord, Record, TrainRecord, TranslateRecord
 from xstilts.store import Store
 
@@ -168,9 +168,18 @@ def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, 
                 "collapsed": (
                     bool(record.collapsed) if isinstance(record, TrainRecord) and record.collapsed is not None else None
                 ),
+                "learnt": _learnt(stage, found),
             }
         )
     return pl.DataFrame(rows, schema=STAGES_SCHEMA)
+
+
+def _learnt(stage: Stage, found: Mapping[str, Record | None]) -> bool | None:
+    """Of a merge: whether all that it merges were."""
+    keys = [key for key, _ in stage.spec.weights] if isinstance(stage.spec, Merge) else [stage.key]
+    parts = [found[key] for key in keys]
+    learnt = [part.learnt if isinstance(part, TrainRecord) else None for part in parts]
+    return None if None in learnt else all(learnt)
 
 
 def _data(plan: Plan) -> pl.DataFrame:

@@ -85,6 +85,7 @@ STAGES_SCHEMA: dict[str, type[pl.DataType]] = {
     "tokens": pl.Int64,
     "peak_memory": pl.Int64,  # bytes
     "collapsed": pl.Boolean,  # a training's dev score is no better than the majority class, on a task at least
+    "learnt": pl.Boolean,  # a training's dev score passes the gate of `analysis.learnt` on all its tasks; null: unknown
 }
 
 #: One row per data file set that the study read.

@@ -34,9 +34,12 @@ class Problem:
 
 @dataclass
 class Mistakes:
-    """What is wrong in one input, as it is found. ``name`` is the file's, or what else the input is called."""
+    """What is wrong in one input, as it is found.
 
-    name: str
+    ``name`` is the file's, or what else the input is called; empty where each problem says where it is.
+    """
+
+    name: str = ""
     document: Document | None = None
     problems: list[Problem] = field(default_factory=list)
 
@@ -56,10 +59,13 @@ class Mistakes:
         told = {}
         for problem in self.problems:
             line = self.document.line(problem.location) if self.document else None
-            told[f"{self.name}:{line}: {problem.text}" if line else f"{self.name}: {problem.text}"] = line or 0
+            where = f"{self.name}:{line}: " if line else f"{self.name}: " if self.name else ""
+            told[f"{where}{problem.text}"] = line or 0
         lines = sorted(told, key=lambda line: told[line])
         more = len(lines) - MOST_TOLD
-        return lines if more <= 0 else [*lines[:MOST_TOLD], f"{self.name}: {more} more mistakes, not told here"]
+        if more <= 0:
+            return lines
+        return [*lines[:MOST_TOLD], f"{self.name or 'the study'}: {more} more mistakes, not told here"]
 
     def check(self) -> None:
         """Raises UserError where there are any: a line each."""

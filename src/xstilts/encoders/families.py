@@ -31,6 +31,7 @@ class KnownEncoder:
     languages: int
     licence: str
     citation: str
+    cite: tuple[str, ...]  # keys of its references, in references.bib
     note: str
     available: bool  # here, without a network: the package is installed, or the weights are in the hub's cache
 
@@ -79,6 +80,7 @@ def known_encoders() -> list[KnownEncoder]:
                 languages=entry["languages"],
                 licence=entry["licence"],
                 citation=entry["citation"],
+                cite=tuple(entry["cite"]),
                 note=entry.get("note", ""),
                 available=bundled.installed() if name == bundled.NAME else sources.cached(name),
             )

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from xstilts import encoders
 from xstilts.common import digests
 from xstilts.common.errors import UserError
+from xstilts.common.validation import Mistakes
 from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
@@ -96,8 +97,14 @@ class _Planner:
         self.estimate = estimate
         self.auto: Precision | None = None  # what `precision: auto` comes to, once there is one
         self._fast = fast
-        self.facts = {entry.encoder: self._facts(entry.encoder) for entry in study.encoders}
-        self.data = StudyData(study, estimate)
+        self.facts: dict[Encoder, EncoderFacts] = {}
+        mistakes = Mistakes()
+        for entry in study.encoders:
+            with mistakes.at():
+                self.facts[entry.encoder] = self._facts(entry.encoder)
+        with mistakes.at():
+            self.data = StudyData(study, estimate)
+        mistakes.check()
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
         self.flops: dict[tuple[Any, ...], float] = {}  # of training, which is the same for all seeds
@@ -105,16 +112,24 @@ class _Planner:
     def plan(self) -> Plan:
         contamination.leave_out(self.data)
         self.data.note_evaluation()
-        before = {recipe.name: self._before(recipe) for recipe in self.study.recipes}
-        targets = [self._target(target) for target in self.study.targets]
-        self._check_lengths(before, targets)
-        for entry in self.study.encoders:
+        before: dict[str, _Before] = {}
+        targets: list[_Target] = []
+        mistakes = Mistakes()
+        for recipe in self.study.recipes:
+            with mistakes.at():
+                before[recipe.name] = self._before(recipe)
+        for entry in self.study.targets:
+            with mistakes.at():
+                targets.append(self._target(entry))
+        self._check_encoders(before, targets, mistakes)
+        mistakes.check()
+        for encoder in self.study.encoders:
             for seed in self.study.seeds:
-                for recipe in self.study.recipes_of(entry):
-                    intermediate = self._intermediate(entry.encoder, recipe, before, seed)
+                for recipe in self.study.recipes_of(encoder):
+                    intermediate = self._intermediate(encoder.encoder, recipe, before, seed)
                     for target in targets:
-                        self._cells(entry.encoder, recipe, intermediate, target, seed)
-            self._means_over_seeds(entry, before, targets)
+                        self._cells(encoder.encoder, recipe, intermediate, target, seed)
+            self._means_over_seeds(encoder, before, targets)
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
@@ -138,18 +153,21 @@ class _Planner:
         self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
         return key
 
-    def _check_lengths(self, before: dict[str, _Before], targets: list[_Target]) -> None:
-        """No row is longer than what an encoder reads: its positions end there."""
+    def _check_encoders(self, before: dict[str, _Before], targets: list[_Target], mistakes: Mistakes) -> None:
+        """No row is longer than what an encoder reads: its positions end there. Layers that are asked for are there."""
         wanted = [(part.task.name, part.reading.max_length) for each in before.values() for part in each.parts]
         wanted += [(each.mlm.task.name, each.mlm.reading.max_length) for each in before.values() if each.mlm]
         wanted += [(target.task.name, target.hyper.max_length) for target in targets]
         for encoder, facts in self.facts.items():
             for name, length in wanted:
                 if length > facts.max_length:
-                    raise UserError(
+                    mistakes.add(
                         f"training of {name}: max_length {length} is more than the {facts.max_length} tokens that "
                         f"{encoder.label} reads; lower it"
                     )
+            for target in targets:
+                with mistakes.at():
+                    self._hidden_layer(encoder, target.entry)
 
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""

@@ -33,6 +33,10 @@ class Record:
         return {"kind": self.kind, **{name: value for name, value in asdict(self).items() if value is not None}}
 
 
+#: Points above the majority class that a dev score needs, so as not to count as collapsed, and to count as learnt.
+MAJORITY_MARGIN = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class TranslateRecord(Record):
     kind = "translate"
@@ -73,10 +77,19 @@ class TrainRecord(ModelRecord):
     dev_majority: Mapping[str, float] = field(default_factory=dict)  # task → that of predicting always the same
     steps_of: Mapping[str, int] = field(default_factory=dict)  # task → steps
     collapsed: tuple[str, ...] | None = None  # tasks; None where it was not looked at
+    gate_of: Mapping[str, float] = field(default_factory=dict)  # task → dev score by which it is learnt or not, points
+    gate_blind: Mapping[str, float] = field(default_factory=dict)  # task → that of predictions that read no question
     attempts: tuple[Attempt, ...] = ()
     micro_batch_halvings: int = 0  # for want of memory
     resumed_at: tuple[int, ...] = ()  # steps
     checkpoint_error: str | None = None  # why the last checkpoint could not be written
+
+    @property
+    def learnt(self) -> bool | None:
+        """Whether it is better than reading nothing on each task; None of versions that did not look."""
+        if not self.gate_of:
+            return None
+        return all(score > self.gate_blind[task] + MAJORITY_MARGIN for task, score in self.gate_of.items())
 
 
 @dataclass(frozen=True, kw_only=True)

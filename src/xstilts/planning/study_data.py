@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from xstilts import data
 from xstilts.common.errors import UserError
+from xstilts.common.validation import Mistakes
 from xstilts.planning import cost, labels
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, wanting_gold, without_gold
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
@@ -32,9 +34,25 @@ class StudyData:
         self.notes: dict[str, None] = {}  # in order, each once
         self.excluded: dict[DataRef, frozenset[str]] = {}  # ids of examples that are not trained or selected on
         self._tasks: dict[str, Task] = {}
-        self.names = {target.task: self._names(self.task(target.task)) for target in study.targets}
-        self.evaluation = {target.task: self._evaluation(target) for target in study.targets}
-        self.thresholds = {target.task: self._thresholds(target) for target in study.targets}
+        self.names: dict[str, tuple[str, ...]] = {}  # target → what it calls the classes of its model, by their ids
+        self.evaluation: dict[str, tuple[DataRef, ...]] = {}  # target → by language
+        self.thresholds: dict[str, tuple[DataRef, ...]] = {}
+        self._read()
+
+    def _read(self) -> None:
+        """Look at all data, so that all that is wrong with them is told at once."""
+        mistakes = Mistakes()
+        for target in self.study.targets:
+            with mistakes.at():
+                self.names[target.task] = self._names(self.task(target.task))
+        for target in self.study.targets:
+            with mistakes.at():
+                self.evaluation[target.task] = self._evaluation(target)
+                self.thresholds[target.task] = self._thresholds(target)
+        for trained, options, intermediate in self._trainings():
+            with mistakes.at():
+                self.training(self.task(trained), self._reading(trained, options, intermediate))
+        mistakes.check()
 
     def task(self, name: str) -> Task:
         """The catalog's task, with its labels where these are the data's to give, or the task's it is trained on."""
@@ -50,7 +68,6 @@ class StudyData:
         return self._tasks[name]
 
     def _names(self, task: Task) -> tuple[str, ...]:
-        """What a target calls the classes of its model, in the order of their ids."""
         if task.training_task in (None, task.name):
             return task.labels
         trained = self.task(task.training_task)
@@ -61,14 +78,19 @@ class StudyData:
 
     def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
         """Each task that is trained on, with how its data are read, and whether as an intermediate."""
+        for name, options, intermediate in self._trainings():
+            yield self.task(name), self._reading(name, options, intermediate), intermediate
+
+    def _trainings(self) -> Iterator[tuple[str, dict[str, Any], bool]]:
         for recipe in self.study.recipes:
-            for task in map(self.task, recipe.tasks):
-                yield task, self.study.hyperparameters(task, recipe.training, intermediate=True).reading, True
+            for name in recipe.tasks:
+                yield name, recipe.training, True
         for target in self.study.targets:
-            training_task = self.task(target.task).training_task
-            if training_task:
-                task = self.task(training_task)
-                yield task, self.study.hyperparameters(task, target.training).reading, False
+            if trained := self.study.catalog[target.task].training_task:
+                yield trained, target.training, False
+
+    def _reading(self, name: str, options: dict[str, Any], intermediate: bool) -> Reading:
+        return self.study.hyperparameters(self.task(name), options, intermediate=intermediate).reading
 
     def training(self, task: Task, reading: Reading) -> tuple[DataRef, DataRef]:
         """The data that a task is trained and selected on: the only data that training stages are given.

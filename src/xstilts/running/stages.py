@@ -59,6 +59,7 @@ from xstilts.running import scoring
 from xstilts.store import Store
 from xstilts.tasks import formats
 from xstilts.tasks.formats import Example
+from xstilts.tasks.task import Task
 
 
 def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Policy()) -> None:  # noqa: B008
@@ -191,6 +192,7 @@ def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, pr
     majority = {one.part.task.name: _majority(one) for one in loaded}
     attempts = checkpoints.attempts
     saved: Log | None = None
+    gate: dict[str, float] = {}
     while not attempts or (attempts[-1].collapsed and len(attempts) <= spec.optimisation.collapse_retries):
         seed = collapse.seed(spec.seed, len(attempts))
         fitted = _fitted(spec, seed, data, store, checkpoints, progress)
@@ -198,10 +200,11 @@ def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, pr
         collapsed = collapse.collapsed(log.dev_of, majority)
         checkpoints.over(Attempt(seed, log.best_dev, log.dev_of, tuple(collapsed), _flops(spec, log)))
         if collapse.kept(attempts) is attempts[-1]:
-            saved = _saved(fitted, folder)
+            saved, gate = _saved(fitted, folder), fitted.gate
     kept = collapse.kept(attempts)
     if saved is None:  # a process that was killed later had trained it
-        saved = _saved(_fitted(spec, kept.seed, data, store, checkpoints, progress), folder)
+        fitted = _fitted(spec, kept.seed, data, store, checkpoints, progress)
+        saved, gate = _saved(fitted, folder), fitted.gate
     return TrainRecord(
         dev=saved.best_dev,
         dev_of=saved.dev_of,
@@ -213,6 +216,8 @@ def _train(spec: Train, store: Store, checkpoints: Checkpoints, folder: Path, pr
         micro_batch_halvings=saved.halvings,
         resumed_at=tuple(saved.resumed_at),
         collapsed=kept.collapsed,
+        gate_of=gate,
+        gate_blind={one.part.task.name: _blind(one) for one in loaded},
         attempts=tuple(attempts),
         examples=sum(len(one.train_examples) for one in loaded),
         flops=sum(attempt.flops for attempt in attempts),
@@ -228,6 +233,7 @@ class _Fitted(NamedTuple):
     trimmed: Trimmed
     log: Log
     snapshots: Snapshots | None
+    gate: dict[str, float]  # task → dev score by which it is learnt or not; empty but in the first process
 
 
 def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Checkpoints, progress: Sink) -> _Fitted:
@@ -269,12 +275,25 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     )  # fmt: skip
     if spec.optimisation.lora:
         lora.merge(trimmed.joint)
-    return _Fitted(trimmed, log, snapshots)
+    first = device.accelerator().is_main_process  # which has the best weights
+    gate = {one.part.task.name: _gate(one, log, trimmed, pad_id, course.precision) for one in data.tasks if first}
+    return _Fitted(trimmed, log, snapshots, gate)
+
+
+def _gate(one: _Loaded, log: Log, trimmed: Trimmed, pad_id: int, precision: str) -> float:
+    """The dev score of the best weights by which it is said whether the task was learnt."""
+    fmt, task = formats.get(one.part.task.format), one.part.task
+    places, scored_as = fmt.teaches(one.dev_examples, task)
+    if scored_as is task:
+        return log.dev_of[task.name]
+    predictions = _dev_predictions(scored_as, one.dev_examples, one.dev, trimmed, pad_id, precision)
+    chosen, given = [one.dev_examples[i] for i in places], [predictions[i] for i in places]
+    return inference.score(chosen, given, fmt, scored_as, one.part.dev.language)
 
 
 def _saved(fitted: _Fitted, folder: Path) -> Log:
     """How the model was trained that is in the folder now."""
-    trimmed, log, snapshots = fitted
+    trimmed, log, snapshots, _ = fitted
     if device.accelerator().is_main_process:
         save_trained(trimmed, folder)
         if snapshots:
@@ -302,15 +321,30 @@ def _majority(one: _Loaded) -> float:
     return inference.score(one.dev_examples, fmt.majority(one.dev_examples, task), fmt, task, one.part.dev.language)
 
 
+def _blind(one: _Loaded) -> float:
+    """The score of `_gate` of predictions that read no question."""
+    fmt = formats.get(one.part.task.format)
+    places, scored_as = fmt.teaches(one.dev_examples, one.part.task)
+    chosen = [one.dev_examples[i] for i in places]
+    return inference.score(chosen, fmt.blind(chosen, scored_as), fmt, scored_as, one.part.dev.language)
+
+
 def _dev_score(
     part: TrainingPart, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int, precision: str
 ) -> float:
     task = part.task
+    predictions = _dev_predictions(task, dev_examples, dev, trimmed, pad_id, precision)
+    return inference.score(dev_examples, predictions, formats.get(task.format), task, part.dev.language)
+
+
+def _dev_predictions(
+    task: Task, dev_examples: list[Example], dev: Sequence[Row], trimmed: Trimmed, pad_id: int, precision: str
+) -> list[str]:
     (predictions,) = inference.predict(
         trimmed.joint.model(task.name), [(dev_examples, trimmed.rows(dev))], heads.get(task.format), task,
         pad_id=pad_id, precision=precision,
     )  # fmt: skip
-    return inference.score(dev_examples, predictions, formats.get(task.format), task, part.dev.language)
+    return predictions
 
 
 def _texts(mlm: MlmPart, encoder: Encoder, store: Store) -> Sequence[Row]:

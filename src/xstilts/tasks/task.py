@@ -214,6 +214,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    title: str = Field("", max_length=60, description="as people write it; its name by default")
     format: str = Field(description="a module of xstilts.tasks.formats; what it says of entries is held by the catalog")
     description: str
     languages: tuple[str, ...]
@@ -247,6 +248,7 @@ class Task(BaseModel):
     )
     licence: str
     citation: str
+    cite: tuple[str, ...] = Field((), description="keys of its references, in xstilts's references.bib")
     url: str = ""
     provenance: str = ""
 
@@ -257,6 +259,13 @@ class Task(BaseModel):
         for name in (value,) if isinstance(value, str) else value:
             if not re.fullmatch(r"\w[\w.+-]*", name):
                 raise ValueError(f"{name!r} must be of letters, digits, and . _ + - behind the first")
+        return value
+
+    @field_validator("title")
+    @classmethod
+    def _titles_are_on_one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError(f"{value!r} has characters that cannot be shown; write letters, digits and spaces")
         return value
 
     @model_validator(mode="after")
@@ -283,6 +292,11 @@ class Task(BaseModel):
         if bool(self.of) == (self.files is not None) or ((self.also or self.hub) and self.files is None):
             raise ValueError("an entry has `files` (and `also`, other layouts of them), or `of`, the tasks it unites")
         return self
+
+    @property
+    def called(self) -> str:
+        """As people write it."""
+        return self.title or self.name
 
     @property
     def layouts(self) -> tuple[Files, ...]:

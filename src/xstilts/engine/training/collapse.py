@@ -8,15 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from xstilts.planning.records import Attempt
-
-#: Points above the majority class that a dev score needs, so as not to count as collapsed.
-MARGIN = 1.0
+from xstilts.planning.records import MAJORITY_MARGIN, Attempt
 
 
 def collapsed(dev: Mapping[str, float], majority: Mapping[str, float]) -> list[str]:
-    """The tasks whose ``dev`` score is no better than that of always predicting the same, by up to `MARGIN` points."""
-    return [task for task, score in dev.items() if score <= majority[task] + MARGIN]
+    """The tasks whose ``dev`` score is no better than that of always predicting the same, by up to a margin."""
+    return [task for task, score in dev.items() if score <= majority[task] + MAJORITY_MARGIN]
 
 
 def seed(first: int, attempt: int) -> int:

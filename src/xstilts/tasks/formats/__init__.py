@@ -222,6 +222,17 @@ class Format(ABC, Generic[E]):
     def majority(self, examples: Sequence[E], task: Task) -> list[str]:
         """Predictions that read nothing: the same for every example, and as often right as such can be."""
 
+    def teaches(self, examples: Sequence[E], task: Task) -> tuple[list[int], Task]:
+        """Which of the English dev examples tell whether a training taught ``task``, and by what entry they are scored.
+
+        All of them, as they are: see `xstilts.analysis.learnt`.
+        """
+        return list(range(len(examples))), task
+
+    def blind(self, examples: Sequence[E], task: Task) -> list[str]:
+        """Predictions that a training must beat to count as learnt: those of the majority class."""
+        return self.majority(examples, task)
+
     @abstractmethod
     def score(self, examples: Sequence[E], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
         """The outcomes of each example with gold, by metric; some are normalised by the rules of ``language``."""

@@ -91,6 +91,20 @@ class Span(Format[SpanExample]):
         """No answer."""
         return ["inf\t" if task.unanswerable else ""] * len(examples)
 
+    def teaches(self, examples: Sequence[SpanExample], task: Task) -> tuple[list[int], Task]:
+        """The questions that have an answer: HasAns F1 of evaluate-v2.0.py, whatever the model thinks of "no answer".
+
+        A model that has learnt where answers stand, but not yet when there is none, scores below "no answer" over all.
+        """
+        if not task.unanswerable:
+            return list(range(len(examples))), task
+        answerable = [i for i, example in enumerate(examples) if example.answers]
+        return answerable, task.model_copy(update={"unanswerable": False, "metric": "f1"})
+
+    def blind(self, examples: Sequence[SpanExample], task: Task) -> list[str]:
+        """The whole passage, whatever the question."""
+        return [example.context for example in examples]
+
     def score(self, examples: Sequence[SpanExample], predictions: Sequence[str], task: Task, language: str) -> Outcomes:
         """F1 and exact match; where there are unanswerable questions, also at the best threshold of "no answer".
 
