@@ -31,7 +31,7 @@ def real_data() -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the tiny study ran from the command line, uninterrupted."""
     folder = tmp_path_factory.mktemp("finished")
-    ended = command(folder, "run", str(write(folder)))
+    ended = command(folder, "run", str(write(folder)), "--workers", "1")
     assert ended.returncode == 0, ended.stderr
     assert "Report: runs/tiny/report.html" in ended.stdout.splitlines()[-1]
     return folder

@@ -68,7 +68,7 @@ def outcomes(design: Recipes, rng: np.random.Generator) -> pl.DataFrame:
     columns = {name: pl.Series(name, axis).gather(place) for name, axis, place in zip(names, axes, places, strict=True)}
     fixed = {"target": pl.lit("xquad"), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
     frame = pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-    return frame.with_columns(**fixed, source=pl.lit("e"), averaged=None).select(*OUTCOMES_SCHEMA)
+    return frame.with_columns(**fixed, source=pl.lit("e"), averaged=None, group=None).select(*OUTCOMES_SCHEMA)
 
 
 @dataclass(frozen=True)

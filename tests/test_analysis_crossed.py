@@ -7,7 +7,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from test_analysis_bootstrap import block_of
-from xstilts.analysis.crossed import BySeed, combined, mean_of, over_seeds, spread, sum_of
+from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of, over_seeds, spread, sum_of
 from xstilts.analysis.intervals import Spread
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 
@@ -68,7 +68,7 @@ def test_where_only_seeds_vary_it_is_a_t_test():
 def test_where_only_examples_vary_it_is_nearly_a_t_test():
     right = np.random.default_rng(0).normal(1, 10, 400)
     cell = pl.DataFrame({"id": [str(i) for i in range(400)], "numerator": right}).with_columns(
-        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, target=pl.lit("t"),
+        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, group=None, target=pl.lit("t"),
         language=pl.lit("en"), metric=pl.lit("f1"), main=pl.lit(True), seed=pl.lit(0), denominator=pl.lit(1.0),
     ).select(*OUTCOMES_SCHEMA)  # fmt: skip
     sample = block_of(cell, 4000).over(np.array([0]), np.array([0]))
@@ -189,3 +189,48 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(
     n_seeds: int, least: float, times: float, shares: tuple[float, float, float]
 ):
     assert least <= coverage(n_seeds, shares, times, runs=3000) <= 0.98
+
+
+def crossed(rng: np.random.Generator, parts: int, shared: float = 0.0) -> list[BySeed]:
+    """Of crossed normal effects: examples of all parts alike, seeds with a variance in common of ``shared``."""
+    n_seeds, n = 4, 40
+    base = rng.normal(0, np.sqrt(shared), (n_seeds, 1))
+    examples, found = rng.normal(0, 3, (1, n)), []
+    weights = rng.multinomial(n, np.full(n, 1 / n), size=300) / n
+    for _ in range(parts):
+        values = base + rng.normal(0, 1, (n_seeds, 1)) + examples + rng.normal(0, 2, (n_seeds, n))
+        found.append(BySeed(values.mean(axis=1), values @ weights.T))
+    return found
+
+
+def test_the_covariance_has_the_variances_of_each_part():
+    parts = [*crossed(np.random.default_rng(4), 3), seeds_alone([1.0, 2.0, 5.0, 0.0])]
+    few = BySeed(np.append(parts[0].values[:3], np.nan), np.vstack([parts[0].replicates[:3], np.full(300, np.nan)]))
+    parts = [*parts[:3], few]
+    for encoders in ("abcd", "aaaa", "aabb"):
+        found = covariance(parts, encoders)
+        assert np.diag(found) == pytest.approx([combined([(1.0, part)]).error ** 2 for part in parts])
+        assert np.linalg.eigvalsh(found).min() > -1e-12 and (found == found.T).all()
+
+
+def test_the_variance_of_a_difference_is_that_of_the_covariance():
+    """Of encoders, each with seeds of its own: as `combined` has it where no variance is cut at 0."""
+    one, other = crossed(np.random.default_rng(5), 2)
+    found = covariance([one, other], ["a", "b"])
+    weights = np.array([1.0, -1.0])
+    assert weights @ found @ weights == pytest.approx(combined([(1.0, one), (-1.0, other)]).error ** 2)
+
+
+def test_recipes_of_an_encoder_vary_with_their_baseline():
+    """Gains over one `none`, whose seeds vary by 4, share its variance of 4 / 4 seeds, and that of the examples."""
+    rng = np.random.default_rng(6)
+    found = np.mean([covariance(crossed(rng, 2, shared=4.0), "aa") for _ in range(400)], axis=0)
+    assert found[0, 1] == pytest.approx(4 / 4 + 9 / 40, rel=0.1)
+    assert found[0, 0] == pytest.approx(5 / 4 + 9 / 40 + 4 / 160, rel=0.1)
+    apart = np.mean([covariance(crossed(rng, 2, shared=4.0), "ab") for _ in range(100)], axis=0)
+    assert apart[0, 1] == pytest.approx(9 / 40, rel=0.2), "another encoder's seeds have nothing in common with it"
+
+
+def test_a_covariance_without_replicates_is_not_known():
+    part = BySeed(np.array([1.0, 2.0]), np.full((2, 50), np.nan))
+    assert np.isnan(covariance([part, part], "ab")).all()

@@ -27,6 +27,7 @@ ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_languages": pl.Int64,
     "n_seeds": pl.Int64,
     "n": pl.Int64,  # examples, summed over the languages
+    "n_groups": pl.Int64,  # likewise, questions on one passage counted once
     "covers": pl.String,  # what the interval covers: `seeds and examples`, or `examples` with a single seed
 }
 
@@ -51,6 +52,7 @@ GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_languages": pl.Int64,
     "n_seeds": pl.Int64,  # seeds that both have
     "n": pl.Int64,  # examples, summed over the languages
+    "n_groups": pl.Int64,  # likewise, questions on one passage counted once
     "covers": pl.String,  # `seeds and examples`, or `examples` with a single seed
     "verdict": pl.String,
     "reason": pl.String,  # why it is not judged; else null
@@ -282,6 +284,7 @@ def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
             "n_languages": np.repeat([sample.n_languages for sample in samples], lengths),
             "n_seeds": n_seeds,
             "n": np.concatenate([sample.n for sample in samples]),
+            "n_groups": np.concatenate([sample.n_groups for sample in samples]),
             "covers": [covers(int(n)) for n in n_seeds],
             "value": np.concatenate([sample.values for sample in samples]),
             "of_examples": np.concatenate([sample.of_examples for sample in samples]),
@@ -304,7 +307,7 @@ def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
 
 def spread_of(frame: pl.DataFrame) -> Spread:
     """Of a table's rows, each by itself."""
-    n = frame.select(pl.col("n") // pl.col("n_languages")).to_series().to_numpy()
+    n = frame.select(pl.col("n_groups") // pl.col("n_languages")).to_series().to_numpy()
     of_examples, of_seeds, of_noise, freedom = (
         frame[name].to_numpy() for name in ("of_examples", "of_seeds", "of_noise", "freedom")
     )

@@ -27,15 +27,19 @@ data) makes them alike (in docs/results/size-real.parquet their covariance is po
 encoder and target). It is made use of where both sides are one training, as with averaged weights. With three seeds
 quantiles lie between 2.8 standard errors (four degrees of freedom) and 4.3 (two) where seeds make up all of the
 variance.
+
+`covariance` has V of each part and of each pair of them, for models that take it as known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from xstilts.analysis.intervals import Spread
 from xstilts.common.arrays import Floats
@@ -128,3 +132,51 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     at = np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
+
+
+def covariance(parts: Sequence[BySeed], encoders: Sequence[Hashable]) -> Floats:
+    """The covariance [k, k] of the parts' means over their seeds, with the variances of `combined` on its diagonal.
+
+    Examples are shared by all parts, seeds by those of one encoder (``encoders`` [k]): gains of recipes over one `none`
+    vary together. Positive semi-definite; NaN where fewer than two replicates of the examples are defined for all.
+    """
+    run = [~np.isnan(part.values) for part in parts]
+    drawn = np.array([part.replicates[there].mean(axis=0, dtype=np.float64)
+                      for part, there in zip(parts, run, strict=True)])  # fmt: skip
+    defined = ~np.isnan(drawn).any(axis=0)
+    if np.count_nonzero(defined) < 2:
+        return np.full((len(parts), len(parts)), np.nan)
+    total = np.atleast_2d(np.cov(drawn[:, defined]))
+    for encoder in dict.fromkeys(encoders):
+        own = [i for i, one in enumerate(encoders) if one == encoder]
+        total[np.ix_(own, own)] += _of_seeds([parts[i] for i in own], [run[i] for i in own], defined)
+    return total
+
+
+def _of_seeds(parts: Sequence[BySeed], run: Sequence[npt.NDArray[np.bool_]], defined: npt.NDArray[np.bool_]) -> Floats:
+    """V_seeds − V_noise of the parts of one encoder and of their pairs, by the seeds that both of a pair have."""
+    found = np.zeros((len(parts), len(parts)))
+    for i, j in combinations_with_replacement(range(len(parts)), 2):
+        both = run[i] & run[j]
+        n = np.count_nonzero(both)
+        if n > 1:
+            values = [part.values[both] - part.values[both].mean() for part in (parts[i], parts[j])]
+            left = [part.replicates[both][:, defined].astype(np.float64) for part in (parts[i], parts[j])]
+            left = [one - one.mean(axis=0) for one in left]
+            left = [one - one.mean(axis=1, keepdims=True) for one in left]
+            noise = (left[0] * left[1]).sum() / (np.count_nonzero(defined) - 1)
+            weight = n / np.count_nonzero(run[i]) / np.count_nonzero(run[j])
+            found[i, j] = found[j, i] = weight * (values[0] @ values[1] - noise) / (n - 1)
+    return _semi_definite(found)
+
+
+def _semi_definite(covariance: Floats) -> Floats:
+    """With no variance below 0, and correlations that can be: those of the nearest such matrix."""
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    values, vectors = np.linalg.eigh(covariance)
+    half = vectors * np.sqrt(np.maximum(values, 0.0))
+    nearest = half @ half.T
+    own = np.sqrt(np.diag(nearest))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(own > 0, deviations / own, 0.0)
+    return np.asarray(nearest * np.outer(scale, scale))
