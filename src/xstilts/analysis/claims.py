@@ -250,6 +250,8 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
     compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
+    if row["gain"] is None:
+        return Verdict(claim, UNDECIDED, f"Chosen by English dev data, but {row['reason']}", rows=compared)
     rows = compared.join(recipes, on=["target", "recipe"], how="semi", maintain_order="left")
     if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
         rows = compared
@@ -260,7 +262,7 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
         f"Chosen by English dev data: {chosen}; mean gain over non-English languages {signed(row['gain'])} points "
         f"({ranged(row['low'], row['high'], '')}), claimed {_claimed(said)}"
     )
-    outcome = decide(row["low"], row["high"], said)
+    outcome = UNDECIDED if row["low"] is None else decide(row["low"], row["high"], said)
     return Verdict(claim, outcome, found, (), row["gain"], row["low"], row["high"], rows)
 
 
