@@ -69,6 +69,7 @@ SHOWN = (HELPS, HURTS)
 
 ONE_SEED = "one seed: how much training varies is not known"
 NO_VARIATION = "no variation: all seeds and all examples give the same"
+NO_ERROR = "no standard error: one passage, or scores that are not defined"
 #: Points² below which a variance is that of rounding.
 NO_VARIANCE = 1e-8
 
@@ -225,13 +226,15 @@ def _reasons(frame: pl.DataFrame, collapsed: pl.DataFrame | None) -> pl.Series:
         base, on=["encoder", "base", "target"], how="left", maintain_order="left"
     )
     n, of = (pl.col(name).fill_null(0) + pl.col(f"{name}_base").fill_null(0) for name in ("collapsed", "models"))
-    varies = pl.max_horizontal("of_examples", "of_seeds") > NO_VARIANCE
+    variance = pl.col("of_examples") + pl.col("of_seeds")  # is too large, but 0 or not defined where theirs is
     reason = (
         pl.when(pl.col("n_seeds") < 2)
         .then(pl.lit(ONE_SEED))
         .when(n > 0)
         .then(pl.format("collapsed: {} of the {} models compared", n, of))
-        .when(varies.not_())
+        .when(variance.is_nan())
+        .then(pl.lit(NO_ERROR))
+        .when(variance < NO_VARIANCE)
         .then(pl.lit(NO_VARIATION))
     )
     return joined.select(reason.alias("reason")).to_series()
