@@ -5,7 +5,7 @@ import pytest
 from synthetic import make_results, with_recipes
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.matched import Matched
-from xstilts.analysis.meta import random_effects
+from xstilts.analysis.meta_regression import fit
 from xstilts.analysis.published import BESIDE_SCHEMA, POOLED_SCHEMA, Result, beside, load_published, pooled
 from xstilts.common.errors import UserError
 from xstilts.tasks import builtin_catalog
@@ -79,9 +79,26 @@ def test_gains_are_pooled_where_two_have_a_standard_error(study):
     assert found.schema == POOLED_SCHEMA and found.height == 1, "on mlqa the own gain alone has a standard error"
     row = found.row(0, named=True)
     own = rows.row(0, named=True)
-    expected = random_effects([2.0, 4.0, own["own"]], [1.0, 2.0, own["own_error"]])
+    errors = np.array([1.0, 2.0, own["own_error"]])
+    expected = fit([2.0, 4.0, own["own"]], np.ones((3, 1)), np.diag(errors**2))
     assert (row["k"], row["left_out"]) == (3, 1)
-    assert (row["gain"], row["tau2"], row["high"]) == (expected.effect, expected.tau2, expected.high)
+    assert (row["gain"], row["tau2"]) == pytest.approx((expected.coefficients[0], expected.variances[0]))
+    assert row["high"] >= expected.high[0] and row["low"] <= expected.low[0]
+
+
+@pytest.mark.parametrize(("k", "tau"), [(2, 1.0), (3, 0.0), (5, 1.0)])
+def test_with_few_studies_the_interval_holds_the_truth(k, tau):
+    rng = np.random.default_rng([k, int(tau)])
+    inside = []
+    for _ in range(300):
+        errors = rng.uniform(0.3, 2.0, k)
+        rows = [{"recipe": "r", "target": "t", "language": "mean", "quantity": "gain", "encoder": "e", "own": None,
+                 "own_error": None, "published": value, "published_error": error}
+                for value, error in zip(rng.normal(3.0, np.sqrt(errors**2 + tau**2)), errors, strict=True)]  # fmt: skip
+        frame = pl.DataFrame(rows, schema={name: BESIDE_SCHEMA[name] for name in rows[0]})
+        low, high = pooled(frame).select("low", "high").row(0)
+        inside.append(low <= 3.0 <= high)
+    assert np.mean(inside) >= 0.9
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from pydantic import Field, ValidationError, field_validator
+from scipy import special
 
+from xstilts.analysis.intervals import LEVEL
 from xstilts.analysis.matched import Matched, mean_rows
-from xstilts.analysis.meta import random_effects
+from xstilts.analysis.meta_regression import fit
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import problems
 from xstilts.planning.part import Part
@@ -138,7 +140,10 @@ def beside(published: Sequence[Result], study: Matched, encoder: str | None = No
 def pooled(rows: pl.DataFrame) -> pl.DataFrame:
     """Random-effects means of published and own gains, where there are two with standard errors (POOLED_SCHEMA).
 
-    A row for each recipe, target and language. An own gain counts once, beside however many publications.
+    A row for each recipe, target and language. An own gain counts once, beside however many publications. By
+    restricted maximum likelihood; the interval is Knapp and Hartung's, and with few effects that lie close together
+    never narrower than the normal one (Wiksten, Rücker and Schwarzer 2016, "Hartung-Knapp method is not always
+    conservative compared with fixed-effect meta-analysis").
     """
     found = []
     gains = rows.filter(pl.col("quantity") == "gain")
@@ -149,10 +154,14 @@ def pooled(rows: pl.DataFrame) -> pl.DataFrame:
         known = effects.filter(pl.col("error") > 0)
         if known.height < 2:
             continue
-        mean = random_effects(known["value"].to_list(), known["error"].to_list())
-        found.append({"recipe": recipe, "target": target, "language": language, "k": mean.k,
-                      "left_out": effects.height - mean.k, "gain": mean.effect, "low": mean.low, "high": mean.high,
-                      "tau2": mean.tau2, "i2": mean.i2, "q": mean.q, "q_p": mean.q_p})  # fmt: skip
+        variances = known["error"].to_numpy() ** 2
+        mean = fit(known["value"].to_numpy(), np.ones((known.height, 1)), np.diag(variances))
+        gain = float(mean.coefficients[0])
+        normal = float(special.ndtri((1 + LEVEL) / 2) / np.sqrt((1 / (variances + mean.variances[0])).sum()))
+        half = max(float(mean.high[0]) - gain, normal)
+        found.append({"recipe": recipe, "target": target, "language": language, "k": known.height,
+                      "left_out": effects.height - known.height, "gain": gain, "low": gain - half, "high": gain + half,
+                      "tau2": float(mean.variances[0]), "i2": mean.i2, "q": mean.q, "q_p": mean.q_p})  # fmt: skip
     return pl.DataFrame(found, schema=POOLED_SCHEMA)
 
 
