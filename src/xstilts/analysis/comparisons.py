@@ -40,7 +40,7 @@ GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
     "low": pl.Float64,  # of the 95 % interval, not corrected
     "high": pl.Float64,
     "error": pl.Float64,  # standard error, points
-    "freedom": pl.Float64,  # its degrees of freedom
+    "freedom": pl.Float64,  # its degrees of freedom in the tests
     "p": pl.Float64,  # two-sided, of no gain
     "equivalence_p": pl.Float64,  # of the gain being EQUIVALENCE_MARGIN points or more, either way
     # Of the non-English means that are judged, else null: both corrected for the number of them, ...
@@ -189,9 +189,10 @@ def join_gains(parts: Iterable[pl.DataFrame | None], of: Axes, collapsed: pl.Dat
     frame = pl.concat(there)
     frame = frame[in_order(frame, of)]
     frame = frame.with_columns(_reasons(frame, collapsed))
-    values, about = frame["value"].to_numpy(), spread_of(frame)
+    values, about, in_tails = frame["value"].to_numpy(), spread_of(frame), spread_of(frame, tails=True)
     low, high = about.interval(values)
     main, judged = (frame["language"] == ZERO_SHOT).to_numpy(), frame["reason"].is_null().to_numpy()
+    about = Spread(about.errors, np.where(main, in_tails.freedom, about.freedom))
     p_values = {"p": about.p_values(values), "equivalence_p": about.equivalence(values)}
     corrected = {f"{name}_holm": np.full(len(values), np.nan) for name in p_values}
     for name, own in p_values.items():
@@ -308,13 +309,13 @@ def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:
     return places.sort(*axes, "row")["row"].to_numpy()
 
 
-def spread_of(frame: pl.DataFrame) -> Spread:
-    """Of a table's rows, each by itself."""
+def spread_of(frame: pl.DataFrame, *, tails: bool = False) -> Spread:
+    """Of a table's rows, each by itself (see `crossed.spread`)."""
     n = frame.select(pl.col("n_groups") // pl.col("n_languages")).to_series().to_numpy()
     of_examples, of_seeds, of_noise, freedom = (
         frame[name].to_numpy() for name in ("of_examples", "of_seeds", "of_noise", "freedom")
     )
-    return spread(of_examples, of_seeds, of_noise, freedom, n)
+    return spread(of_examples, of_seeds, of_noise, freedom, n, tails=tails)
 
 
 def columns_of(columns: dict[str, Floats]) -> dict[str, pl.Series]:

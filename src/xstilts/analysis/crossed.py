@@ -16,7 +16,8 @@ marginal-mean ANOVA approach for analyzing multireader multicase radiological im
 Quantiles are Student's t with Satterthwaite's degrees of freedom (1946, "An approximate distribution of estimates of
 variance components"), f = V² / (V_seeds² / (S − 1) + V_examples² / (n − 1)). V_noise counts as known, for it rests on
 seeds times examples; where it accounts for all of V_seeds, their term is halved, for what is cut off at 0 varies less.
-Where seeds alone vary this is the t test of S values, where examples alone vary that of n.
+Tests that are corrected for their number, which look farther into the tails, leave it whole. Where seeds alone vary
+this is the t test of S values, where examples alone vary that of n.
 
 Of Σ weight · part, with the examples shared by all parts and the seeds by none, V_seeds and V_noise are the sums of
 weight² times the parts' own, and V_seeds² / (S − 1) that of the parts' (weight² · V_seeds)² / (S − 1). A gain has two
@@ -68,14 +69,21 @@ class Contrast:
 
 
 def spread(
-    of_examples: Floats, of_seeds: Floats, of_noise: Floats, freedom: Floats, n: Floats | float = np.inf
+    of_examples: Floats,
+    of_seeds: Floats,
+    of_noise: Floats,
+    freedom: Floats,
+    n: Floats | float = np.inf,
+    *,
+    tails: bool = False,
 ) -> Spread:
     """Of estimates with these variances (V_examples, V_seeds, V_noise), all [rows].
 
-    V_seeds has ``freedom`` degrees of freedom, 0 with a single seed, and V_examples rests on ``n`` examples.
+    V_seeds has ``freedom`` degrees of freedom, 0 with a single seed, and V_examples rests on ``n`` examples. ``tails``
+    is for tests that are corrected for their number.
     """
     variances = of_examples + np.maximum(of_seeds - of_noise, 0.0)
-    share = np.where(of_seeds > of_noise, 1.0, 0.5)
+    share = np.where(of_seeds > of_noise, 1.0, 1.0 if tails else 0.5)
     squares = share * of_seeds**2 / np.maximum(freedom, 1)
     squares += of_examples**2 / np.maximum(np.asarray(n, dtype=float) - 1, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
