@@ -60,7 +60,7 @@ def make(encoders: int, recipes: int, seeds: int, examples: int) -> Results:
             outcomes.append(
                 models.select("encoder", "recipe", "seed").join(ids, how="cross", maintain_order="left_right")
                 .with_columns(numerator=pl.Series(right.ravel()), denominator=pl.lit(1.0), metric=pl.lit("main"),
-                              main=pl.lit(True), source=pl.lit("encoder"), averaged=None,
+                              main=pl.lit(True), source=pl.lit("encoder"), averaged=None, group=None,
                               **{name: pl.lit(value) for name, value in same.items()})
                 .select(*OUTCOMES_SCHEMA).cast(pl.Schema(OUTCOMES_SCHEMA))
             )  # fmt: skip

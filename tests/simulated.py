@@ -111,6 +111,6 @@ def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
     fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
     return (
         pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-        .with_columns(**fixed, source=pl.lit("e"), averaged=None)
+        .with_columns(**fixed, source=pl.lit("e"), averaged=None, group=None)
         .select(*OUTCOMES_SCHEMA)
     )

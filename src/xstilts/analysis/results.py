@@ -56,6 +56,7 @@ OUTCOMES_SCHEMA: dict[str, type[pl.DataType]] = {
     "metric": pl.String,
     "main": pl.Boolean,
     "id": pl.String,
+    "group": pl.String,  # of examples that share a text, as questions on one passage; null where one stands alone
     "numerator": pl.Float64,
     "denominator": pl.Float64,
 }

@@ -340,10 +340,11 @@ def _shown(frame: pl.DataFrame, of: str) -> pl.DataFrame:
 
 
 def _basis(frame: pl.DataFrame, per: str) -> str:
-    """Seeds and examples of the rows, as `3 seeds, 240 to 250 examples a language`."""
+    """Seeds and examples of the rows, as `3 seeds, 240 to 250 examples on 48 texts a language`."""
     if not frame.height:
         return "no rows"
-    return f"{_range(frame['n_seeds'], 'seed')}, {_range(frame['n'], 'example')} {per}"
+    texts = "" if frame["n"].equals(frame["n_groups"]) else f" on {_range(frame['n_groups'], 'text')}"
+    return f"{_range(frame['n_seeds'], 'seed')}, {_range(frame['n'], 'example')}{texts} {per}"
 
 
 def _range(numbers: pl.Series, thing: str) -> str:
@@ -364,6 +365,8 @@ def _number(row: dict[str, object], of: str, marked: bool, sign: bool) -> Number
     note = f"{row['n_seeds']} seed{'' if row['n_seeds'] == 1 else 's'}"
     if "n" in row:
         note += f", {row['n']:,} examples"
+        if row["n_groups"] != row["n"]:
+            note += f" on {row['n_groups']:,} texts"
     if row["covers"] == "examples":
         note += "; the interval covers examples only"
     return Number(real(of) or 0.0, real("low"), real("high"), marked, sign, note)
