@@ -41,22 +41,22 @@ class Number:
         if self.beside is not None:
             return f"{self.value:.{self.digits}f} / {self.beside:.{self.digits}f}"
         if self.sign:
-            return signed(self.value)
+            return signed(self.value, self.digits)
         if 0 < self.value < 0.5 * 10**-self.digits:
             return f"<{10**-self.digits:.{self.digits}f}"
         return f"{self.value:.{self.digits}f}"
 
     @property
     def half_width(self) -> str:
-        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.1f}"
+        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.{self.digits}f}"
 
     @property
     def interval(self) -> str:
         if self.low is None or self.high is None:
             return ""
         if self.sign:
-            return f"95 % interval {signed(self.low)} to {signed(self.high)}"
-        return f"95 % interval {self.low:.1f} to {self.high:.1f}"
+            return f"95 % interval {signed(self.low, self.digits)} to {signed(self.high, self.digits)}"
+        return f"95 % interval {self.low:.{self.digits}f} to {self.high:.{self.digits}f}"
 
     @property
     def about(self) -> str:

@@ -100,7 +100,6 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             left_out_targets=len(analysis.axes.targets) > CHARTED_TARGETS,
             comparisons=only("comparisons"),
             sizes_table=only("sizes"),
-            mixed_table=only("mixed"),
             choices_table=only("choices"),
             claims_table=only("claims"),
             gaps_table=only("gaps"),
@@ -181,6 +180,8 @@ def _write(results: Results, analysis: Analysis, claims: Sequence[Verdict], char
     write_charts(charts, new)
     tables = all_tables(results, analysis, claims)
     write_tables(tables, new)
+    analysis.size_points.write_csv(new / "tables" / "size-points.csv")
+    analysis.size_lines.write_csv(new / "tables" / "size-lines.csv")
     results.stages.write_csv(new / "tables" / "stages.csv")
     results.data.write_csv(new / "tables" / "data.csv")
     (new / "report.html").write_text(

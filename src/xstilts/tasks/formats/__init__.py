@@ -276,11 +276,11 @@ class Format(ABC, Generic[E]):
         """All labels that their gold has."""
         return {str(example.gold_label) for example in examples if example.gold_label is not None}
 
-    def cap(self, examples: Sequence[E], n: int) -> list[E]:
-        """At most ``n`` examples, in file order: those with the lowest sha256 of their id."""
+    def cap(self, examples: Sequence[E], n: int, draw: int | None = None) -> list[E]:
+        """At most ``n`` examples, in file order: those with the lowest sha256 of their id (and of ``draw``)."""
         if len(examples) <= n:
             return list(examples)
-        kept = lowest([example.id for example in examples], n)
+        kept = lowest([example.id for example in examples], n, draw)
         return [example for index, example in enumerate(examples) if index in kept]
 
     def shows_threshold(self, examples: Iterable[E]) -> bool:
@@ -326,9 +326,13 @@ def most_frequent(gold: Iterable[str]) -> str:
     return min(counts, key=lambda each: (-counts[each], each), default="")
 
 
-def lowest(ids: Sequence[str], n: int) -> set[int]:
-    """The places of the ``n`` ids with the lowest sha256: a sample that is the same in every run."""
-    return set(sorted(range(len(ids)), key=lambda index: sha256(ids[index]))[:n])
+def lowest(ids: Sequence[str], n: int, draw: int | None = None) -> set[int]:
+    """The places of the ``n`` ids with the lowest sha256: a sample that is the same in every run.
+
+    Each number ``draw`` gives a sample of its own, by the hash of the number and the id.
+    """
+    salt = "" if draw is None else f"{draw} "
+    return set(sorted(range(len(ids)), key=lambda index: sha256(salt + ids[index]))[:n])
 
 
 def sha256(text: str) -> bytes:
