@@ -88,12 +88,11 @@ def main() -> None:
     )
     began, worked = time.perf_counter(), time.process_time()
     found = analyse(results)
-    fitted = found.mixed["slope"].is_not_null().sum()
     took, cpu = time.perf_counter() - began, time.process_time() - worked
     print(f"analysis: {duration(took)} ({took:.1f} s; {cpu:.1f} s of CPU), peak {memory(peak())}")
     print(
         f"{found.scores.height:,} means, {found.gains.height:,} gains, {found.choices.height} choices, "
-        f"{found.gaps.height:,} gaps, {found.sizes.height} slopes, {fitted} of {found.mixed.height} by mixed models"
+        f"{found.gaps.height:,} gaps, {found.sizes.height:,} slopes"
     )
 
 
