@@ -20,17 +20,12 @@ from xstilts.analysis.size_words import per
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Entry, Number, Table
 
-<<<<<<< HEAD
 #: Verdicts that stand in bold.
 MARKED = (HELPS, HURTS, ABOVE, BELOW)
 _MARKED = (
     "bold: the non-English mean helps or hurts (Holm-corrected p < 0.05); of a language, and of the mean over all, the "
     "95 % interval excludes 0, not corrected: about one in twenty does by chance"
 )
-_MARKED_MEAN = "bold: helps or hurts (Holm-corrected p < 0.05)"
-=======
-_MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
->>>>>>> main
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
