@@ -169,6 +169,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
 
+    Models that were trained with unanswerable questions may give an empty answer.
     ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
     tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
     many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at
