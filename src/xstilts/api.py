@@ -12,7 +12,7 @@ import polars as pl
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
-from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
@@ -69,7 +69,7 @@ def _plan(study: AnyStudy, fast: Callable[[], Precision], *, estimate: bool = Fa
     try:
         return make_plan(sound, estimate=estimate, fast=fast)
     except UserError as error:
-        raise UserError(f"{_called(study)}: {error}") from None
+        raise within(_called(study), error) from None
 
 
 def _fast_precision() -> Precision:
