@@ -16,6 +16,7 @@ from forked import XStilts, rows
 
 # -- entries --------------------------------------------------------------------------------------------------------
 
+SPLITS = ("train", "dev", "test")
 PAIRS = "The film was good{n}\tyes\nThe film was bad{n}\tno\nThe book was good{n}\tyes\nThe book was bad{n}\tno\n"
 TAGGED = "Ada{n}\tB-PER\nLovelace\tI-PER\nsleeps\tO\n\nBonn{n}\tB-PER\nsleeps\tO\n"
 
@@ -101,7 +102,7 @@ SUFFIXED = ["O", "PER-B", "PER-I"]
 
 
 def scheme(names: list[str]) -> dict[str, Any]:
-    return {"format": "tagging", "labels": names, "files": dict.fromkeys(("train", "dev", "test"), tags(*names))}
+    return {"format": "tagging", "labels": names, "files": dict.fromkeys(SPLITS, tags(*names))}
 
 
 def some(rows: str, *more: Mapping[str, Any] | str) -> str:
@@ -115,7 +116,7 @@ LABELLED = records({"premise": "good {n}", "label": "yes"}, {"premise": "bad {n}
 
 def labelled(split: str, *more: Mapping[str, Any] | str) -> dict[str, Any]:
     """Classification by the reader `records`, ``more`` of them in a split."""
-    files = dict.fromkeys(("train", "dev", "test"), LABELLED)
+    files = dict.fromkeys(SPLITS, LABELLED)
     return {"patterns": {**JSONL, "columns": None}, "files": {**files, split: some(LABELLED, *more)}}
 
 
@@ -157,7 +158,7 @@ PLANS: dict[str, Entry] = {
     "labels of spans": told("`labels`", format="span", labels=["a", "b"]),
     "a label twice": told("`labels`", "'no' more than once", labels=["no", "yes", "no"]),
     "one label": told("`labels`", "one label only", labels=["yes"], files=dict.fromkeys(
-        ("train", "dev", "test"), PAIRS.replace("\tno", "\tyes"))),
+        SPLITS, PAIRS.replace("\tno", "\tyes"))),
     "a blank label": told("`labels`", "blank", labels=["no", "yes", " "]),
     "a tab in a label": told("`labels`", "cannot be printed", labels=["no", "yes", "a\tb"]),
     "a line break in a label": told("`labels`", "cannot be printed", labels=["no", "yes", "a\nb"]),
@@ -252,7 +253,7 @@ PLANS: dict[str, Entry] = {
     "a record's hypotesis": told("test-en.tsv:3", "did you mean 'hypothesis'?",
                                  **labelled("test", {"premise": "fine", "hypotesis": "good", "label": "yes"})),
     "a record's tag": told("did you mean 'tags'?", lines=3, format="tagging", patterns=JSONL, files=dict.fromkeys(
-        ("train", "dev", "test"), records({"tokens": ["a"], "tag": ["O"]}))),
+        SPLITS, records({"tokens": ["a"], "tag": ["O"]}))),
     "a record's answer": told("did you mean 'answers'?", format="span",
                               files={"test": records({**GOLDLESS, "answer": []})}),
     "a record of other fields": accepted(**labelled("test", {"premise": "x", "label": "yes", "url": 1, "task": "own"})),
@@ -263,9 +264,9 @@ PLANS: dict[str, Entry] = {
     "a record without premise": told("test-en.tsv:3", "'premise' is missing", **labelled("test", {"label": "yes"})),
     "a record's label 1": told("test-en.tsv:3", "'label' is no text", **labelled("test", {"premise": "x", "label": 1})),
     "a record's tokens in one text": told("'tokens' is no list", lines=3, format="tagging", patterns=JSONL,
-                                     files=dict.fromkeys(("train", "dev", "test"), records({"tokens": "a b", "tags": ["O", "O"]}))),
+                                     files=dict.fromkeys(SPLITS, records({"tokens": "a b", "tags": ["O", "O"]}))),
     "a record's tags in one text": told("'tags' is no list", lines=3, format="tagging", patterns=JSONL,
-                                     files=dict.fromkeys(("train", "dev", "test"), records({"tokens": ["a", "b"], "tags": "OO"}))),
+                                     files=dict.fromkeys(SPLITS, records({"tokens": ["a", "b"], "tags": "OO"}))),
     "a record's start in a text": told("'answers.0.start' is no whole number", format="span", files={
         "test": records({**QUESTIONS[0], "answers": [{"text": "London", "start": "16"}]})}),
     "a record's label of choices in a text": told("'label' is no whole number", format="multiple_choice", files={
@@ -291,9 +292,6 @@ PLANS: dict[str, Entry] = {
     "united with a misspelt task": told("of: mnil", "did you mean 'mnli'?", of=["mnil"], files={}, patterns={
         "reader": None}),
 }  # fmt: skip
-
-
-SPLITS = ("train", "dev", "test")
 
 
 def write_entry(folder: Path, case: Entry) -> None:
