@@ -60,7 +60,7 @@ def make(encoders: int, recipes: int, seeds: int, examples: int) -> Results:
             outcomes.append(
                 models.select("encoder", "recipe", "seed").join(ids, how="cross", maintain_order="left_right")
                 .with_columns(numerator=pl.Series(right.ravel()), denominator=pl.lit(1.0), metric=pl.lit("main"),
-                              main=pl.lit(True), source=pl.lit("encoder"), averaged=None,
+                              main=pl.lit(True), source=pl.lit("encoder"), averaged=None, group=None,
                               **{name: pl.lit(value) for name, value in same.items()})
                 .select(*OUTCOMES_SCHEMA).cast(pl.Schema(OUTCOMES_SCHEMA))
             )  # fmt: skip
@@ -88,12 +88,11 @@ def main() -> None:
     )
     began, worked = time.perf_counter(), time.process_time()
     found = analyse(results)
-    fitted = found.mixed["slope"].is_not_null().sum()
     took, cpu = time.perf_counter() - began, time.process_time() - worked
     print(f"analysis: {duration(took)} ({took:.1f} s; {cpu:.1f} s of CPU), peak {memory(peak())}")
     print(
         f"{found.scores.height:,} means, {found.gains.height:,} gains, {found.choices.height} choices, "
-        f"{found.gaps.height:,} gaps, {found.sizes.height} slopes, {fitted} of {found.mixed.height} by mixed models"
+        f"{found.gaps.height:,} gaps, {found.sizes.height:,} slopes"
     )
 
 

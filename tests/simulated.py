@@ -12,9 +12,9 @@ from scipy.special import ndtri
 
 from xstilts.analysis.axes import Axes, SizedEncoder
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.crossed import BySeed
 from xstilts.analysis.results import OUTCOMES_SCHEMA
-from xstilts.analysis.size import READING, SizeCell, by_seed_in, sizes, slope_weights
+from xstilts.analysis.scales import POINTS, SCALES
+from xstilts.analysis.size import READING, Sides, SizeCell, sides_in, sizes, slope_weights
 from xstilts.planning.recipe import NONE
 
 
@@ -28,6 +28,7 @@ class Design:
     languages: int = 4
     examples: int = 60
     slope: float = 4.0  # points of gain per tenfold size
+    deviation: float = 0.0  # of an encoder's gain from the line
     run: float = 1.0  # of trained models of one recipe; half of the variance is the intermediate stage's
     run_of_smallest: float | None = None  # that of the smallest, the others in between; as ``run`` where None
     language: float = 2.0  # of a language's own gain, slope, and noise of a model
@@ -50,12 +51,12 @@ class Design:
         )
 
 
-def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Outcomes (OUTCOMES_SCHEMA), and the true slope for each target: that of the mean over its languages.
+def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, dict[tuple[str, str], float]]:
+    """Outcomes (OUTCOMES_SCHEMA), and the true slope for each target and scale, for encoders like these.
 
-    A language has a level, a gain and a slope of its own. A trained model has luck of its own, in part from its
-    intermediate stage, which targets share, and in part by language. An example has a difficulty that all models
-    share, part of it in all languages, as tests are parallel.
+    A language has a level, a gain and a slope of its own. An encoder deviates from the line, on all targets alike. A
+    trained model has luck of its own, in part from its intermediate stage, which targets share, and in part by
+    language. An example has a difficulty that all models share, part of it in all languages, as tests are parallel.
     """
     of = design.axes
     parameters = np.array([encoder.parameters for encoder in of.encoders])
@@ -63,12 +64,14 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
     n_encoders, n_seeds, n = len(parameters), design.seeds, design.examples
     sds = np.linspace(design.run_of_smallest or design.run, design.run, n_encoders)[:, None, None, None]
     stage = rng.normal(size=(n_encoders, 2, n_seeds, 1)) * np.array([0, 1])[:, None, None]  # `none` has no such stage
-    frames, truth = [], {}
+    deviation = rng.normal(0, design.deviation, (n_encoders, 1))
+    frames, sides = [], {}
     for target in design.targets:
         level, gain, slope = (rng.normal(0, sd, design.languages) for sd in (6, design.language, design.language))
         gains = 2 + gain + (design.slope + slope) * size[:, None]  # [encoders, languages]
-        truth[target] = float(slope_weights(parameters.tolist()) @ gains.mean(axis=1))
-        true = 45 + level + 8 * size[:, None, None] + np.stack([np.zeros_like(gains), gains], axis=1)
+        base = 45 + level + 8 * size[:, None]
+        sides[target] = base.mean(axis=1), (base + gains).mean(axis=1)
+        true = base[:, None] + np.stack([np.zeros_like(gains), gains + deviation], axis=1)
         own = np.where(np.array([0, 1])[:, None, None], np.sqrt(0.5), 1) * rng.normal(size=stage.shape)
         models = true[:, :, None] + sds * (np.sqrt(0.5) * stage + own)
         models = models + rng.normal(0, design.language / 2, models.shape)  # [encoders, recipes, seeds, languages]
@@ -77,28 +80,44 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
         luck = luck + np.sqrt(design.disagreement) * rng.normal(size=(*models.shape, n))
         right = luck < ndtri(np.clip(models, 1, 99) / 100)[..., None]
         frames.append(_frame(right, target, of))
+    if len(design.targets) > 1:
+        sides[READING] = tuple(np.mean(side, axis=0) for side in zip(*sides.values(), strict=True))
+    weights = slope_weights(parameters.tolist())
+    at, share = np.polynomial.hermite_e.hermegauss(15)  # the mean over the deviations of encoders
+    truth = {
+        (target, scale.name): float(
+            weights @ (scale.gain(score[:, None] + design.deviation * at, base[:, None], n) @ share / share.sum())
+        )
+        for target, (base, score) in sides.items()
+        for scale in SCALES
+    }
     return pl.concat(frames), truth
 
 
 def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed: int = 0) -> pl.DataFrame:
     """SIZES_SCHEMA."""
     languages = {(target, "squad"): design.axes.languages[target] for target in design.targets}
-    found: dict[SizeCell, BySeed] = {}
+    found: dict[SizeCell, Sides] = {}
     for block in resample(outcomes, resamples=resamples, seed=seed).blocks(design.axes):
-        found |= by_seed_in(block, languages, design.axes)
-    return sizes(found, design.axes)
+        found |= sides_in(block, languages, design.axes)
+    return sizes(found, design.axes).slopes
 
 
 def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
-    """The share of ``runs`` whose 95 % interval holds the true slope: of single targets, and of READING."""
+    """The share of ``runs`` whose 95 % intervals hold the true slope, by scale, and the deviation of the encoders.
+
+    Of READING where there are several targets, else of the one.
+    """
     rng = np.random.default_rng(seed)
     held: dict[str, list[bool]] = defaultdict(list)
     for run in range(runs):
         outcomes, truth = simulate(design, rng)
-        true = truth | {READING: float(np.mean(list(truth.values())))}
-        for row in slopes(design, outcomes, resamples=resamples, seed=run).iter_rows(named=True):
-            name = READING if row["target"] == READING else "target"
-            held[name].append(row["low"] <= true[row["target"]] <= row["high"])
+        target = READING if len(design.targets) > 1 else design.targets[0]
+        for row in slopes(design, outcomes, resamples=resamples, seed=run).filter(target=target).iter_rows(named=True):
+            held[row["scale"]].append(row["low"] <= truth[target, row["scale"]] <= row["high"])
+            if row["scale"] == POINTS.name:
+                held["deviation"].append(row["deviation_low"] <= design.deviation <= row["deviation_high"])
+                held["narrower"].append(row["high"] - row["low"] < row["these_high"] - row["these_low"] - 1e-9)
     return {name: float(np.mean(found)) for name, found in held.items()}
 
 
@@ -111,6 +130,6 @@ def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
     fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
     return (
         pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-        .with_columns(**fixed, source=pl.lit("e"), averaged=None)
+        .with_columns(**fixed, source=pl.lit("e"), averaged=None, group=None)
         .select(*OUTCOMES_SCHEMA)
     )

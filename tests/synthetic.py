@@ -178,6 +178,7 @@ def _outcomes(
             metric=pl.lit(metric),
             main=pl.lit(main),
             id="id",
+            group=pl.lit(None),
             numerator="numerator",
             denominator=pl.lit(1.0),
         )

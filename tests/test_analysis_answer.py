@@ -3,10 +3,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
-from synthetic import SIZES, gain_by_size, make_results, without
+from synthetic import SIZES, Gain, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
 from xstilts.analysis.results import STAGES_SCHEMA, Results
@@ -45,41 +46,54 @@ def test_what_hurts_is_named():
     assert "and 3 more" in found.hurt
 
 
+SIX = {f"bundled/e5-small@{layers}": layers * 1_775_104 for layers in (2, 3, 4, 6, 9, 12)}
+
+
+def by_size(points: float, at_smallest: float = 2.0) -> Gain:
+    """What mini-squad gains on an encoder of SIX."""
+    return lambda encoder, recipe, target: (
+        at_smallest + points * float(np.log10(SIX[encoder] / min(SIX.values()))) if recipe == "mini-squad" else 0.0
+    )
+
+
 def test_size_dependence_in_words():
     targets = {"xquad": "span", "mlqa": "span", "xnli": "classification"}
-    few: dict[str, Any] = {"languages": ("en", "de", "ru"), "targets": targets, "recipes": ("none", "mini-squad")}
-    grows = of(make_results(gain_by_size(30.0), examples=200, **few)).size
-    assert grows[0].startswith("Reading comprehension (xquad, mlqa): over 3 sizes of bundled/e5-small (5.33M to 21.3M ")
-    assert "the gain grows with size: +" in grows[0] and "points per tenfold size (95 % interval +" in grows[0]
-    assert grows[0].endswith(" for mini-squad.")
-    assert grows[1].startswith("By target, points per tenfold size (95 % interval): xquad: grows, +")
-    assert "; xnli: grows, +" in grows[1] and len(grows) == 2
-    shrinks = of(make_results(gain_by_size(-30.0, at_smallest=25.0), examples=200, **few)).size
-    assert "the gain shrinks with size: −" in shrinks[0]
+    few: dict[str, Any] = {
+        "encoders": SIX, "languages": ("en", "de", "ru"), "targets": targets, "recipes": ("none", "mini-squad")
+    }  # fmt: skip
+    grows = of(make_results(by_size(30.0), examples=200, **few)).size
+    assert grows[0].startswith("Reading comprehension (xquad, mlqa), over 6 sizes of bundled/e5-small (3.55M to 21.3M ")
+    assert "the gain grows with size, for mini-squad: +" in grows[0] and " points (95 % interval +" in grows[0]
+    assert "over that range" in grows[0] and "tenfold" not in grows[0], "sixfold is what was measured"
+    assert grows[1].startswith("By target, over that range: xquad: the gain grows, +")
+    assert "; xnli: the gain grows, +" in grows[1] and len(grows) == 2
+    shrinks = of(make_results(by_size(-30.0, at_smallest=30.0), examples=200, **few)).size
+    assert "the gain shrinks with size, for mini-squad: −" in shrinks[0]
 
 
 def test_recipes_are_averaged_and_those_that_differ_named():
-    size = of(make_results(gain_by_size(30.0), examples=200)).size
-    assert size[0].startswith("mini-qa: over 3 sizes") and "as the mean of 3 recipes" in size[0]
-    assert "by recipe it grows for mini-squad +" in size[0]
-    assert size[1].startswith("By target, points per tenfold size (95 % interval): mini-nli: ")
+    size = of(make_results(by_size(30.0), encoders=SIX, languages=("en", "de", "ru"), examples=200)).size
+    assert size[0].startswith("mini-qa, over 6 sizes") and "as the mean of 3 recipes" in size[0]
+    assert "by recipe the gain grows for mini-squad +" in size[0]
+    assert size[1].startswith("By target, over that range: mini-nli: ")
 
 
 def test_too_few_sizes_and_confounded_ones_are_said():
-    two = of(make_results(encoders={"a": 1_000_000, "b": 10_000_000}, examples=20))
+    few: dict[str, Any] = {"examples": 20, "languages": ("en", "de"), "recipes": ("none", "mini-squad")}
+    two = of(make_results(encoders={"a": 1_000_000, "b": 10_000_000}, **few))
     assert two.size == ("mini-qa: 2 sizes of encoder, too few sizes to tell whether the gain depends on it.",)
-    three = of(make_results(encoders={"a": 10**6, "b": 10**7, "c": 10**8}, examples=20))
-    assert "over 3 sizes of encoder" in three.size[0]
+    three = of(make_results(encoders={"a": 10**6, "b": 10**7, "c": 10**8}, **few))
+    assert "over 3 sizes of encoder" in three.size[0] and "per tenfold size" in three.size[0]
     assert three.size[0].endswith("of 3 families, and size goes with family: this is not the effect of size alone.")
     assert any("Encoders of several families" in caveat for caveat in three.cannot)
-    untangled = of(make_results(encoders={**SIZES, "b": 10**8}, examples=20))
+    untangled = of(make_results(encoders={**SIZES, "b": 10**8}, **few))
     assert "over 3 sizes of bundled/e5-small" in untangled.size[0] and "families" not in untangled.size[0]
 
 
 def test_without_span_targets_there_is_one_sentence():
     encoders, targets = SIZES, {"tatoeba": "retrieval", "xnli": "classification"}
     size = of(make_results(encoders=encoders, targets=targets, examples=20)).size
-    assert len(size) == 1 and size[0].startswith("By target, over 3 sizes of bundled/e5-small, points per tenfold")
+    assert len(size) == 1 and size[0].startswith("By target, from 5.33M to 21.3M (3 sizes of bundled/e5-small): ")
 
 
 def test_one_seed_says_that_the_interval_covers_examples_only():
@@ -95,6 +109,13 @@ def test_caveats_are_there_when_they_apply_and_not_said_twice():
     assert sum("XTREME" in caveat for caveat in noted) == 1
     plain = " ".join(of(make_results(encoders={"m": 10**7}, targets={"xquad": "span"}, seeds=range(5))).cannot)
     assert "XTREME" not in plain and "@" not in plain and "seeds tell little" not in plain
+
+
+def test_whether_seeds_share_their_training_sample_is_said():
+    results = make_results(examples=20)
+    assert "same for every seed" in " ".join(of(results).cannot)
+    anew = replace(results, study=results.study.model_copy(update={"sample": "per_seed"}))
+    assert "drawn anew for each seed" in " ".join(of(anew).cannot)
 
 
 def test_encoders_go_by_their_names():

@@ -13,7 +13,7 @@ def one_cell(rows: list[tuple[str, int, str, float, float]]) -> pl.DataFrame:
     """Outcomes of one encoder, recipe and target from rows of language, seed, id, numerator, denominator."""
     return pl.DataFrame(
         [
-            ("e", "e", "none", None, "t", language, seed, "f1", True, id_, up, down)
+            ("e", "e", "none", None, "t", language, seed, "f1", True, id_, None, up, down)
             for language, seed, id_, up, down in rows
         ],
         schema=OUTCOMES_SCHEMA,
@@ -38,7 +38,7 @@ def mean_of(block: Block) -> Sample:
 def test_values_are_ratios_of_sums():
     block = block_of(one_cell([("en", 0, "a", 2, 3), ("en", 0, "b", 0, 1), ("en", 0, "c", 4, 4)]), resamples=50)
     assert block.values.item() == pytest.approx(100 * 6 / 8)
-    possible = {100 * (2 * a + 4 * c) / (3 * a + (3 - a - c) + 4 * c) for a in range(4) for c in range(4 - a)}
+    possible = {100 * (2 * a + 4 * c) / (3 * a + (2 - a - c) + 4 * c) for a in range(3) for c in range(3 - a)}
     assert all(min(abs(value - p) for p in possible) < 1e-3 for value in block.replicates.ravel())
 
 

@@ -39,7 +39,7 @@ def test_where_only_seeds_vary_it_is_a_t_test():
 def test_where_only_examples_vary_it_is_nearly_a_t_test():
     right = np.random.default_rng(0).normal(1, 10, 400)
     cell = pl.DataFrame({"id": [str(i) for i in range(400)], "numerator": right}).with_columns(
-        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, target=pl.lit("t"),
+        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, group=None, target=pl.lit("t"),
         language=pl.lit("en"), metric=pl.lit("f1"), main=pl.lit(True), seed=pl.lit(0), denominator=pl.lit(1.0),
     ).select(*OUTCOMES_SCHEMA)  # fmt: skip
     sample = block_of(cell, 4000).over(np.array([0]), np.array([0]))
@@ -119,6 +119,7 @@ def coverage(n_seeds: int, shares: tuple[float, float, float], runs: int, n: int
             source=pl.lit("e"),
             recipe=pl.lit("none"),
             averaged=None,
+            group=None,
             target=pl.lit("t"),
             language=pl.lit("en"),
         )

@@ -1,107 +1,137 @@
 import numpy as np
-import polars as pl
 import pytest
 
-from synthetic import make_results, with_recipes
-from xstilts.analysis.analyse import analyse
-from xstilts.analysis.matched import Matched
-from xstilts.analysis.meta import random_effects
-from xstilts.analysis.published import BESIDE_SCHEMA, POOLED_SCHEMA, Result, beside, load_published, pooled
+from xstilts.analysis.published import (
+    Publication,
+    Result,
+    _builtin,
+    _encoders_of_two_sizes,
+    _said_twice,
+    check_counted_once,
+    load_published,
+)
 from xstilts.common.errors import UserError
-from xstilts.tasks import builtin_catalog
 
-LARGE = "bundled/e5-small@12"
-COLUMNS = "citation,source,encoder,recipe,target,language,metric,split,quantity,value,error,n\n"
-
-
-@pytest.fixture(scope="module")
-def study() -> Matched:
-    results = make_results(
-        lambda encoder, recipe, target: 8.0 * (recipe == "nli"),
-        encoders={LARGE: 21_301_248},
-        recipes=("none", "nli"),
-        targets={"xnli": "classification", "mlqa": "span"},
-        languages=("en", "de"),
-        examples=60,
-    )
-    entries = ["none", {"name": "nli", "tasks": ["mnli"]}]
-    results = with_recipes(results, entries)
-    return Matched(results, analyse(results, resamples=100), builtin_catalog(), None)
+COLUMNS = "publication,source,encoder,recipe,target,language,metric,split,quantity,value,error,n,result,use,reason\n"
+ROW = "mine,table 1,big,none,xnli,mean,accuracy,test,score,61.5"
 
 
 def result(**fields: object) -> Result:
-    given = {"citation": "a", "source": "b", "encoder": "xlm-r", "recipe": "mnli", "target": "xnli", "language": "mean",
-             "metric": "accuracy", "split": "test", "quantity": "score", "value": 80.0}  # fmt: skip
-    return Result(**{**given, **fields})
+    given = {"publication": "a", "source": "b", "encoder": "xlm-r", "recipe": "mnli", "target": "xnli",
+             "language": "mean", "metric": "accuracy", "split": "test", "quantity": "score", "value": 80.0}  # fmt: skip
+    return Result.model_validate({**given, **fields})
 
 
 def test_what_comes_with_xstilts_is_what_was_established():
-    found = load_published()
-    assert len(found) == 73 and all(one.value > 0 for one in found)
-    assert {one.value for one in found if one.quantity == "gain"} == {5.4, 6.1, 8.4}
-    tatoeba = [one.value for one in found if one.target == "tatoeba" and one.language != "mean"]
+    literature = load_published()
+    rows = literature.results
+    assert len(rows) == 1180 and {row.publication for row in rows} == set(literature.publications)
+    assert {row.value for row in rows if row.quantity == "gain"} == {5.4, 6.1, 8.4}
+    tatoeba = [row.value for row in rows
+               if (row.publication, row.target) == ("jiant-dev", "tatoeba") and not row.is_mean]  # fmt: skip
     assert len(tatoeba) == 36 and np.mean(tatoeba) == pytest.approx(31.0, abs=0.05), "the stated mean"
+    with_intermediate = {row.recipe for row in rows if row.recipe != "none"}
+    assert with_intermediate - set(literature.mixtures) == {
+        "squad", "siqa", "mnli", "msmarco", "msmarco+snli+mnli", "weak-pairs+nli", "not stated"}  # fmt: skip
 
 
-def test_own_numbers_stand_beside_published_ones(study):
-    published = [
-        result(recipe="none", value=79.0),
-        result(),
-        result(target="mlqa", metric="f1"),
-        result(target="mlqa", metric="f1", recipe="none"),
-        result(target="mlqa", metric="exact_match"),
-        result(target="panx", metric="f1"),
-        result(recipe="qqp"),
-        result(language="de", recipe="none"),
-    ]
-    frame = beside(published, study)
-    assert frame.schema == BESIDE_SCHEMA
-    kinds = frame.select("quantity", "recipe", "target", "language").rows()
-    assert kinds[:2] == [("gain", "mnli", "xnli", "mean"), ("gain", "mnli", "mlqa", "mean")]
-    means = {("score", recipe, target, "mean") for recipe in ("none", "mnli") for target in ("xnli", "mlqa")}
-    assert set(kinds[2:]) == means | {("score", "none", "xnli", "de")}
-    gain = frame.row(0, named=True)
-    assert gain["published"] == pytest.approx(1.0) and gain["error_is"] == "binomial"
-    expected = 100 * np.sqrt((0.79 * 0.21 + 0.80 * 0.20) / 5010)  # XNLI has 5,010 test examples a language
-    assert gain["published_error"] == pytest.approx(expected)
-    rows = study.analysis.gains.filter(pl.col("target") == "xnli", pl.col("language") == "all languages")
-    own = rows.row(0, named=True)
-    assert (gain["own"], gain["low"], gain["own_recipe"]) == (own["gain"], own["low"], "nli")
-    assert frame.row(1, named=True)["published_error"] is None, "an F1 has no binomial error"
+def test_what_comes_with_xstilts_keeps_its_own_rules():
+    """As every file of a user's must: they are not looked at again with each start."""
+    rows = list(_builtin().items())
+    assert not [*check_counted_once(rows), *_encoders_of_two_sizes(rows), *_said_twice(rows)]
 
 
-def test_gains_are_pooled_where_two_have_a_standard_error(study):
-    published = [result(quantity="gain", value=2.0, error=1.0), result(quantity="gain", value=3.0, citation="c"),
-                 result(quantity="gain", value=4.0, error=2.0, citation="d"),
-                 result(target="mlqa", metric="f1", quantity="gain", value=1.0)]  # fmt: skip
-    rows = beside(published, study)
-    found = pooled(rows)
-    assert found.schema == POOLED_SCHEMA and found.height == 1, "on mlqa the own gain alone has a standard error"
-    row = found.row(0, named=True)
-    own = rows.row(0, named=True)
-    expected = random_effects([2.0, 4.0, own["own"]], [1.0, 2.0, own["own_error"]])
-    assert (row["k"], row["left_out"]) == (3, 1)
-    assert (row["gain"], row["tau2"], row["high"]) == (expected.effect, expected.tau2, expected.high)
+def test_both_versions_of_x_stilts_are_there_and_one_counts():
+    rows = [row for row in load_published().results if row.result == "x-stilts xquad f1"]
+    assert {(row.source, row.value, row.use) for row in rows} == {
+        ("Table 16 of chung-2021", 78.7, "pool"), ("README of xue-2021", 77.2, "show")}  # fmt: skip
+
+
+def test_the_mean_of_x_stilts_in_rembert_is_that_of_its_figures():
+    """Why that copy is the one that counts: 72.7 is stated beside it, of F1 and exact match averaged."""
+    table = ("phang-2020", "Table 16 of chung-2021", "best")
+    found = [row for row in load_published().results if (row.publication, row.source, row.recipe) == table]
+    rows = {(row.target, row.metric): row.value for row in found}
+    by_target = {target: [value for (name, _), value in rows.items() if name == target] for target, _ in rows}
+    assert np.mean([np.mean(values) for values in by_target.values()]) == pytest.approx(72.7, abs=0.05)
+
+
+def test_a_result_counts_once():
+    one, copy = result(), result(publication="c")
+    [(where, text)] = check_counted_once([("f:2", one), ("f:3", copy)])
+    assert where == "f:3" and text.startswith("result: the same number as in f:2; give both one name")
+    named = result(result="r"), result(publication="c", result="r")
+    [(where, text)] = check_counted_once([("f:2", named[0]), ("f:3", named[1])])
+    assert where == "f:3" and text == "use: f:2 counts the result 'r' already; write `show` and a reason"
+    shown = result(publication="c", result="r", use="show", reason="a copy")
+    assert not [*check_counted_once([("f:2", named[0]), ("f:3", shown)])]
+    two = result(result="r"), result(publication="c", result="another")
+    assert not [*check_counted_once([("f:2", two[0]), ("f:3", two[1])])], "they say that they are two"
+    prompts = result(protocol="first prompt"), result(protocol="second prompt")
+    assert not [*check_counted_once([("f:2", prompts[0]), ("f:3", prompts[1])])], "a publication says what differs"
+
+
+def test_a_copy_of_what_comes_with_xstilts_is_told_in_a_users_file(tmp_path):
+    file = tmp_path / "mine.csv"
+    row = "mine,table 1,FacebookAI/xlm-roberta-large,best,tydiqa,mean,f1,test,score,76.0,,,x-stilts tydiqa f1,,\n"
+    file.write_text(COLUMNS + row, "utf-8")
+    with pytest.raises(UserError, match=r"mine\.csv:2: use: .*evidence\.csv:\d+ counts the result 'x-stilts tydiqa"):
+        load_published(file)
+
+
+def test_a_users_file_says_what_it_cites_in_the_yaml_beside_it(tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text(f"{COLUMNS}{ROW},,,one,,\n{ROW.replace('mine', 'theirs')},,,two,,\n", "utf-8")
+    (tmp_path / "mine.yaml").write_text("publications: {mine: {authors: [Ann Lee], title: Gains, year: 2031}}", "utf-8")
+    literature = load_published(file)
+    assert len(literature.results) == 1182
+    assert literature.publication("mine").short == "Lee 2031" and literature.publication("theirs").short == "theirs"
+    (tmp_path / "mine.yaml").write_text("publications:\n  mine: {authors: [Ann Lee], titel: Gains}", "utf-8")
+    with pytest.raises(UserError, match=r"mine\.yaml:2: publications\.mine\.titel: unknown key: did you mean 'title'"):
+        load_published(file)
+
+
+def test_a_publication_is_cited():
+    one = Publication(
+        authors=("Ann Lee", "Bo Chu", "others"), title="Gains", year=2031, venue="ACL", arxiv="3101.00001"
+    )
+    assert one.short == "Lee et al. 2031"
+    assert one.citation == "Ann Lee, Bo Chu, others 2031. Gains, ACL, arXiv 3101.00001"
+    assert one.bibtex("lee-2031").splitlines() == [
+        "@inproceedings{lee-2031,", "  title = {{Gains}},", "  author = {Ann Lee and Bo Chu and others},",
+        "  year = {2031},", "  booktitle = {ACL},", "  eprint = {3101.00001},", "  archiveprefix = {arXiv},",
+        "  url = {https://arxiv.org/abs/3101.00001},", "}"]  # fmt: skip
+    assert Publication(authors=("{The team}",), title="x").short == "The team"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("citation,valu\n", r":1: unknown column 'valu': did you mean 'value'"),
-        ("citation,value\n", r":1: no column source"),
-        (COLUMNS + "a,b,c,none,xnli,mean,accuracy,test,score,high,,\n", r":2: value: .*\(given: 'high'\)"),
-        (COLUMNS + "a,b,c,none,xnli,mean,accuracy,test,scores,1,,\n", r":2: quantity: "),
-        (COLUMNS + "a,b,c,none,xnli,mean,accuracy,test,score,1,0,\n", r":2: error: "),
-        (COLUMNS + "a,b,c,none,xnli\n", r":2: "),
-        (COLUMNS + "a,b,c,none,xnli,mean,accuracy,test,score,1,,,,,more\n", r":2: "),
+        ("publication,valu\n", r":1: unknown column 'valu': did you mean 'value'"),
+        ("publication,value\n", r":1: no column source"),
+        (COLUMNS + f"{ROW[:-4]}high,,,,,\n", r":2: value: .*\(given: 'high'\)"),
+        (COLUMNS + f"{ROW.replace('score', 'scores')},,,,,\n", r":2: quantity: "),
+        (COLUMNS + f"{ROW},0,,,,\n", r":2: error: "),
+        (COLUMNS + f"{ROW},,,,show,\n", r":2: row: `use` is 'show': say why in `reason`"),
+        (COLUMNS + ROW.rsplit(",", 1)[0] + "\n", r":2: value: missing; add it"),
+        (COLUMNS + f"{ROW},,,,,,more\n", r":2: more values than columns: 15; put text with commas in quotes"),
+        (COLUMNS + f"{ROW},,,,,\n{ROW[:-4]}62,,,,,\n", r":3: protocol: .*:2 has another value of the same"),
+        (COLUMNS + f'"{ROW}', r":2: not valid CSV: "),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_file_is_told_with_line_and_column(tmp_path, text, message):
     file = tmp_path / "published.csv"
     file.write_text(text, "utf-8")
     with pytest.raises(UserError, match=message) as error:
         load_published(file)
     assert "\n" not in str(error.value)
+
+
+def test_every_mistake_is_told(tmp_path):
+    file = tmp_path / "published.csv"
+    file.write_text(COLUMNS + f"{ROW[:-4]}x,,,,,\n{ROW},-1,,,,\n", "utf-8")
+    with pytest.raises(UserError, match=r":2: value: .*\n.*:3: error: "):
+        load_published(file)
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -1,3 +1,5 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -5,66 +7,204 @@ import polars as pl
 import pytest
 
 from simulated import Design, coverage
-from synthetic import SIZES, gain_by_size, make_results, without
+from synthetic import make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import ZERO_SHOT, SizedEncoder
+from xstilts.analysis.results import STAGES_SCHEMA, Results
+from xstilts.analysis.scales import ERROR, LOGIT, POINTS
 from xstilts.analysis.size import (
+    ALL,
     ALL_ENCODERS,
     ALL_RECIPES,
-    GROWS,
+    GAIN_GROWS,
+    GAIN_SHRINKS,
+    HARM_GROWS,
+    HARM_SHRINKS,
+    LEARNT,
+    NO_VARIANCE,
+    ONE_SEED,
     READING,
-    SHRINKS,
+    SCALES_DIFFER,
     TOO_FEW,
     UNDECIDED,
     groups,
     slope_weights,
 )
+from xstilts.analysis.size_words import per, size_caveats, size_sentence
 from xstilts.encoders import parse
 from xstilts.planning.study import EncoderEntry
 
 SPAN = {"xquad": "span", "mlqa": "span", "tatoeba": "retrieval"}
-DESIGNS: dict[str, dict[str, Any]] = {  # what the variance of a slope is made of
-    "examples": {"run": 0.5, "examples": 60},
-    "both": {"run": 1.5, "examples": 100},
-    "seeds": {"run": 3.0, "examples": 200},
-    "uneven": {"run": 1.0, "run_of_smallest": 4.0, "examples": 200},
-}
+QA = {"mini-qa": "span"}
+TWO = ("none", "mini-squad")
+SIX = {f"bundled/e5-small@{layers}": layers * 1_775_104 for layers in (2, 3, 4, 6, 9, 12)}
+FOUR = {label: SIX[label] for label in [*list(SIX)[1::2], "bundled/e5-small@4"]}
+DECADE = {f"models/m{i}": 10**6 * 4**i for i in range(6)}  # a thousandfold, one model a size
+LEVEL = Callable[[float], float]
 
 
-def row(found: Analysis, **cell: str) -> dict[str, Any]:
+def study(
+    score: LEVEL,
+    baseline: LEVEL = lambda size: 50.0,
+    *,
+    encoders: dict[str, int] = SIX,
+    seeds: Sequence[int] = (0, 1, 2),
+    examples: int = 150,
+    **options: Any,
+) -> Results:
+    """Scores of mini-squad and of the others, at log10 of the size over that of the smallest."""
+    smallest = min(encoders.values())
+
+    def level(encoder: str, recipe: str, target: str) -> float:
+        size = float(np.log10(encoders[encoder] / smallest))
+        return score(size) if recipe == "mini-squad" else baseline(size)
+
+    options = {"targets": QA, "recipes": TWO, "languages": ("en", "de", "ru", "zh")} | options
+    return make_results(level, encoders=encoders, base=0.0, seeds=seeds, examples=examples, **options)
+
+
+def row(found: Analysis, scale: str = POINTS.name, **cell: str) -> dict[str, Any]:
+    cell = {"scale": scale, "estimate": ALL} | cell
     return found.sizes.row(by_predicate=pl.all_horizontal(pl.col(k) == v for k, v in cell.items()), named=True)
 
 
-def test_the_slope_is_least_squares_of_the_gain_over_log_size():
-    found = analyse(make_results(gain_by_size(10.0), examples=50))
-    one = row(found, recipe="mini-squad", target="mini-qa")
-    means = found.gains.filter(
-        pl.col("recipe") == "mini-squad", pl.col("target") == "mini-qa", pl.col("language") == ZERO_SHOT
-    )
-    expected = np.polyfit(np.log10([SIZES[label] for label in means["encoder"]]), means["gain"], 1)[0]
-    assert one["slope"] == pytest.approx(expected)
-    assert (one["n_sizes"], one["smallest"], one["largest"]) == (3, min(SIZES.values()), max(SIZES.values()))
+def test_the_line_goes_through_the_gains():
+    found = analyse(study(lambda size: 55 + 10 * size))
+    one = row(found)
+    points = found.size_points.filter(scale=POINTS.name)
+    means = found.gains.filter(pl.col("language") == ZERO_SHOT)
+    assert points["gain"].to_list() == pytest.approx(means["gain"].to_list())
+    least_squares = np.polyfit(np.log10(list(SIX.values())), points["gain"].to_numpy(), 1)[0]
+    assert one["slope"] == pytest.approx(least_squares, abs=1.5), "weights differ, the gains do not"
+    assert one["without_one_low"] < one["slope"] < one["without_one_high"]
+    line = found.size_lines.filter(scale=POINTS.name)
+    assert (line["parameters"][0], line["parameters"][-1]) == (min(SIX.values()), max(SIX.values()))
+    assert (line["gain"][0], line["gain"][-1]) == pytest.approx((one["at_smallest"], one["at_largest"]))
+    assert (line["new_low"] <= line["low"]).all() and (line["low"] < line["gain"]).all()
+    assert (one["n_sizes"], one["smallest"], one["largest"]) == (6, min(SIX.values()), max(SIX.values()))
     assert slope_weights([10**6, 10**7, 10**8]) == pytest.approx([-0.5, 0, 0.5])
 
 
-@pytest.mark.parametrize(("points", "at_smallest", "verdict"), [(25.0, 0.0, GROWS), (-25.0, 20.0, SHRINKS)])
-def test_known_slopes_are_found(points: float, at_smallest: float, verdict: str):
-    found = analyse(
-        make_results(gain_by_size(points, at_smallest=at_smallest), targets=SPAN, examples=200, seeds=(0, 1, 2))
-    )
-    known = found.sizes.filter(pl.col("recipe") == "mini-squad")
-    assert known["target"].to_list() == [READING, *SPAN] and set(known["verdict"]) == {verdict}
-    assert ((known["low"] < points) & (points < known["high"])).all()
+@pytest.mark.parametrize(
+    ("score", "verdict"),
+    [
+        (lambda size: 55 + 30 * size, GAIN_GROWS),
+        (lambda size: 80 - 30 * size, GAIN_SHRINKS),
+        (lambda size: 20 + 30 * size, HARM_SHRINKS),  # 50 without, at every size
+        (lambda size: 48 - 30 * size, HARM_GROWS),
+    ],
+)
+def test_known_directions_are_found(score: LEVEL, verdict: str):
+    found = analyse(study(score))
+    assert set(found.sizes["verdict"]) == {verdict}
+    sentence = size_sentence("mini-qa", found.axes, found.sizes)
+    assert f"{verdict} with size, for mini-squad" in sentence and "95 % interval" in sentence
+    assert "logits" in sentence and "% of the remaining error" in sentence and "for these encoders only" in sentence
+
+
+def test_an_effect_that_depends_on_the_scale_has_no_verdict():
+    """Two fifths of the remaining error at every size: fewer points, over a baseline that grows."""
+    baseline: LEVEL = lambda size: 25 + 60 * size  # noqa: E731
+    found = analyse(study(lambda size: baseline(size) + 0.4 * (100 - baseline(size)), baseline, examples=400))
+    points, error = row(found), row(found, scale=ERROR.name)
+    assert points["high"] < 0 and error["low"] < 0 < error["high"]
+    assert set(found.sizes["verdict"]) == {SCALES_DIFFER}
+    assert SCALES_DIFFER in size_sentence("mini-qa", found.axes, found.sizes)
+
+
+def test_four_sizes_identify_no_direction_and_say_how_little():
+    found = analyse(study(lambda size: 52 + 6 * size, encoders=FOUR, examples=60))
+    one = row(found)
+    assert one["verdict"] == UNDECIDED and one["n_encoders"] == 4
+    assert one["high"] - one["low"] >= one["these_high"] - one["these_low"]
+    factor, _ = per(one)
+    half = f"± {factor * (one['high'] - one['low']) / 2:.1f} points"
+    sentence = size_sentence("mini-qa", found.axes, found.sizes)
+    assert f"4 sizes identify the change to {half}, and no direction" in sentence
+    assert any("Fewer than 5 encoders" in caveat for caveat in size_caveats(found.sizes))
+
+
+def test_what_was_not_measured_over_a_tenfold_range_is_not_told_so():
+    narrow, wide = (analyse(study(lambda size: 55 + 3 * size, encoders=of, examples=40)) for of in (SIX, DECADE))
+    factor, words = per(row(narrow))
+    assert words == "from 3.55M to 21.3M" and factor == pytest.approx(np.log10(6))
+    assert "tenfold" not in size_sentence("mini-qa", narrow.axes, narrow.sizes)
+    assert per(row(wide, family=ALL_ENCODERS)) == (1.0, "per tenfold size")
+    assert "per tenfold size" in size_sentence("mini-qa", wide.axes, wide.sizes)
+
+
+def test_encoders_that_do_not_lie_on_a_line_widen_the_interval():
+    """A deviation of 10 points at the middle sizes: the interval of these encoders does not see it."""
+    bent = analyse(study(lambda size: 55 + 10 * (0.2 < size < 0.6), examples=400))
+    one = row(bent)
+    assert one["fit_p"] < 0.001 and one["deviation_low"] > 2 < one["deviation"] < one["deviation_high"]
+    assert one["high"] - one["low"] > 2 * (one["these_high"] - one["these_low"])
+    assert one["new_high"] - one["new_low"] > 10
+
+
+def test_the_baseline_is_a_second_moderator_from_five_encoders_on():
+    growing: LEVEL = lambda size: 30 + 40 * size  # noqa: E731
+    found = row(analyse(study(lambda size: growing(size) + 5, growing, examples=60)))
+    assert found["beside_baseline_low"] < found["beside_baseline"] < found["beside_baseline_high"]
+    assert found["beside_baseline_high"] - found["beside_baseline_low"] > found["high"] - found["low"]
+    few = row(analyse(study(lambda size: growing(size) + 5, growing, encoders=FOUR, examples=60)))
+    assert few["beside_baseline"] is None
+
+
+def test_one_seed_has_no_verdict():
+    found = analyse(study(lambda size: 55 + 30 * size, seeds=(0,)))
+    assert set(found.sizes["verdict"]) == {ONE_SEED}
+    assert "one seed an encoder, from which nothing follows" in size_sentence("mini-qa", found.axes, found.sizes)
+
+
+def test_models_that_all_get_nothing_right_have_no_verdict():
+    found = analyse(study(lambda size: -50.0, lambda size: -50.0, examples=20))
+    assert set(found.sizes["verdict"]) == {NO_VARIANCE} and found.sizes["low"].is_null().all()
+    assert "neither seeds nor examples vary" in size_sentence("mini-qa", found.axes, found.sizes)
 
 
 def test_pooled_rows_are_the_means_of_what_they_pool():
-    found = analyse(make_results(gain_by_size(10.0), targets=SPAN, examples=50))
-    span = found.sizes.filter(pl.col("target").is_in(["xquad", "mlqa"]))
+    found = analyse(study(lambda size: 55 + 10 * size, targets=SPAN, recipes=(*TWO, "mini-mnli"), examples=30))
+    points = found.size_points.filter(scale=POINTS.name)
+
+    def gains(**cell: str) -> np.ndarray:
+        return points.filter(**cell)["gain"].to_numpy()
+
     for recipe in ("mini-squad", "mini-mnli", ALL_RECIPES):
-        of_targets = span.filter(pl.col("recipe") == recipe)["slope"].mean()
-        assert row(found, target=READING, recipe=recipe)["slope"] == pytest.approx(of_targets)
-    alone = span.filter(pl.col("recipe") != ALL_RECIPES)
-    assert row(found, target=READING, recipe=ALL_RECIPES)["slope"] == pytest.approx(alone["slope"].mean())
+        pair = np.mean([gains(target=one, recipe=recipe) for one in ("xquad", "mlqa")], axis=0)
+        assert gains(target=READING, recipe=recipe) == pytest.approx(pair)
+    both = np.mean([gains(target=READING, recipe=one) for one in ("mini-squad", "mini-mnli")], axis=0)
+    assert gains(target=READING, recipe=ALL_RECIPES) == pytest.approx(both)
+
+
+def test_the_share_of_the_error_is_that_of_the_mean_scores():
+    found = analyse(study(lambda size: 60.0, targets=SPAN, examples=60))
+    sides = found.scores.filter(pl.col("language") == ZERO_SHOT, pl.col("target").is_in(["xquad", "mlqa"]))
+    means = sides.group_by("encoder", "recipe", maintain_order=True).agg(pl.col("value").mean())
+    score, base = (means.filter(recipe=recipe)["value"].to_numpy() for recipe in ("mini-squad", "none"))
+    points = found.size_points.filter(target=READING)
+    error, logit = (points.filter(scale=scale.name)["gain"].to_numpy() for scale in (ERROR, LOGIT))
+    assert error == pytest.approx(100 * (score - base) / (100 - base), abs=0.3), "seed by seed, which hardly differs"
+    assert logit == pytest.approx(np.log(score / (100 - score)) - np.log(base / (100 - base)), abs=0.01)
+
+
+def test_what_was_learnt_has_rows_of_its_own():
+    results = study(lambda size: 55 + 10 * size, recipes=(*TWO, "mini-mnli"), examples=30)
+    named = pl.concat_str("encoder", "recipe", "seed", separator="/")
+    scores = results.scores.with_columns(intermediate=pl.when(pl.col("recipe") != "none").then(named))
+    failed = (pl.col("recipe") == "mini-mnli") & pl.col("encoder").is_in(list(SIX)[:2])
+    gate = scores.select("intermediate", learnt=~failed).drop_nulls().unique()
+    missing = [pl.lit(None, kind).alias(name) for name, kind in STAGES_SCHEMA.items() if name not in ("key", "learnt")]
+    stages = gate.rename({"intermediate": "key"}).with_columns(missing).select(*STAGES_SCHEMA)
+    found = analyse(replace(results, scores=scores, stages=stages))
+    learnt = found.sizes.filter(estimate=LEARNT, scale=POINTS.name)
+    assert dict(learnt.select("recipe", "n_encoders").iter_rows()) == {ALL_RECIPES: 6, "mini-squad": 6, "mini-mnli": 4}
+    mean, squad = (
+        learnt.row(by_predicate=pl.col("recipe") == name, named=True) for name in (ALL_RECIPES, "mini-squad")
+    )
+    assert mean["slope"] == squad["slope"], "the mean of those that all encoders have learnt"
+    assert "; of those learnt " in size_sentence("mini-qa", found.axes, found.sizes)
+    assert LEARNT not in set(analyse(results).sizes["estimate"]), "where the gate is not known"
 
 
 def test_one_span_target_and_one_recipe_have_no_pooled_rows():
@@ -72,30 +212,26 @@ def test_one_span_target_and_one_recipe_have_no_pooled_rows():
     assert set(found["target"]) == {"mini-qa", "mini-nli"} and set(found["recipe"]) == {"squad"}
 
 
-def test_no_slope_is_no_evidence():
-    found = analyse(make_results(examples=100, random_state=3)).sizes
-    assert found["verdict"].to_list().count(UNDECIDED) >= 6
-
-
 def test_two_sizes_are_too_few_and_one_has_no_slope():
     two = {"bundled/e5-small@3": 5_000_000, "bundled/e5-small@6": 10_000_000}
     found = analyse(make_results(encoders=two, examples=20)).sizes
-    assert set(found["verdict"]) == {TOO_FEW} and found["slope"].is_not_null().all()
+    assert set(found["verdict"]) == {TOO_FEW} and found["slope"].is_not_null().all() and found["low"].is_null().all()
+    assert found["these_low"].is_not_null().all(), "of these encoders alone it can be told"
     found = analyse(make_results(encoders={"bundled/e5-small@3": 5_000_000}, examples=20)).sizes
     assert set(found["verdict"]) == {TOO_FEW} and found["slope"].is_null().all()
 
 
 def test_a_language_that_one_encoder_lacks_counts_for_none():
-    whole = make_results(gain_by_size(10.0), examples=50)
+    whole = study(lambda size: 55 + 10 * size, examples=50)
     lacking = without(whole, encoder="bundled/e5-small@3", language="de", target="mini-qa")
     fair = analyse(without(whole, language="de", target="mini-qa"))
-    cell = {"recipe": "mini-squad", "target": "mini-qa"}
-    assert row(analyse(lacking), **cell)["slope"] == pytest.approx(row(fair, **cell)["slope"])
+    assert analyse(lacking).size_points["gain"].to_list() == pytest.approx(fair.size_points["gain"].to_list())
 
 
 def test_an_encoder_that_lacks_a_recipe_is_left_out_of_that_row_alone():
     found = analyse(without(make_results(examples=20), encoder="bundled/e5-small@3", recipe="mini-mnli"))
-    n_sizes = dict(found.sizes.filter(pl.col("target") == "mini-qa").select("recipe", "n_sizes").iter_rows())
+    rows = found.sizes.filter(pl.col("target") == "mini-qa", pl.col("scale") == POINTS.name)
+    n_sizes = dict(rows.select("recipe", "n_sizes").iter_rows())
     assert n_sizes == {ALL_RECIPES: 2, "mini-squad": 3, "mini-mnli": 2, "mini-squad+mlm": 3}
 
 
@@ -129,7 +265,7 @@ def test_groups_are_sources_families_and_all():
 def test_an_at_sign_in_a_path_cuts_no_layers_off():
     folders = {f"models@lab/{name}": size for name, size in (("a", 5_000_000), ("b", 10_000_000), ("c", 20_000_000))}
     entries = {EncoderEntry(source=folder): size for folder, size in folders.items()}
-    analysis = analyse(make_results(encoders=entries, examples=20))
+    analysis = analyse(make_results(encoders=entries, examples=20, recipes=TWO))
     assert [(one.source, one.whole) for one in analysis.axes.encoders] == [(folder, True) for folder in folders]
     assert set(analysis.sizes["family"]) == {*folders, ALL_ENCODERS}, "three models, each of a family of its own"
     assert analysis.sizes.filter(pl.col("family") == ALL_ENCODERS)["confounded"].all()
@@ -147,23 +283,39 @@ def test_an_at_sign_in_a_path_cuts_no_layers_off():
 def test_sizes_that_go_with_family_are_confounded(sizes: dict[str, int], confounded: bool):
     *_, last = groups(encoders(**sizes))
     assert last.name == ALL_ENCODERS and last.confounded is confounded
-    found = analyse(make_results(encoders=sizes, examples=10, languages=("en", "de"))).sizes
+    found = analyse(
+        make_results(encoders=sizes, examples=10, languages=("en", "de"), recipes=("none", "mini-squad"))
+    ).sizes
     assert set(found.filter(pl.col("family") == ALL_ENCODERS)["confounded"]) == {confounded}
     assert not found.filter(pl.col("family") != ALL_ENCODERS)["confounded"].any()
 
 
+DESIGNS: dict[str, dict[str, Any]] = {  # what the variance of a slope is made of
+    "50 questions": {"examples": 50},
+    "500 questions": {"examples": 500},
+    "seeds": {"run": 3.0, "examples": 200},
+    "uneven seeds": {"run": 1.0, "run_of_smallest": 4.0, "examples": 200},
+}
+
+
 def test_intervals_hold_the_known_slope_about_as_often_as_they_say():
-    found = coverage(Design(), runs=150, resamples=200)
-    assert all(0.9 <= held <= 1.0 for held in found.values()), found
+    found = coverage(Design(deviation=1.0, targets=("xquad",), languages=3, examples=50), runs=100, resamples=100)
+    assert found.pop("narrower") == 0, "than the interval for these encoders"
+    assert all(0.88 <= held <= 1.0 for held in found.values()), found
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("layers", [(3, 6, 12), (3, 6, 9, 12)], ids=len)
-@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("layers", [(3, 6, 9, 12), (2, 3, 4, 6, 8, 12)], ids=len)
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("deviation", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("varies", DESIGNS)
-def test_intervals_hold_the_known_slope_in_a_thousand_simulations(varies: str, seeds: int, layers: tuple[int, ...]):
-    found = coverage(Design(seeds=seeds, layers=layers, languages=6, **DESIGNS[varies]), runs=1000)
-    print(f"\n| {varies} | {seeds} | {len(layers)} | " + " | ".join(f"{100 * held:.1f}" for held in found.values()))
-    # Too few seeds to know the variance of each size, where those differ fourfold.
-    lowest = (0.9 if seeds == 2 else 0.92) - (0.03 if varies == "uneven" else 0)
-    assert all(lowest <= held <= 0.98 for held in found.values()), found
+def test_intervals_hold_the_known_slope_in_many_simulations(
+    varies: str, deviation: float, seeds: int, layers: tuple[int, ...]
+):
+    found = coverage(Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies]), runs=500)
+    narrower = found.pop("narrower")
+    said = " | ".join(f"{100 * held:.1f}" for held in found.values())
+    print(f"\n| {varies} | {deviation:g} | {seeds} | {len(layers)} | {said} |")
+    # Never narrower than the interval for these encoders, it holds the slope more often where they hardly deviate.
+    assert narrower == 0 and 0.92 <= found.pop("deviation") <= 0.99, found
+    assert all(0.92 <= held <= 0.995 for held in found.values()), found

@@ -99,7 +99,7 @@ def test_headings_tables_and_landmarks_are_in_order(report: Path):
     assert all(after <= before + 1 for before, after in pairwise(levels))
     names = [tag for tag, _ in page.tags]
     assert names.count("table") == names.count("caption") and names.count("main") == names.count("nav") == 1
-    assert all(attrs.get("scope") in ("col", "row") for tag, attrs in page.tags if tag == "th")
+    assert all(attrs.get("scope") in ("col", "row", "colgroup") for tag, attrs in page.tags if tag == "th")
     assert all({"aria-label", "aria-labelledby"} & set(attrs) for tag, attrs in page.tags if tag in ("section", "nav"))
     assert all(attrs.get("aria-label") for _, attrs in page.tags if attrs.get("tabindex") == "0")
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
@@ -147,11 +147,12 @@ def contrast(one: str, other: str) -> float:
 def test_all_files_are_written(report: Path, results: Results):
     out = report.parent
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    named = ("scores", "gains", "comparisons", "sizes", "mixed", "choices", "gaps")
+    named = ("scores", "paper", "gains", "comparisons", "sizes", "choices", "gaps")
     tables = {f"tables/{name}.{kind}" for name in named for kind in ("csv", "md", "tex")}
-    tables |= {"tables/stages.csv", "tables/data.csv"}
+    tables |= {f"tables/{name}.csv" for name in ("stages", "data", "size-points", "size-lines")}
     names = {f"{kind}-{target}" for kind in ("gains", "size", "scores") for target in ("mini-qa", "mini-nli")}
     names |= {"overview", "gains", "forest-mini-nli", "choices", "curves-loss", "curves-dev"}
+    names |= {"size-mini-qa-error", "size-mini-qa-logit"}
     charts = {f"charts/{name}.{kind}" for name in names for kind in ("svg", "png")}
     assert written == {"report.html", "scores.parquet", "scores.csv"} | tables | charts
     assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
@@ -189,7 +190,7 @@ def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
     assert used <= set(ids)
     assert all((report.parent / link).exists() for link in links if link and not link.startswith("#"))
     svgs = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(svgs) == 12 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
+    assert len(svgs) == 14 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in svgs)
 
 
 def test_charts_are_readable_in_both_schemes_and_as_files(report: Path):
@@ -298,7 +299,7 @@ def test_tables_for_papers():
     assert re.search(r"\$\\mathbf\{\+\d+\.\d\}_\{\\pm \d+\.\d\}\$", text)
     assert r"\texttt{none}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert all(len(re.findall(r"(?<!\\)&", row)) in (3, 4, 5) for row in rows)
+    assert all(len(re.findall(r"(?<!\\)&", row)) in (3, 4, 5, 11) for row in rows)
     written = markdown(gains_tables(analysis))
     widths = {line.count("|") for line in written.splitlines() if line.startswith("|")}
     assert widths == {5}

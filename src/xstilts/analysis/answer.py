@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from xstilts.analysis.axes import ZERO_SHOT, Axes, millions
+from xstilts.analysis.axes import ZERO_SHOT, Axes
 from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
-from xstilts.analysis.size import (
-    ALL_ENCODERS,
-    ALL_RECIPES,
-    ENOUGH_SIZES,
-    GROWS,
-    READING,
-    SHRINKS,
-    TOO_FEW,
-    UNDECIDED,
-)
-from xstilts.encoders.families import family_of
+from xstilts.analysis.scales import signed as signed
+from xstilts.analysis.size_words import size_caveats, size_sentences
 from xstilts.planning.recipe import NONE
 
 QUESTION = (
@@ -78,18 +68,12 @@ def answer(results: Results, of: Axes, scores: pl.DataFrame, gains: pl.DataFrame
     return Answer(
         best=tuple(_best(target, of, compared) for target in of.targets),
         hurt=_hurt(compared),
-        size=_size(of, sizes),
+        size=size_sentences(of, sizes),
         basis=_basis(results, of),
         controls=_controls(of, scores),
         missing=missing,
         cannot=_cannot(results, of, gains, sizes),
     )
-
-
-def signed(points: float) -> str:
-    """Points with sign and one decimal, with a true minus: +4.2, −0.3, 0.0."""
-    text = f"{points:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def ranged(low: float | None, high: float | None, covers: str) -> str:
@@ -135,97 +119,6 @@ def _hurt(means: pl.DataFrame) -> str:
     ]
     more = f"; and {hurt.height - _MOST_NAMED} more" if hurt.height > _MOST_NAMED else ""
     return f"Hurt: {'; '.join(named)}{more}."
-
-
-def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
-    """Whether the gain on ``target`` (or READING) depends on size, by the mean of the recipes and by recipe."""
-    rows = _speaking(sizes).filter(pl.col("target") == target)
-    if not rows.height:
-        return ""
-    name = f"Reading comprehension ({', '.join(of.span_targets)})" if target == READING else target
-    row = rows.row(0, named=True)  # the mean of the recipes, where there are several
-    if row["verdict"] == TOO_FEW:
-        return f"{name}: {counted(row['n_sizes'], 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
-    found = {
-        GROWS: "the gain grows with size",
-        SHRINKS: "the gain shrinks with size",
-        UNDECIDED: f"{UNDECIDED} on whether the gain depends on size",
-    }[row["verdict"]]
-    recipes = rows.filter(pl.col("recipe") != ALL_RECIPES).height
-    whose = f"as the mean of {recipes} recipes" if row["recipe"] == ALL_RECIPES else f"for {row['recipe']}"
-    by_recipe = _by_recipe(rows) or ", nor for any recipe alone" * (recipes > 1 and row["verdict"] == UNDECIDED)
-    span = f"{millions(row['smallest'])} to {millions(row['largest'])} parameters without embeddings"
-    return (
-        f"{name}: over {_sizes_of(row)} ({span}), {found}: {signed(row['slope'])} points per tenfold size "
-        f"({ranged(row['low'], row['high'], row['covers'])}) {whose}{by_recipe}{_confounded(row, of)}."
-    )
-
-
-def _size(of: Axes, sizes: pl.DataFrame) -> tuple[str, ...]:
-    """Two sentences: over reading comprehension, or the one span target there is; then target by target."""
-    spoken = _speaking(sizes)
-    first = spoken["target"][0] if spoken.height else ""
-    if first not in (READING, *of.span_targets):
-        first = ""
-    said = [size_sentence(first, of, sizes)] if first else []
-    rest = [rows for (target,), rows in _parts(spoken, "target") if target != first]
-    if rest and not (spoken["verdict"] == TOO_FEW).all():
-        pieces = []
-        for rows in rest:
-            row = rows.row(0, named=True)
-            number = "" if row["slope"] is None else f", {signed(row['slope'])} ({_span(row)})"
-            pieces.append(f"{row['target']}: {row['verdict']}{number}{_by_recipe(rows)}")
-        over = "" if said else f", over {_sizes_of(spoken.row(0, named=True))}"
-        confounded = "" if said else _confounded(spoken.row(0, named=True), of)
-        said.append(f"By target{over}, points per tenfold size (95 % interval): {'; '.join(pieces)}{confounded}.")
-    elif rest and not said:
-        said.append(size_sentence(rest[0]["target"][0], of, sizes))
-    return tuple(said)
-
-
-def _speaking(sizes: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the encoders that speak: those with most sizes where nothing but size differs; all if none has 3."""
-    enough = pl.col("n_sizes") >= ENOUGH_SIZES
-    of_groups = sizes.group_by("family", "confounded", maintain_order=True).agg(pl.col("n_sizes").max())
-    best = of_groups.sort(~enough, enough & pl.col("confounded"), -pl.col("n_sizes"), maintain_order=True).head(1)
-    return sizes.filter(pl.col("family").is_in(best["family"].implode()))
-
-
-def _parts(frame: pl.DataFrame, name: str) -> list[tuple[tuple[object, ...], pl.DataFrame]]:
-    return list(frame.partition_by(name, as_dict=True, maintain_order=True).items())
-
-
-def _sizes_of(row: Mapping[str, object]) -> str:
-    return f"{row['n_sizes']} sizes of {'encoder' if row['family'] == ALL_ENCODERS else row['family']}"
-
-
-def _span(row: Mapping[str, Any]) -> str:
-    return "no interval" if row["low"] is None else f"{signed(row['low'])} to {signed(row['high'])}"
-
-
-def _by_recipe(rows: pl.DataFrame) -> str:
-    """The recipes whose slope excludes 0, of the ``rows`` of a target; empty where there are none, or one recipe."""
-    alone = rows.filter(pl.col("recipe") != ALL_RECIPES)
-    if alone.height < 2:
-        return ""
-    said = []
-    for verdict in (GROWS, SHRINKS):
-        found = alone.filter(pl.col("verdict") == verdict).sort(pl.col("slope").abs(), descending=True)
-        named = [f"{row['recipe']} {signed(row['slope'])} ({_span(row)})" for row in found.iter_rows(named=True)]
-        if named:
-            more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-            said.append(f"it {verdict} for {', '.join(named[:_MOST_NAMED])}{more}")
-    unsure = alone.filter(pl.col("verdict") == UNDECIDED).height
-    if not said:
-        return ""
-    return f"; by recipe {', '.join(said)}" + (f", {UNDECIDED} for {unsure}" if unsure else "")
-
-
-def _confounded(row: Mapping[str, object], of: Axes) -> str:
-    if not row["confounded"]:
-        return ""
-    families = len({family_of(encoder.source) for encoder in of.encoders if not encoder.random})
-    return f"; the encoders are of {families} families, and size goes with family: this is not the effect of size alone"
 
 
 def _basis(results: Results, of: Axes) -> str:
@@ -315,19 +208,7 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
     ):
         if applies and not any(word in note for note in results.notes):
             caveats.append(said.format("Encoders with `layers` in the study" if named else "Labels with @"))
-    if sizes.height and (sizes["verdict"] == TOO_FEW).all():
-        caveats.append("Fewer than three sizes of one kind: nothing on how the gain changes with size.")
-    elif _speaking(sizes)["confounded"].any():
-        caveats.append(
-            "Encoders of several families differ in more than size: their slope is not the effect of size alone."
-        )
-    alone = _speaking(sizes).filter(pl.col("recipe") != ALL_RECIPES, pl.col("verdict") != TOO_FEW)
-    if alone.height > 1:
-        found = alone.filter(pl.col("verdict") != UNDECIDED).height
-        caveats.append(
-            f"Slopes over size are not corrected for their number: of {alone.height:,} {found} exclude 0, about "
-            f"{0.05 * alone.height:.0f} would if size changed nothing."
-        )
+    caveats += size_caveats(sizes)
     fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
     if fewest < ENOUGH_EXAMPLES:
         caveats.append(f"As few as {counted(int(fewest), 'example')} a language: such intervals are too narrow.")
@@ -338,6 +219,7 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         f"not. Nor are single languages: of {counted(single.height, 'comparison')} {shown} exclude 0, "
         f"about {0.05 * single.height:.0f} would if no recipe did anything."
     )
+    caveats.append(results.training_sample)
     return (*caveats, *results.notes)
 
 

@@ -2,12 +2,14 @@
 
 Each replicate draws a sample of examples, which all encoders, recipes and seeds share, since they are scored on the
 same examples, and a sample of seeds, which an encoder's recipes share: both sides of a comparison are drawn in pairs.
-Languages that share example ids, as in parallel tests, share the sample too. Of S seeds, S - 1 are drawn: with S the
-variance over seeds would come out (S - 1)/S too small, which is half of it with two seeds (Rao and Wu 1988,
-"Resampling inference with complex survey data"). Seeds and examples are crossed, so that a replicate is the mean with
-the examples drawn, plus what the seeds drawn change in the mean over all examples: drawing both at once would count
-three times that models disagree at random on single examples (Owen 2007, "The pigeonhole bootstrap"), this counts it
-twice. Where nothing else varies, standard errors are too large by a factor of √2.
+Languages that share example ids, as in parallel tests, share the sample too. Examples that share a text, as questions
+on one passage do, are drawn together: the sample is one of passages (Davison and Hinkley 1997, "Bootstrap Methods and
+Their Application", section 3.8). Of S seeds, S - 1 are drawn, and of G passages, G - 1: with S the variance over seeds
+would come out (S - 1)/S too small, which is half of it with two seeds (Rao and Wu 1988, "Resampling inference with
+complex survey data"). Seeds and examples are crossed, so that a replicate is the mean with the examples drawn, plus
+what the seeds drawn change in the mean over all examples: drawing both at once would count three times that models
+disagree at random on single examples (Owen 2007, "The pigeonhole bootstrap"), this counts it twice. Where nothing else
+varies, standard errors are too large by a factor of √2.
 
 What an interval is made of these replicates: `xstilts.analysis.intervals`.
 """
@@ -45,6 +47,7 @@ class Sample:
     replicates: Floats  # [rows, resamples]
     of_examples: Floats  # [rows], the variance over the samples of examples alone
     n: Ints  # [rows], examples, summed over the languages
+    n_groups: Ints  # [rows], likewise, examples that share a text counted once
     n_languages: int
 
 
@@ -60,6 +63,7 @@ class Block:
     values: Floats  # [recipes, seeds, languages]
     replicates: Floats  # [recipes, seeds, languages, resamples], of examples alone
     examples: Ints  # [recipes, seeds, languages]
+    groups: Ints  # [recipes, seeds, languages], examples that share a text counted once
     random_state: int
 
     @property
@@ -74,15 +78,21 @@ class Block:
         """
         values = self.values[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
         replicates = self.means(recipes, languages)
-        n = self.examples[recipes][:, :, languages].max(axis=1).sum(axis=1)
+        n, n_groups = (self._counted(each, recipes, languages) for each in (self.examples, self.groups))
         if minus is not None:
             base = np.array([minus])
             values = values - self.values[minus][:, languages].mean(axis=1)
             replicates = replicates - self.means(base, languages)
-            n = np.minimum(n, self.examples[minus][:, languages].max(axis=0).sum())
-        return self.sample(values, replicates, n, len(languages))
+            n = np.minimum(n, self._counted(self.examples, base, languages))
+            n_groups = np.minimum(n_groups, self._counted(self.groups, base, languages))
+        return self.sample(values, replicates, n, n_groups, len(languages))
 
-    def sample(self, values: Floats, replicates: Floats, n: Ints, n_languages: int) -> Sample:
+    @staticmethod
+    def _counted(each: Ints, recipes: Ints, languages: Ints) -> Ints:
+        """Of the seed that has most, summed over the languages, [recipes]."""
+        return np.asarray(each[recipes][:, :, languages].max(axis=1).sum(axis=1))
+
+    def sample(self, values: Floats, replicates: Floats, n: Ints, n_groups: Ints, n_languages: int) -> Sample:
         """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
         there = ~np.isnan(values)
         drawn = np.full((len(values), replicates.shape[2]), np.nan, dtype=np.float32)
@@ -95,7 +105,7 @@ class Block:
                 of_these = replicates[rows][:, mask].mean(axis=1)
                 of_examples[rows] = _variances(of_these)
                 drawn[rows] = of_these + chosen @ self.seed_draws(mask)
-        return Sample(means, values, drawn, of_examples, n, n_languages)
+        return Sample(means, values, drawn, of_examples, n, n_groups, n_languages)
 
     def seed_draws(self, mask: npt.NDArray[np.bool_]) -> Floats:
         """What each of the seeds in ``mask`` weighs in each replicate, less what it weighs in the mean."""
@@ -115,24 +125,25 @@ class Block:
 
 
 @dataclass(frozen=True)
-class _Group:
-    """The outcomes of cells that share examples."""
+class _Test:
+    """The outcomes of cells that share examples, summed over those that are drawn together."""
 
     cells: pl.DataFrame  # encoder, recipe, language, seed
-    numerators: Floats  # [cells, examples]
-    denominators: Floats  # [cells or 1, examples]; one row where all are alike, as in a mean
+    numerators: Floats  # [cells, groups]
+    denominators: Floats  # [cells or 1, groups]; one row where all are alike, as in a mean
     totals: Floats  # [cells], in points
     examples: Ints  # [cells]
+    groups: Ints  # [cells]
     draws: tuple[object, ...]  # what the samples of examples depend on
 
     def weights(self, resamples: int, random_state: int) -> Iterator[tuple[slice, Floats]]:
-        """How often each example is drawn, [resamples, examples], some resamples at a time."""
+        """How often each group is drawn, [resamples, groups], some resamples at a time."""
         n = self.numerators.shape[1]
         generator = _generator(random_state, *self.draws)
         step = max(1, _WEIGHTS_AT_ONCE // n)
         for start in range(0, resamples, step):
             rows = min(step, resamples - start)
-            draws = generator.integers(n, size=(rows, n), dtype=np.int32)
+            draws = generator.integers(n, size=(rows, n - 1), dtype=np.int32)
             draws += (np.arange(rows, dtype=np.int32) * n)[:, None]
             weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float32)
             yield slice(start, start + rows), weights
@@ -142,7 +153,7 @@ class _Group:
 class Resamples:
     """The outcomes of a study, ready to be resampled."""
 
-    groups: dict[str, list[_Group]]  # by target
+    tests: dict[str, list[_Test]]  # by target
     resamples: int
     random_state: int
 
@@ -151,7 +162,7 @@ class Resamples:
         recipes = {recipe: i for i, recipe in enumerate(of.recipes)}
         seeds = {seed: i for i, seed in enumerate(of.seeds)}
         for target in of.targets:
-            if target not in self.groups:
+            if target not in self.tests:
                 continue
             languages = {language: i for i, language in enumerate(of.languages[target])}
             shape = (len(recipes), len(seeds), len(languages))
@@ -161,26 +172,26 @@ class Resamples:
                 encoders = {label: i for i, label in enumerate(labels[start : start + at_once])}
                 values = np.full((len(encoders), *shape), np.nan)
                 replicates = np.full((len(encoders), *shape, self.resamples), np.nan, dtype=np.float32)
-                examples = np.zeros((len(encoders), *shape), dtype=np.int64)
-                for group in self.groups[target]:
-                    rows, at = _places(group.cells, encoders, recipes, seeds, languages)
-                    values[at], examples[at] = group.totals[rows], group.examples[rows]
-                    _ratios(group, rows, at, replicates, self.random_state)
+                examples, groups = (np.zeros((len(encoders), *shape), dtype=np.int64) for _ in range(2))
+                for test in self.tests[target]:
+                    rows, at = _places(test.cells, encoders, recipes, seeds, languages)
+                    values[at], examples[at], groups[at] = test.totals[rows], test.examples[rows], test.groups[rows]
+                    _ratios(test, rows, at, replicates, self.random_state)
                 for label, i in encoders.items():
                     if examples[i].any():
                         yield Block(label, target, of.recipes, of.seeds, of.languages[target], values[i],
-                                    replicates[i], examples[i], self.random_state)  # fmt: skip
+                                    replicates[i], examples[i], groups[i], self.random_state)  # fmt: skip
 
 
 def resample(outcomes: pl.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
     """Make ready the main metric's ``outcomes`` (OUTCOMES_SCHEMA). The same arguments give the same replicates."""
-    groups: dict[str, list[_Group]] = {}
+    tests: dict[str, list[_Test]] = {}
     for target in outcomes["target"].unique(maintain_order=True):
         own = outcomes.lazy().filter(pl.col("main"), pl.col("target") == target)
-        frame = own.select(*_CELL, "id", "numerator", "denominator").collect()
+        frame = own.select(*_CELL, "id", "group", "numerator", "denominator").collect()
         if frame.height:
-            groups[str(target)] = [_group(str(target), part) for part in _sharing(frame)]
-    return Resamples(groups, resamples, seed)
+            tests[str(target)] = [_test(str(target), part) for part in _sharing(frame)]
+    return Resamples(tests, resamples, seed)
 
 
 def language_rows(languages: Sequence[str], scored: npt.NDArray[np.bool_]) -> Iterator[tuple[str, Ints]]:
@@ -222,28 +233,31 @@ def _sharing(frame: pl.DataFrame) -> list[pl.DataFrame]:
     return [frame] if ids["id"].n_unique() < ids.height else frame.partition_by("language", maintain_order=True)
 
 
-def _group(target: str, frame: pl.DataFrame) -> _Group:
+def _test(target: str, frame: pl.DataFrame) -> _Test:
     cells = frame.select(_CELL).unique(maintain_order=True).with_row_index("cell")
-    ids = frame["id"].unique().cast(pl.String).sort()
-    joined = frame.join(cells, on=_CELL, maintain_order="left")
-    shape = (cells.height, len(ids))
-    at = joined["cell"].to_numpy().astype(np.int64) * len(ids)
-    at += joined["id"].cast(pl.String).cast(pl.Enum(ids)).to_physical().to_numpy()
+    own = frame.select(*_CELL, "numerator", "denominator", group=pl.coalesce("group", "id").cast(pl.String))
+    groups = own["group"].unique().sort()
+    joined = own.join(cells, on=_CELL, maintain_order="left")
+    shape = (cells.height, len(groups))
+    at = joined["cell"].to_numpy().astype(np.int64) * len(groups)
+    at += joined["group"].cast(pl.Enum(groups)).to_physical().to_numpy()
 
     def matrix(name: str) -> Floats:
         sums = np.bincount(at, weights=joined[name].to_numpy(), minlength=shape[0] * shape[1])
         return sums.reshape(shape).astype(np.float64)
 
     up, down = matrix("numerator"), matrix("denominator")
+    counts = np.bincount(at, minlength=shape[0] * shape[1]).reshape(shape)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: an F1 with nothing to find
         totals = 100 * up.sum(axis=1) / down.sum(axis=1)
     same = bool((down == down[:1]).all())
-    return _Group(
+    return _Test(
         cells.drop("cell"),
         up.astype(np.float32),
         down[: 1 if same else None].astype(np.float32),
         totals,
-        np.bincount(joined["cell"].to_numpy(), minlength=shape[0]).astype(np.int64),
+        counts.sum(axis=1),
+        (counts > 0).sum(axis=1),
         (target, frame["language"].unique().cast(pl.String).sort().to_list()),
     )
 
@@ -269,10 +283,10 @@ def _places(
     return row, (encoder, recipe, seed, language)
 
 
-def _ratios(group: _Group, rows: Ints, at: Places, replicates: Floats, random_state: int) -> None:
+def _ratios(test: _Test, rows: Ints, at: Places, replicates: Floats, random_state: int) -> None:
     """Write 100 · Σ numerator / Σ denominator over each sample of the examples to where ``at`` says."""
-    up = group.numerators[rows].T
-    down = (group.denominators if len(group.denominators) == 1 else group.denominators[rows]).T
-    for drawn, weights in group.weights(replicates.shape[-1], random_state):
+    up = test.numerators[rows].T
+    down = (test.denominators if len(test.denominators) == 1 else test.denominators[rows]).T
+    for drawn, weights in test.weights(replicates.shape[-1], random_state):
         with np.errstate(invalid="ignore", divide="ignore"):
             replicates[at[0], at[1], at[2], at[3], drawn] = (100 * (weights @ up) / (weights @ down)).T

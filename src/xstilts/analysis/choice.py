@@ -52,7 +52,7 @@ class Choice:
     by_seed: Floats  # gain of the chosen recipe, [seeds], NaN where a seed lacks
     replicates: Floats  # of the gain, of whatever is chosen, [resamples]
     of_examples: float  # variance of the gain of the chosen recipe over the samples of examples
-    n: int  # examples of a language
+    n: int  # examples of a language, those that share a text counted once
 
 
 def dev_scores(scores: pl.DataFrame) -> dict[tuple[str, str, str, int], float]:
@@ -107,7 +107,7 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float], of: Axe
         by_seed,
         (examples + gains @ draws)[again, np.arange(len(again))],
         float(examples[chosen].var(dtype=np.float64)),
-        int(sample.n[base] // len(languages)),
+        int(sample.n_groups[base] // len(languages)),
     )
 
 

@@ -26,6 +26,7 @@ ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_languages": pl.Int64,
     "n_seeds": pl.Int64,
     "n": pl.Int64,  # examples, summed over the languages
+    "n_groups": pl.Int64,  # likewise, questions on one passage counted once
     "covers": pl.String,  # what the interval covers: `seeds and examples`, or `examples` with a single seed
 }
 
@@ -46,6 +47,7 @@ GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_languages": pl.Int64,
     "n_seeds": pl.Int64,  # seeds that both have
     "n": pl.Int64,  # examples, summed over the languages
+    "n_groups": pl.Int64,  # likewise, questions on one passage counted once
     "covers": pl.String,  # `seeds and examples`, or `examples` with a single seed
     "verdict": pl.String,
 }
@@ -222,7 +224,7 @@ def contrast(gains: Gains, rows: npt.ArrayLike, weights: npt.ArrayLike) -> Contr
     of_seeds, squares = parts.sum(), (parts**2 / np.maximum(freedoms, 1)).sum()
     freedom = of_seeds**2 / squares if squares else 0.0
     of_examples = max(np.nanvar(replicates, dtype=np.float64) - of_seeds, 0.0)
-    n = of_these.select(pl.col("n") // pl.col("n_languages")).to_series().to_numpy().min()
+    n = of_these.select(pl.col("n_groups") // pl.col("n_languages")).to_series().to_numpy().min()
     about = spread(*(np.array([one]) for one in (of_examples, of_seeds, freedom, n)))
     value = by @ of_these["gain"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     (low,), (high,), (p,) = *about.interval(value[None]), about.p_values(value[None])
@@ -272,6 +274,7 @@ def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
             "n_languages": np.repeat([sample.n_languages for sample in samples], lengths),
             "n_seeds": n_seeds,
             "n": np.concatenate([sample.n for sample in samples]),
+            "n_groups": np.concatenate([sample.n_groups for sample in samples]),
             "covers": [covers(int(n)) for n in n_seeds],
             "value": np.concatenate([sample.values for sample in samples]),
             "of_examples": np.concatenate([sample.of_examples for sample in samples]),
@@ -302,7 +305,7 @@ def spread_of(frame: pl.DataFrame, of: Axes) -> Spread:
     for rows in groups["row"]:
         at = rows.to_numpy()
         of_seeds[at], freedom[at] = moderated(of_seeds[at], freedom[at])
-    n = frame.select(pl.col("n") // pl.col("n_languages")).to_series().to_numpy()
+    n = frame.select(pl.col("n_groups") // pl.col("n_languages")).to_series().to_numpy()
     return spread(frame["of_examples"].to_numpy(), of_seeds, freedom, n)
 
 

@@ -44,8 +44,11 @@ def gaps_in(block: Block) -> pl.DataFrame | None:
             top, rest = block.over(english, recipes), block.over(others, recipes)
             values = top.by_seed - rest.by_seed
             replicates = block.means(recipes, english) - block.means(recipes, others)
-            n = np.minimum(top.n, rest.n // others.size) * others.size
-            pieces.append((recipes, ZERO_SHOT, block.sample(values, replicates, n, others.size)))
+            n, n_groups = (
+                np.minimum(one, several // others.size) * others.size
+                for one, several in ((top.n, rest.n), (top.n_groups, rest.n_groups))
+            )
+            pieces.append((recipes, ZERO_SHOT, block.sample(values, replicates, n, n_groups, others.size)))
             both = np.where(np.isnan(values), np.nan, 1.0)  # seeds that have all
             sides.append((_mean(top.by_seed * both), _mean(rest.by_seed * both)))
     if not pieces:

@@ -6,15 +6,18 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import metadata
 
 import polars as pl
 
+from xstilts.analysis.clusters import clusters
 from xstilts.analysis.results import CURVES_SCHEMA, DATA_SCHEMA, OUTCOMES_SCHEMA, SCORES_SCHEMA, STAGES_SCHEMA, Results
 from xstilts.common.languages import family, script
 from xstilts.encoders import bundled
 from xstilts.planning import records
-from xstilts.planning.plan import Average, Merge, Plan, Stage, Train
+from xstilts.planning.data_ref import DataRef, examples
+from xstilts.planning.plan import Average, Merge, Plan, Score, Stage, Train
 from xstilts.planning.records import ModelRecord, PredictRecord, Record, TrainRecord, TranslateRecord
 from xstilts.store import Store
 
@@ -31,11 +34,15 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
     found = {key: records.peek(store, key) for key in plan.stages}
     for cell in plan.cells:
         table = store.read(cell.score, "outcomes.parquet") if cell.score else None
-        if table is None:
+        if cell.score is None or table is None:
             continue
         facts = plan.facts[cell.encoder]
         task = plan.study.catalog[cell.target.task]
+        scored = plan.stages[cell.score].spec
+        assert isinstance(scored, Score)
+        group = pl.col("id").replace_strict(_clusters(scored.sets), default=None, return_dtype=pl.String)
         named = pl.read_parquet(table).with_columns(
+            group=group,
             encoder=pl.lit(cell.encoder.label),
             source=pl.lit(cell.encoder.source),
             recipe=pl.lit(cell.recipe_label),
@@ -100,6 +107,12 @@ def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> 
         planned=Counter((cell.encoder.label, cell.recipe_label, cell.target.task) for cell in plan.cells if cell.score),
         notes=[*_notes(plan, found), *notes],
     )
+
+
+@lru_cache(maxsize=256)
+def _clusters(sets: tuple[DataRef, ...]) -> dict[str, str]:
+    """Id → group of the examples that share a text. It is the data's to say: the store keeps ids alone."""
+    return clusters({ref.language: examples(ref) for ref in sets})
 
 
 def versions() -> dict[str, str]:
@@ -175,7 +188,7 @@ def _data(plan: Plan) -> pl.DataFrame:
          "fingerprint": ref.fingerprint}
         for use, ref, count in plan.data
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=DATA_SCHEMA)
+    return pl.DataFrame(rows, schema=DATA_SCHEMA).unique(maintain_order=True)  # one row for the samples of all seeds
 
 
 def _notes(plan: Plan, found: Mapping[str, Record | None]) -> list[str]:

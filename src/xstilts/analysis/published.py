@@ -1,233 +1,279 @@
-"""Published results beside a study's own, and pooled with them.
+"""What is published: results as rows of a CSV file, with the publications that they are of.
 
-A published gain is either stated, or the difference of two published scores that differ in the recipe alone. Its
-standard error is the one stated; of an accuracy without, the binomial one, as if the two models had been scored on
-different examples (they were not, which makes it too large) and a mean over languages on those of one (parallel tests
-add little by their languages). The number of examples is the file's, else the catalog's. It covers no variance over
-seeds, of which publications say nothing. Gains of any other metric without a standard error are shown, and not pooled.
+A result is a score or a gain that somebody states. Several publications may state one result; then it has one name, in
+the column `result`, and counts once (`check_counted_once`). What comes with xstilts is evidence.csv, with evidence.yaml
+for its publications; a file of a user's own has the same form, and mine.yaml beside mine.csv may say what it cites.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import polars as pl
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from xstilts.analysis.matched import Matched, mean_rows
-from xstilts.analysis.meta import random_effects
+from xstilts.common import fast_yaml, textfile
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.validation import problems
-from xstilts.planning.part import Part
+from xstilts.common.validation import Mistakes, problems
+from xstilts.planning.part import Closed
 from xstilts.planning.recipe import NONE
 
-#: What is established of results on XTREME, with where it was read.
-BUILTIN = Path(__file__).parent / "published.csv"
+#: What is established, with where it was read.
+BUILTIN = Path(__file__).parent / "evidence.csv"
 
-#: The recipe of the best intermediate task for a target, whichever that is, and the language of a mean over languages.
-BEST, MEAN = "best", "mean"
+#: The recipe of the best intermediate task for a target, whichever that is.
+BEST = "best"
+#: The language of a mean over all of a target's languages, and of one over those that are not English.
+MEAN, NON_ENGLISH = "mean", "non-English"
 
-STATED, BINOMIAL, UNKNOWN = "stated", "binomial", "none"
-
-BESIDE_SCHEMA: dict[str, type[pl.DataType]] = {
-    "citation": pl.String,
-    "source": pl.String,  # where in it, or where it is cited
-    "published_encoder": pl.String,
-    "recipe": pl.String,  # tasks joined by +, `none`, or `best`: the best of each target
-    "target": pl.String,
-    "language": pl.String,  # or `mean`
-    "metric": pl.String,
-    "quantity": pl.String,  # score | gain
-    "published": pl.Float64,  # points
-    "published_error": pl.Float64,  # standard error of a gain, points
-    "error_is": pl.String,  # stated | binomial | none
-    "encoder": pl.String,  # the study's
-    "own_recipe": pl.String,
-    "own_target": pl.String,
-    "own": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "own_error": pl.Float64,
-}
-
-POOLED_SCHEMA: dict[str, type[pl.DataType]] = {
-    "recipe": pl.String,
-    "target": pl.String,
-    "language": pl.String,
-    "k": pl.Int64,  # effects pooled
-    "left_out": pl.Int64,  # gains without a standard error
-    "gain": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "tau2": pl.Float64,
-    "i2": pl.Float64,  # percent
-    "q": pl.Float64,
-    "q_p": pl.Float64,
-}
+POOL, SHOW, BASELINE, LEFT_OUT = "pool", "show", "baseline", "left out"
+FINE_TUNED, BY_VECTORS = "fine-tuned", "sentence vectors"
+#: How a target is tested: after training on its English data; after the intermediate task alone; by examples or a
+#: question in the prompt; or by the vectors of sentences.
+Setting = Literal["fine-tuned", "no target training", "few-shot", "zero-shot prompt", "sentence vectors"]
 
 
-class Result(Part):
-    """A row of a file of published results."""
+class Publication(Closed):
+    """What is cited."""
 
-    citation: str = Field(min_length=1)
-    source: str = Field(min_length=1)
+    authors: tuple[str, ...] = Field(min_length=1, description="as BibTeX has them; a group of people in {}")
+    title: str = Field(min_length=1)
+    year: int | None = None
+    venue: str = ""
+    arxiv: str = ""
+    url: str = ""
+    chosen: Literal["nothing", "dev", "test", "not stated"] = Field(
+        "not stated", description="what the task, checkpoint or prompt of a result was chosen on"
+    )
+    note: str = Field("", description="what limits its results")
+
+    @property
+    def short(self) -> str:
+        """As in running text: `Phang et al. 2020`."""
+        names = [one[1:-1] if one.startswith("{") else one.split()[-1] for one in self.authors]
+        name = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        return f"{name} {self.year}" if self.year else name
+
+    @property
+    def citation(self) -> str:
+        """In full, on one line."""
+        authors = ", ".join(self.authors).replace("{", "").replace("}", "")
+        where = self.venue, f"arXiv {self.arxiv}" if self.arxiv else self.url
+        return ", ".join(filter(None, (f"{authors}{f' {self.year}' if self.year else ''}. {self.title}", *where)))
+
+    def bibtex(self, key: str) -> str:
+        """An entry of a .bib file; @misc where there is no venue."""
+        fields = {
+            "title": f"{{{self.title}}}",
+            "author": " and ".join(self.authors),
+            "year": self.year,
+            "booktitle": self.venue,
+            "eprint": self.arxiv,
+            "archiveprefix": "arXiv" if self.arxiv else "",
+            "url": self.url or f"https://arxiv.org/abs/{self.arxiv}",
+        }
+        lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+        return "\n".join([f"@{'inproceedings' if self.venue else 'misc'}{{{key},", *lines, "}"])
+
+
+class Result(Closed):
+    """A row of a file of published results. Scores, gains and errors are in points."""
+
+    publication: str = Field(min_length=1, description="whose result it is: a key of the publications")
+    source: str = Field(min_length=1, description="where in it; or where it was read, if second-hand")
+    hand: Literal["first", "second"] = Field("first", description="second: read where others cite it")
     encoder: str = Field(min_length=1)
-    recipe: str = Field(min_length=1)
+    family: str | None = Field(None, description="encoders of one series, which differ in size")
+    parameters: int | None = Field(None, gt=0, description="of the encoder, embeddings included")
+    setting: Setting = "fine-tuned"
+    protocol: str | None = Field(None, description="what else sets it apart from other results of the publication")
+    recipe: str = Field(min_length=1, description="`none`, tasks joined by +, or the name of a mixture of tasks")
+    english: Literal["yes", "no", "not established"] | None = Field(
+        None, description="whether the intermediate tasks are in English only"
+    )
     target: str = Field(min_length=1)
-    language: str = Field(min_length=1)
+    language: str = Field(min_length=1, description="a code; `mean` over all, or over the `non-English` ones")
     metric: str = Field(min_length=1)
     split: str = Field(min_length=1)
     quantity: Literal["score", "gain"]
     value: float
+    n: int | None = Field(None, gt=0, description="examples of the language; of a mean, those of its mean error")
     error: float | None = Field(None, gt=0, description="standard error, where it is stated")
-    n: int | None = Field(None, gt=0, description="examples of a language")
     seeds: int | None = Field(None, gt=0)
-    preset: str | None = None
+    result: str | None = Field(None, description="its name, where several rows state the same result")
+    use: Literal["pool", "show", "baseline", "left out"] = "pool"
+    reason: str | None = Field(None, description="why it is not pooled, or of several copies is the one that is")
 
     @field_validator("*", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_the_default(cls, row: Any) -> Any:
+        return {name: value for name, value in row.items() if value not in ("", None)} if isinstance(row, dict) else row
 
-def load_published(path: Path = BUILTIN) -> list[Result]:
-    """Read and check a CSV of published results. Raises UserError: one line with file, line, column and what to do."""
+    @model_validator(mode="after")
+    def _what_is_not_pooled_has_a_reason(self) -> Result:
+        if self.use in (SHOW, LEFT_OUT) and not self.reason:
+            raise ValueError(f"`use` is {self.use!r}: say why in `reason`")
+        return self
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The intermediate tasks, or the mixture; none of `none`."""
+        return () if self.recipe == NONE else tuple(self.recipe.split("+"))
+
+    @property
+    def is_mean(self) -> bool:
+        return self.language in (MEAN, NON_ENGLISH)
+
+    @property
+    def counted(self) -> bool:
+        """Whether it stands for its result, where several rows state it."""
+        return self.use in (POOL, BASELINE)
+
+    @property
+    def measured(self) -> tuple[object, ...]:
+        """What a pair of scores, with and without intermediate training, has in common."""
+        return (self.publication, self.source, self.setting, self.protocol, self.encoder, self.target, self.language,
+                self.metric, self.split, self.quantity)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Literature:
+    """Published results, and what their publications and mixtures of tasks are."""
+
+    results: tuple[Result, ...]
+    publications: Mapping[str, Publication]
+    mixtures: Mapping[str, str]
+
+    def publication(self, key: str) -> Publication:
+        """What is cited; of a key that no file describes, the key is all that is known."""
+        return self.publications.get(key) or Publication(authors=(f"{{{key}}}",), title=key)
+
+
+class _Described(Closed):
+    """The YAML file beside a CSV file of results."""
+
+    publications: dict[str, Publication] = Field(default_factory=dict)
+    mixtures: dict[str, str] = Field(default_factory=dict)
+
+
+def load_published(*own: Path) -> Literature:
+    """What comes with xstilts, and the user's ``own`` files. Raises UserError: a line a mistake, with file and line."""
+    rows, publications, mixtures = list(_builtin().items()), *_described(BUILTIN)
+    for path in own:
+        rows += _rows(path)
+        described = _described(path)
+        publications, mixtures = {**publications, **described[0]}, {**mixtures, **described[1]}
+    if own:  # else as tests/test_analysis_published.py has checked it
+        mistakes = Mistakes()
+        for where, text in (*_encoders_of_two_sizes(rows), *_said_twice(rows), *check_counted_once(rows)):
+            mistakes.add(f"{where}: {text}")
+        mistakes.check()
+    return Literature(tuple(row for _, row in rows), publications, mixtures)
+
+
+def check_counted_once(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:
+    """Where a result would count twice, and what to do; ``rows`` are results with where they stand.
+
+    Of the rows that name one `result`, one at most is pooled or a baseline. Rows of several publications or places that
+    agree in all but that, value included, are taken for copies unless they say by their names that they are not.
+    """
+    by_name: dict[str, list[tuple[str, Result]]] = defaultdict(list)
+    alike: dict[tuple[object, ...], list[tuple[str, Result]]] = defaultdict(list)
+    for where, row in rows:
+        if row.result is not None and row.counted:
+            by_name[row.result].append((where, row))
+        bare = row.encoder.rsplit("/", 1)[-1].lower()
+        alike[bare, row.recipe, row.target, row.language, row.metric, row.split, row.quantity, row.value].append(
+            (where, row)
+        )
+    for name, group in by_name.items():
+        for where, _ in group[1:]:
+            yield where, f"use: {group[0][0]} counts the result {name!r} already; write `show` and a reason"
+    for group in alike.values():
+        for i, (where, row) in enumerate(group):
+            for before, other in group[:i]:
+                differ = row.publication == other.publication and row.protocol != other.protocol
+                if not differ and (row.result is None or other.result is None):
+                    yield where, f"result: the same number as in {before}; give both one name if it is the same " \
+                                 "result, two if not"  # fmt: skip
+                    break
+
+
+def _encoders_of_two_sizes(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:
+    known: dict[str, tuple[int, str]] = {}
+    for where, row in rows:
+        if row.parameters:
+            size, first = known.setdefault(row.encoder, (row.parameters, where))
+            if size != row.parameters:
+                yield where, f"parameters: {row.encoder} has {size:,} in {first}; write the same"
+
+
+def _said_twice(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:
+    known: dict[tuple[object, ...], str] = {}
+    for where, row in rows:
+        first = known.setdefault((*row.measured, row.recipe), where)
+        if first != where:
+            yield where, f"protocol: {first} has another value of the same; say in what they differ"
+
+
+@cache
+def _builtin() -> dict[str, Result]:
+    return dict(_rows(BUILTIN))
+
+
+def _described(path: Path) -> tuple[dict[str, Publication], dict[str, str]]:
+    """The publications and mixtures of the YAML file beside ``path``, where there is one."""
+    beside = path.with_suffix(".yaml")
+    if not beside.exists():
+        return {}, {}
+    document = fast_yaml.read_document(beside)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or []
-            for column in columns:
-                if column not in Result.model_fields:
-                    raise UserError(f"{path}:1: unknown column {column!r}: {did_you_mean(column, Result.model_fields)}")
-            lacking = [name for name, of in Result.model_fields.items() if of.is_required() and name not in columns]
-            if lacking:
-                raise UserError(f"{path}:1: no column {lacking[0]}; the first line names the columns")
-            found = []
-            for row in reader:
-                try:
-                    found.append(Result.model_validate(row))
-                except ValidationError as error:
-                    first, *_ = problems(error, Result, "row")
-                    raise UserError(f"{path}:{reader.line_num}: {first.text}") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file of published results (docs/claims.md shows one)") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8; save the file as UTF-8") from None
+        found = _Described.model_validate(document.content)
+    except ValidationError as error:
+        mistakes = Mistakes(str(beside), document)
+        for one in problems(error, _Described, "publications", document=document):
+            mistakes.add(one.text, *one.location)
+        mistakes.check()
+        raise
+    return dict(found.publications), dict(found.mixtures)
+
+
+def _rows(path: Path) -> list[tuple[str, Result]]:
+    """Each result with where it stands, as `mine.csv:2`."""
+    text = textfile.read_text(path, "no such file of published results (docs/evidence.md shows one)")
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    mistakes, found = Mistakes(), []
+    try:
+        columns = reader.fieldnames or []
+        for column in columns:
+            if column not in Result.model_fields:
+                raise UserError(f"{path}:1: unknown column {column!r}: {did_you_mean(column, Result.model_fields)}")
+        lacking = [name for name, of in Result.model_fields.items() if of.is_required() and name not in columns]
+        if lacking:
+            raise UserError(f"{path}:1: no column {lacking[0]}; the first line names the columns")
+        for row in reader:
+            where = f"{path}:{reader.line_num}"
+            try:
+                if None in row:
+                    raise UserError(f"more values than columns: {len(columns)}; put text with commas in quotes")
+                found.append((where, Result.model_validate(row)))
+            except ValidationError as error:
+                for one in problems(error, Result, "row"):
+                    mistakes.add(f"{where}: {one.text}")
+            except UserError as error:
+                mistakes.add(f"{where}: {error}")
     except csv.Error as error:
-        raise UserError(f"{path}: not valid CSV: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}:{reader.line_num + 1}: not valid CSV: {error}") from None
+    mistakes.check()
     return found
-
-
-def beside(published: Sequence[Result], study: Matched, encoder: str | None = None) -> pl.DataFrame:
-    """The published results that the study has a number of its own for (BESIDE_SCHEMA), gains before scores.
-
-    Own numbers are those of ``encoder``, else of the published encoder, else of the largest pretrained one.
-    """
-    scores = ((one, None, UNKNOWN) for one in published if one.quantity == "score")
-    found = (_beside(*one, study, encoder) for one in (*_gains(published, study), *scores))
-    rows = [row for row in found if row is not None]
-    return pl.DataFrame(rows, schema=BESIDE_SCHEMA, infer_schema_length=None)
-
-
-def pooled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Random-effects means of published and own gains, where there are two with standard errors (POOLED_SCHEMA).
-
-    A row for each recipe, target and language. An own gain counts once, beside however many publications.
-    """
-    found = []
-    gains = rows.filter(pl.col("quantity") == "gain")
-    for (recipe, target, language), group in gains.group_by("recipe", "target", "language", maintain_order=True):
-        theirs = group.select(value="published", error="published_error")
-        ours = group.unique("encoder", maintain_order=True).select(value="own", error="own_error")
-        effects = pl.concat([theirs, ours])
-        known = effects.filter(pl.col("error") > 0)
-        if known.height < 2:
-            continue
-        mean = random_effects(known["value"].to_list(), known["error"].to_list())
-        found.append({"recipe": recipe, "target": target, "language": language, "k": mean.k,
-                      "left_out": effects.height - mean.k, "gain": mean.effect, "low": mean.low, "high": mean.high,
-                      "tau2": mean.tau2, "i2": mean.i2, "q": mean.q, "q_p": mean.q_p})  # fmt: skip
-    return pl.DataFrame(found, schema=POOLED_SCHEMA)
-
-
-def _gains(published: Sequence[Result], study: Matched) -> Iterator[tuple[Result, float | None, str]]:
-    """Stated gains, and those of scores that have their like without a recipe; with standard errors and their kind."""
-
-    def of(one: Result) -> tuple[str, ...]:
-        return one.citation, one.source, one.encoder, one.target, one.language, one.metric, one.split
-
-    bases = {of(one): one for one in published if one.quantity == "score" and one.recipe == NONE}
-    for one in published:
-        base = bases.get(of(one))
-        if one.quantity == "gain":
-            yield one, one.error, STATED if one.error is not None else UNKNOWN
-        elif one.recipe != NONE and base is not None:
-            gain = one.model_copy(update={"quantity": "gain", "value": one.value - base.value})
-            yield gain, *_error_of_difference(one, base, study)
-
-
-def _error_of_difference(one: Result, base: Result, study: Matched) -> tuple[float | None, str]:
-    if one.error is not None and base.error is not None:
-        return float(np.hypot(one.error, base.error)), STATED
-    sizes = [each.n or _catalog_size(each, study) for each in (one, base)]
-    if one.metric != "accuracy" or None in sizes:
-        return None, UNKNOWN
-    shares = [each.value / 100 for each in (one, base)]
-    return 100 * float(np.sqrt(sum(p * (1 - p) / n for p, n in zip(shares, sizes, strict=True) if n))), BINOMIAL
-
-
-def _catalog_size(one: Result, study: Matched) -> int | None:
-    """Examples of a language in the official split; of a mean over languages, those of the smallest."""
-    task = study.task(one.target)
-    if task is None or one.split not in ("dev", "test"):
-        return None
-    languages = task.languages if one.language == MEAN else (one.language,)
-    counts = [task.count("dev" if one.split == "dev" else "test", language) for language in languages]
-    return None if None in counts else min(count for count in counts if count is not None)
-
-
-def _beside(
-    result: Result, error: float | None, error_is: str, study: Matched, encoder: str | None
-) -> dict[str, object] | None:
-    label, [target, *_] = encoder or study.encoder(result.encoder), [*study.targets([result.target]), None]
-    if label is None or target is None or result.metric != study.axes.metrics[target]:
-        return None
-    recipe = _own_recipe(result.recipe, target, label, study)
-    if recipe is None:
-        return None
-    frame = study.analysis.gains if result.quantity == "gain" else study.analysis.scores
-    rows = mean_rows(frame, "all") if result.language == MEAN else frame.filter(pl.col("language") == result.language)
-    own = rows.filter(pl.col("encoder") == label, pl.col("recipe") == recipe, pl.col("target") == target)
-    if not own.height:
-        return None
-    row = own.row(0, named=True)
-    return {
-        **result.model_dump(include={"citation", "source", "recipe", "target", "language", "metric", "quantity"}),
-        "published_encoder": result.encoder,
-        "published": result.value,
-        "published_error": error,
-        "error_is": error_is,
-        "encoder": label,
-        "own_recipe": recipe,
-        "own_target": target,
-        "own": row[result.quantity if result.quantity == "gain" else "value"],
-        "low": row["low"],
-        "high": row["high"],
-        "own_error": row.get("error"),
-    }
-
-
-def _own_recipe(published: str, target: str, encoder: str, study: Matched) -> str | None:
-    """The study's recipe that is the published one; for `best`, the one that dev data choose for the target."""
-    if published == NONE:
-        return NONE
-    if published == BEST:
-        choices = study.analysis.choices.filter(pl.col("encoder") == encoder, pl.col("target") == target)
-        return choices["chosen"].item() if choices.height == 1 else None
-    return next(iter(study.training_on(published.split("+"))), None)

@@ -56,6 +56,7 @@ OUTCOMES_SCHEMA: dict[str, type[pl.DataType]] = {
     "metric": pl.String,
     "main": pl.Boolean,
     "id": pl.String,
+    "group": pl.String,  # of examples that share a text, as questions on one passage; null where one stands alone
     "numerator": pl.Float64,
     "denominator": pl.Float64,
 }
@@ -116,3 +117,10 @@ class Results:
     @property
     def name(self) -> str:
         return self.study.name
+
+    @property
+    def training_sample(self) -> str:
+        """In a sentence, whether seeds differ in what they are trained on."""
+        if self.study.sample == "per_seed":
+            return "The training sample is drawn anew for each seed: intervals cover which examples it holds."
+        return "The training sample is the same for every seed: intervals do not cover which examples it holds."

@@ -26,10 +26,15 @@ from xstilts.common.arrays import Floats
 @dataclass(frozen=True)
 class Scale:
     name: str
+    key: str  # in names of files
     unit: str  # as it is said behind a number
     digits: int  # that are printed
     of: Callable[[Floats, Floats], Floats]
     bounded: bool = True  # whether scores of 0 or 100 are taken to be half an example away from it
+
+    def text(self, number: float, *, sign: bool = True) -> str:
+        """A number of this scale, with its sign (a true minus) or without."""
+        return signed(number, self.digits) if sign else f"{number:.{self.digits}f}"
 
     def gain(self, score: Floats, without: Floats, n: int) -> Floats:
         """What a ``score`` gains over that ``without``, both in points, of ``n`` examples; NaN where one is."""
@@ -38,14 +43,20 @@ class Scale:
         return self.of(score, without)
 
 
+def signed(number: float, digits: int = 1) -> str:
+    """With sign and so many digits, with a true minus: +4.2, −0.3, 0.0."""
+    text = f"{number:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
 def _logit(score: Floats) -> Floats:
     return np.asarray(np.log(score / (100 - score)))
 
 
-POINTS = Scale("points", "points", 1, lambda score, without: score - without, bounded=False)
+POINTS = Scale("points", "points", "points", 1, lambda score, without: score - without, bounded=False)
 ERROR = Scale(
-    "share of the remaining error", "% of the remaining error", 1,
+    "share of the remaining error", "error", "% of the remaining error", 1,
     lambda score, without: 100 * (score - without) / (100 - without),
 )  # fmt: skip
-LOGIT = Scale("logit", "logits", 2, lambda score, without: _logit(score) - _logit(without))
+LOGIT = Scale("logit", "logit", "logits", 2, lambda score, without: _logit(score) - _logit(without))
 SCALES = (POINTS, ERROR, LOGIT)

@@ -1,11 +1,20 @@
-"""Whether the gain of a recipe depends on the size of the encoder: points of gain per tenfold size."""
+"""Whether the gain of a recipe depends on the size of the encoder.
+
+The gains of the encoders are the effects of a meta-regression on log10 of their parameters without embeddings
+(`xstilts.analysis.meta_regression`), each encoder a random effect: encoders of one size differ by more than luck with
+seeds and examples, and what is concluded of *encoders like these* has to know by how much. The covariance of sampling
+is that of seeds × examples (`xstilts.analysis.crossed`). Beside it stands the interval *for these encoders only*: that
+of the least-squares slope through their true gains, whatever others would do. The former is never narrower than it.
+
+A row is told on three scales (`xstilts.analysis.scales`), and has a verdict only where they agree.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +22,11 @@ import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
-from xstilts.analysis.comparisons import covers, excludes_zero
-from xstilts.analysis.crossed import BySeed, combined, mean_of
+from xstilts.analysis.comparisons import covers
+from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of
+from xstilts.analysis.meta_regression import Fit, fit, leave_one_out
+from xstilts.analysis.scales import SCALES, Scale
+from xstilts.common.arrays import Floats
 from xstilts.encoders.families import family_of
 
 #: The row that takes all pretrained encoders together, whatever their family.
@@ -23,24 +35,86 @@ ALL_ENCODERS = "all encoders"
 READING = "reading comprehension"
 #: The row that takes the recipes together, each counting the same, averaged models aside; only where there are several.
 ALL_RECIPES = "mean of recipes"
-GROWS, SHRINKS, UNDECIDED, TOO_FEW = "grows", "shrinks", "no evidence either way", "too few sizes to tell"
+#: Whether all gains are taken, or only those after intermediate trainings that were learnt.
+ALL, LEARNT = "all", "learnt"
+
+GAIN_GROWS, GAIN_SHRINKS = "the gain grows", "the gain shrinks"
+HARM_GROWS, HARM_SHRINKS = "the harm grows", "the harm shrinks"
+UNDECIDED, SCALES_DIFFER = "no evidence either way", "the scales do not agree"
+TOO_FEW, ONE_SEED, NO_VARIANCE = "too few sizes to tell", "one seed: no verdict", "nothing varies: no verdict"
+DIRECTIONS = (GAIN_GROWS, GAIN_SHRINKS, HARM_GROWS, HARM_SHRINKS)
 #: A line through two points always fits.
 ENOUGH_SIZES = 3
+#: With fewer encoders, k − 2 degrees of freedom hardly identify a slope, and a second moderator not at all.
+ENOUGH_ENCODERS = 5
+#: Sizes along a line, of which two are the smallest and the largest.
+_ALONG = 9
 
-SIZES_SCHEMA = {
+_Row = dict[str, Any]
+
+_CELL: dict[str, type[pl.DataType]] = {
     "family": pl.String,  # a source, for its truncations; a family of families.yaml; or `all encoders`
     "recipe": pl.String,  # or `mean of recipes`
     "target": pl.String,  # or `reading comprehension`
+    "estimate": pl.String,  # all | learnt: of the recipes that were learnt on an encoder, where that is known
+    "scale": pl.String,  # of SCALES
+}
+
+SIZES_SCHEMA: dict[str, type[pl.DataType]] = {
+    **_CELL,
+    "n_encoders": pl.Int64,
     "n_sizes": pl.Int64,
     "smallest": pl.Int64,  # parameters without embeddings
     "largest": pl.Int64,
-    "slope": pl.Float64,  # points of gain per tenfold size; null with a single size
-    "low": pl.Float64,
-    "high": pl.Float64,
     "n_seeds": pl.Int64,  # the fewest of an encoder
     "covers": pl.String,
+    "slope": pl.Float64,  # per tenfold size; null with a single size
+    "low": pl.Float64,  # for encoders like these; null with two
+    "high": pl.Float64,
+    "these_low": pl.Float64,  # for these encoders only
+    "these_high": pl.Float64,
+    "deviation": pl.Float64,  # SD of an encoder's true gain from the line, in the unit of the scale
+    "deviation_low": pl.Float64,
+    "deviation_high": pl.Float64,
+    "fit_p": pl.Float64,  # of the test of fit: that the encoders lie on the line
+    "at_smallest": pl.Float64,  # the gain that the line has there
+    "at_smallest_low": pl.Float64,
+    "at_smallest_high": pl.Float64,
+    "at_largest": pl.Float64,
+    "at_largest_low": pl.Float64,
+    "at_largest_high": pl.Float64,
+    "new_low": pl.Float64,  # of the true gain of an encoder that was not seen, between the two on the scale of logs
+    "new_high": pl.Float64,
+    "without_one_low": pl.Float64,  # the slopes without one encoder each, from the lowest to the highest
+    "without_one_high": pl.Float64,
+    "beside_baseline": pl.Float64,  # the slope with the score of `none` as second moderator; null below 5 encoders
+    "beside_baseline_low": pl.Float64,
+    "beside_baseline_high": pl.Float64,
     "confounded": pl.Boolean,  # several families, and their sizes differ: the slope is not that of size alone
-    "verdict": pl.String,
+    "verdict": pl.String,  # the same on all scales
+}
+
+#: The lines at nine sizes from the smallest to the largest.
+LINES_SCHEMA: dict[str, type[pl.DataType]] = {
+    **_CELL,
+    "parameters": pl.Int64,
+    "gain": pl.Float64,
+    "low": pl.Float64,  # of the mean over encoders of that size
+    "high": pl.Float64,
+    "new_low": pl.Float64,  # of the true gain of an encoder of that size that was not seen
+    "new_high": pl.Float64,
+}
+
+#: The gains of the encoders, each a point of a line.
+POINTS_SCHEMA: dict[str, type[pl.DataType]] = {
+    **_CELL,
+    "encoder": pl.String,
+    "parameters": pl.Int64,
+    "gain": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "error": pl.Float64,  # standard error, of seeds and examples
+    "baseline": pl.Float64,  # the score of `none`, in points
 }
 
 
@@ -48,6 +122,27 @@ class SizeCell(NamedTuple):
     encoder: str
     recipe: str
     target: str
+
+
+class Sides(NamedTuple):
+    """A score and that of its baseline in points, by seed, and how many examples they are of."""
+
+    score: BySeed
+    without: BySeed
+    n: int
+
+    def gain(self, scale: Scale) -> BySeed:
+        return BySeed(
+            scale.gain(self.score.values, self.without.values, self.n),
+            scale.gain(self.score.replicates, self.without.replicates, self.n),
+        )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    slopes: pl.DataFrame  # SIZES_SCHEMA
+    lines: pl.DataFrame  # LINES_SCHEMA
+    points: pl.DataFrame  # POINTS_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -59,38 +154,29 @@ class Group:
     confounded: bool
 
 
-def sizes(gains: Mapping[SizeCell, BySeed], of: Axes) -> pl.DataFrame:
-    """The least-squares slope of the zero-shot gain over log10(parameters without embeddings) (SIZES_SCHEMA).
+def sizes(cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None = None) -> Sizes:
+    """How the zero-shot gain changes with size, on each scale.
 
-    From `by_seed_in` of every block. One row for each group of encoders, target and recipe, the pooled ones first;
-    encoders that lack some of what is pooled are left out of that row. All encoders share the samples of examples, each
-    has seeds of its own (`xstilts.analysis.crossed`). The interval does not cover which languages and which encoders
-    were chosen, nor a gain that bends.
+    From `sides_in` of every block. Rows for each group of encoders, target and recipe, the pooled ones first; encoders
+    that lack some of what is pooled are left out. By ``learnt`` (LEARNT_SCHEMA), rows of the estimate LEARNT follow:
+    the recipes that were learnt, each on the encoders that have learnt it, their mean over those learnt on all of them.
     """
-    recipes = tuple(recipe for recipe in of.recipes if recipe != of.baselines[recipe])
-    own = tuple(recipe for recipe in recipes if recipe not in of.means)
-    targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
-    targets |= {target: (target,) for target in of.targets}
-    averages = {ALL_RECIPES: own} if len(own) > 1 else {}
-    averages |= {recipe: (recipe,) for recipe in recipes}
-    rows: list[dict[str, object]] = []
-    for group in groups(of.encoders):
-        for target, pooled in targets.items():
-            for recipe, averaged in averages.items():
-                found = {}
-                for encoder in group.encoders:
-                    cells = [SizeCell(encoder.label, one, name) for one in averaged for name in pooled]
-                    if all(cell in gains for cell in cells):
-                        gain = mean_of([gains[cell] for cell in cells])
-                        if not np.isnan(gain.values).all():
-                            found[encoder] = gain
-                if found:
-                    what = {"family": group.name, "recipe": recipe, "target": target, "confounded": group.confounded}
-                    rows.append(what | _slope(found))
-    fitted = pl.DataFrame(rows, schema={name: kind for name, kind in SIZES_SCHEMA.items() if name != "verdict"})
-    enough = pl.col("n_sizes") >= ENOUGH_SIZES
-    verdict = pl.when(enough).then(excludes_zero(GROWS, SHRINKS, UNDECIDED)).otherwise(pl.lit(TOO_FEW))
-    return fitted.fill_nan(None).with_columns(verdict=verdict)
+    slopes: list[_Row] = []
+    lines: list[_Row] = []
+    points: list[_Row] = []
+    for what, confounded, found in _quantities(cells, of, learnt):
+        rows = []
+        for scale in SCALES:
+            of_scale = what | {"scale": scale.name}
+            gains = {encoder: sides.gain(scale) for encoder, sides in found.items()}
+            baselines = [float(np.nanmean(sides.without.values)) for sides in found.values()]
+            row, fitted = _regression(gains, baselines)
+            rows.append(of_scale | {"confounded": confounded} | row)
+            lines += [of_scale | line for line in _line(fitted, gains)]
+            points += [of_scale | point for point in _points(gains, baselines)]
+        verdict = _verdict(rows)
+        slopes += [row | {"verdict": verdict} for row in rows]
+    return Sizes(_frame(slopes, SIZES_SCHEMA), _frame(lines, LINES_SCHEMA), _frame(points, POINTS_SCHEMA))
 
 
 def common_languages(scores: pl.DataFrame, of: Axes) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -111,17 +197,23 @@ def common_languages(scores: pl.DataFrame, of: Axes) -> dict[tuple[str, str], tu
     return {key: tuple(sorted(languages)) for key, languages in common.items() if languages}
 
 
-def by_seed_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], of: Axes) -> dict[SizeCell, BySeed]:
-    """The gain of each recipe of a block as the mean over its ``languages`` (by target and recipe), by seed."""
+def sides_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], of: Axes) -> dict[SizeCell, Sides]:
+    """Of each recipe of a block, and of its baseline, the mean over its ``languages`` (by target and recipe), by seed.
+
+    Without the seeds that lack one of the two, for which both are NaN.
+    """
     found = {}
     for i, recipe in enumerate(block.recipes):
         at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
-        if at:
-            base = block.recipes.index(of.baselines[recipe])
-            values = block.values[i][:, at].mean(axis=1) - block.values[base][:, at].mean(axis=1)
-            if not np.isnan(values).all():
-                drawn = block.replicates[i][:, at].mean(axis=1) - block.replicates[base][:, at].mean(axis=1)
-                found[SizeCell(block.encoder, recipe, block.target)] = BySeed(values, drawn)
+        if not at or recipe == of.baselines[recipe]:
+            continue
+        base = block.recipes.index(of.baselines[recipe])
+        score, without = (BySeed(block.values[row][:, at].mean(axis=1), block.replicates[row][:, at].mean(axis=1))
+                          for row in (i, base))  # fmt: skip
+        there = ~np.isnan(score.values + without.values)
+        if there.any():
+            n = int(block.examples[i][:, at].sum(axis=1).max())
+            found[SizeCell(block.encoder, recipe, block.target)] = Sides(_only(score, there), _only(without, there), n)
     return found
 
 
@@ -163,17 +255,158 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights
 
 
-def _slope(gains: dict[SizedEncoder, BySeed]) -> dict[str, object]:
-    parameters = [encoder.parameters for encoder in gains]
-    fewest = min(int((~np.isnan(gain.values)).sum()) for gain in gains.values())
-    found: dict[str, object] = {
+def _only(side: BySeed, there: npt.NDArray[np.bool_]) -> BySeed:
+    return BySeed(np.where(there, side.values, np.nan), np.where(there[:, None], side.replicates, np.float32(np.nan)))
+
+
+def _quantities(
+    cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
+) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, Sides]]]:
+    """What each three rows are of (a row for each scale), whether it is confounded, and its encoders."""
+    recipes = tuple(recipe for recipe in of.recipes if recipe != of.baselines[recipe])
+    own = tuple(recipe for recipe in recipes if recipe not in of.means)
+    targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
+    targets |= {target: (target,) for target in of.targets}
+    for estimate, kept in _estimates(cells, learnt).items():
+        for group in groups(of.encoders):
+            for target, pooled in targets.items():
+                averages = {ALL_RECIPES: _shared(own, group, pooled, kept, estimate)} if len(own) > 1 else {}
+                averages |= {recipe: (recipe,) for recipe in recipes}
+                for recipe, averaged in averages.items():
+                    found = {}
+                    for encoder in group.encoders:
+                        names = [SizeCell(encoder.label, one, name) for one in averaged for name in pooled]
+                        if names and all(name in kept for name in names):
+                            sides = _mean_of([kept[name] for name in names])
+                            if not np.isnan(sides.score.values).all():
+                                found[encoder] = sides
+                    if found:
+                        what = {"family": group.name, "recipe": recipe, "target": target, "estimate": estimate}
+                        yield what, group.confounded, found
+
+
+def _estimates(cells: Mapping[SizeCell, Sides], learnt: pl.DataFrame | None) -> dict[str, Mapping[SizeCell, Sides]]:
+    """All cells, and those whose intermediate training was learnt, where some were not."""
+    if learnt is None or learnt["learnt"].is_null().all():  # the gate is not known
+        return {ALL: cells}
+    passed = set(learnt.filter("learnt").select("encoder", "recipe").iter_rows())
+    kept = {cell: sides for cell, sides in cells.items() if (cell.encoder, cell.recipe) in passed}
+    return {ALL: cells} | ({LEARNT: kept} if len(kept) < len(cells) else {})
+
+
+def _shared(
+    recipes: Sequence[str], group: Group, targets: Sequence[str], cells: Mapping[SizeCell, Sides], estimate: str
+) -> tuple[str, ...]:
+    """The recipes that a mean is of: all of them, or those that every encoder of the group has learnt."""
+    if estimate == ALL:
+        return tuple(recipes)
+    return tuple(
+        recipe for recipe in recipes
+        if all(SizeCell(encoder.label, recipe, target) in cells for encoder in group.encoders for target in targets)
+    )  # fmt: skip
+
+
+def _mean_of(sides: Sequence[Sides]) -> Sides:
+    """The means of scores and of baselines, of as many examples as the fewest."""
+    if len(sides) == 1:
+        return sides[0]
+    return Sides(
+        mean_of([one.score for one in sides]), mean_of([one.without for one in sides]), min(one.n for one in sides)
+    )
+
+
+def _regression(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
+    """The columns of SIZES_SCHEMA that the gains and baselines of encoders give, and the fit behind them."""
+    encoders, parts = list(gains), list(gains.values())
+    parameters = [encoder.parameters for encoder in encoders]
+    fewest = min(int((~np.isnan(part.values)).sum()) for part in parts)
+    row: _Row = {
+        "n_encoders": len(encoders),
         "n_sizes": len(set(parameters)),
         "smallest": min(parameters),
         "largest": max(parameters),
         "n_seeds": fewest,
         "covers": covers(fewest),
     }
-    if found["n_sizes"] == 1:
-        return found | {"slope": None, "low": None, "high": None}
-    slope = combined(list(zip(slope_weights(parameters).tolist(), gains.values(), strict=True)))
-    return found | {"slope": slope.value, "low": slope.low, "high": slope.high}
+    if row["n_sizes"] == 1:
+        return row, None
+    these = combined(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
+    row |= {"slope": these.value, "these_low": these.low, "these_high": these.high}
+    sampling = covariance(parts, encoders)
+    if len(encoders) < ENOUGH_SIZES or not these.error > 0 or not _all_vary(sampling):
+        return row, None
+    values = np.array([float(np.nanmean(part.values)) for part in parts])
+    design = np.column_stack([np.ones(len(encoders)), np.log10(parameters)])
+    found = fit(values, design, sampling)
+    slope = float(found.coefficients[1])
+    half = max(float(found.high[1]) - slope, (these.high - these.low) / 2)
+    deviation = np.sqrt(found.components[0])
+    row |= {
+        "slope": slope, "low": slope - half, "high": slope + half,
+        "deviation": deviation[0], "deviation_low": deviation[1], "deviation_high": deviation[2],
+        "fit_p": found.q_p,
+    }  # fmt: skip
+    middle = found.at([1.0, np.log10([min(parameters), max(parameters)]).mean()])
+    row |= {"new_low": middle.predicted_low, "new_high": middle.predicted_high}
+    for name, size in (("smallest", min(parameters)), ("largest", max(parameters))):
+        there = found.at([1.0, np.log10(size)])
+        row |= {f"at_{name}": there.value, f"at_{name}_low": there.low, f"at_{name}_high": there.high}
+    if len(encoders) > ENOUGH_SIZES:
+        without = [one.coefficients[1] for one in leave_one_out(values, design, sampling)]
+        row |= {"without_one_low": min(without), "without_one_high": max(without)}
+    beside = np.column_stack([design, baselines])
+    if len(encoders) >= ENOUGH_ENCODERS and np.linalg.matrix_rank(beside) == beside.shape[1]:
+        both = fit(values, beside, sampling)
+        row |= {"beside_baseline": both.coefficients[1], "beside_baseline_low": both.low[1],
+                "beside_baseline_high": both.high[1]}  # fmt: skip
+    return row, found
+
+
+def _all_vary(covariance: Floats) -> bool:
+    return bool(np.linalg.eigvalsh(covariance).min() > 1e-9 * np.diag(covariance).max())
+
+
+def _line(found: Fit | None, gains: Mapping[SizedEncoder, BySeed]) -> Iterator[_Row]:
+    """Rows of LINES_SCHEMA."""
+    if found is not None:
+        parameters = [encoder.parameters for encoder in gains]
+        for size in np.geomspace(min(parameters), max(parameters), _ALONG):
+            there = found.at([1.0, np.log10(size)])
+            yield {
+                "parameters": round(size), "gain": there.value, "low": there.low, "high": there.high,
+                "new_low": there.predicted_low, "new_high": there.predicted_high,
+            }  # fmt: skip
+
+
+def _points(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> Iterator[_Row]:
+    """Rows of POINTS_SCHEMA."""
+    for (encoder, part), baseline in zip(gains.items(), baselines, strict=True):
+        gain = combined([(1.0, part)])
+        yield {
+            "encoder": encoder.label, "parameters": encoder.parameters, "gain": gain.value, "low": gain.low,
+            "high": gain.high, "error": gain.error, "baseline": baseline,
+        }  # fmt: skip
+
+
+def _verdict(rows: Sequence[_Row]) -> str:
+    """What the ``rows`` say, one for each scale, points first."""
+    points = rows[0]
+    if points["n_sizes"] < ENOUGH_SIZES:
+        return TOO_FEW
+    if points["n_seeds"] < 2:
+        return ONE_SEED
+    if any(row.get("low") is None for row in rows):
+        return NO_VARIANCE
+    signs = {int(np.sign(row["low"])) if row["low"] * row["high"] > 0 else 0 for row in rows}
+    if signs == {0}:
+        return UNDECIDED
+    if len(signs) > 1:
+        return SCALES_DIFFER
+    harm = points["at_smallest"] < 0 and points["at_largest"] < 0
+    if signs == {1}:
+        return HARM_SHRINKS if harm else GAIN_GROWS
+    return HARM_GROWS if harm else GAIN_SHRINKS
+
+
+def _frame(rows: Sequence[_Row], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema).fill_nan(None)

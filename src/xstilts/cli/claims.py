@@ -33,7 +33,7 @@ def claims(
     ] = None,
     published: Annotated[
         Path | None,
-        typer.Option(help="a CSV of published results; those that come with xstilts by default"),
+        typer.Option(help="a CSV of published results of your own, beside those that come with xstilts"),
     ] = None,
     encoder: Annotated[
         str | None,
@@ -51,22 +51,25 @@ def claims(
     for the same recipes and targets stand beside the study's own, and are pooled with them.
     """
     from xstilts.analysis.analyse import analyse
+    from xstilts.analysis.beside import beside, own_effects
     from xstilts.analysis.claims import CLAIMS_SCHEMA, check, table
     from xstilts.analysis.claims_file import BUILTIN, load_claims
+    from xstilts.analysis.evidence import RHO, assess
     from xstilts.analysis.matched import Matched
-    from xstilts.analysis.published import BUILTIN as PUBLISHED
-    from xstilts.analysis.published import MEAN, beside, load_published, pooled
+    from xstilts.analysis.published import MEAN, NON_ENGLISH, load_published
 
     checked = load_study(study)
     said = load_claims(claims or BUILTIN, checked.catalog)
-    literature = load_published(published or PUBLISHED)
+    literature = load_published(*([published] if published else []))
     opened = api.open_store(store)
     results = gather(api.plan_as_run(study, opened), opened)
     analysis = analyse(results)
     verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.data, encoder=encoder)
     found = table(verdicts)
-    compared = beside(literature, Matched(results, analysis, checked.catalog, checked.data), encoder)
-    together = pooled(compared)
+    matched = Matched(results, analysis, checked.catalog, checked.data)
+    compared = beside(literature, matched, encoder)
+    pooled = assess(literature, checked.catalog, own=own_effects(literature, matched)).pooled
+    together = pooled.filter(pl.col("own") > 0, pl.col("rho") == RHO)
     if as_json or format == ClaimsFormat.json:
         rows = [
             {**row, "outcome": one.outcome, "setting": one.setting, "estimate": one.estimate,
@@ -87,7 +90,7 @@ def claims(
             print(f"{row['id']}  {row['verdict']}: {row['statement']}\n    {row['evidence']}")
         counts = found["verdict"].value_counts(sort=True, name="n").sort("n", "verdict", descending=[True, False])
         print("\n" + "; ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()))
-        means = compared.filter(pl.col("language") == MEAN)
+        means = compared.filter(pl.col("language").is_in([MEAN, NON_ENGLISH]))
         for row in means.iter_rows(named=True):
             print(_published_line(row))
         if single := compared.height - means.height:
@@ -96,9 +99,10 @@ def claims(
             print(_pooled_line(row))
 
 
-_BESIDE = ("citation", "source", "quantity", "recipe", "target", "language", "published_encoder", "published",
-           "published_error", "error_is", "encoder", "own_recipe", "own", "low", "high")  # fmt: skip
-_POOLED = ("recipe", "target", "language", "k", "left_out", "gain", "low", "high", "tau2", "i2", "q", "q_p")
+_BESIDE = ("publication", "source", "quantity", "recipe", "target", "language", "published_encoder", "published",
+           "encoder", "own_recipe", "own", "low", "high")  # fmt: skip
+_POOLED = ("recipe", "target", "metric", "setting", "k", "own", "gain", "low", "high", "predicted_low",
+           "predicted_high", "tau2", "i2", "q", "q_p")  # fmt: skip
 
 
 def _published_line(row: dict[str, Any]) -> str:
@@ -106,17 +110,17 @@ def _published_line(row: dict[str, Any]) -> str:
     number = "{:" + sign + ".1f}"
     return (
         f"published {row['quantity']}: {row['recipe']} on {row['target']} ({row['language']}), "
-        f"{number.format(row['published'])} on {row['published_encoder']} ({row['citation']}); "
+        f"{number.format(row['published'])} on {row['published_encoder']} ({row['publication']}); "
         f"here {number.format(row['own'])} ({number.format(row['low'])} to {number.format(row['high'])}) "
         f"on {row['encoder']}, {row['own_recipe']}"
     )
 
 
 def _pooled_line(row: dict[str, Any]) -> str:
-    return (
-        "pooled: {recipe} on {target} ({language}), {k} gains: {gain:+.1f} ({low:+.1f} to {high:+.1f}), τ² {tau2:.2f}, "
-        "I² {i2:.0f} %, Q {q:.2f} (p {q_p:.2g}); {left_out} without a standard error left out"
-    ).format(**row)
+    what = "pooled: {recipe} on {target} ({metric}), {k} gains, {own} of them here: "
+    mean = "{gain:+.1f} ({low:+.1f} to {high:+.1f})"
+    rest = "" if row["tau2"] is None else ", τ² {tau2:.2f}, I² {i2:.0f} %, Q {q:.2f} (p {q_p:.2g})"
+    return (what + mean + rest).format(**row)
 
 
 def _markdown(frame: pl.DataFrame, columns: Sequence[str]) -> str:

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import altair as alt
-import numpy as np
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import signed, size_sentence
+from xstilts.analysis.answer import signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
-from xstilts.analysis.size import ALL_RECIPES, READING, Group, groups
+from xstilts.analysis.scales import POINTS, SCALES, Scale
+from xstilts.analysis.size import ALL, READING, groups
+from xstilts.analysis.size_words import per, size_sentence
 from xstilts.reporting.drawing import (
     HELPS_COLOUR,
     HURTS_COLOUR,
@@ -37,8 +38,9 @@ CHARTED_TARGETS = 6
 _HEAT_CELLS = 1200
 #: Opacity of the largest gain of a heat map: its number keeps a contrast of 4.5:1, in light and dark.
 STRONGEST = 0.65
-#: Recipes in a forest plot and in a chart of sizes.
+#: Recipes in a forest plot, and in a chart of sizes.
 _FOREST_RECIPES = 12
+_SIZE_RECIPES = 9
 #: Recipes in the chart of the first screen.
 _OVERVIEW_RECIPES = 6
 #: Encoders beside each other in one panel.
@@ -109,63 +111,78 @@ def by_family(codes: Sequence[str], families: Mapping[str, str]) -> list[str]:
     return sorted(codes, key=place)
 
 
-def size_chart(analysis: Analysis, target: str) -> Chart | None:
-    """Zero-shot gain against parameters without embeddings, a panel a recipe, a fitted line a group of encoders.
+def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
+    """Zero-shot gain on a scale against parameters without embeddings, a panel a recipe.
 
-    ``target`` and recipes may be pooled ones, as in the table of sizes: their points are means, without intervals.
+    The encoders, the line of each group of them, the band of the mean and the one of an encoder that was not seen.
+    ``target`` and recipes may be pooled ones, as in the table of sizes.
     """
-    fits = analysis.sizes.filter(pl.col("target") == target)
-    encoders = {encoder.label: encoder for encoder in analysis.axes.encoders if not encoder.random}
-    points = _size_points(analysis, target).filter(pl.col("encoder").is_in(list(encoders)))
-    points = points.with_columns(
-        parameters=pl.col("encoder").replace_strict(
-            {label: encoder.parameters for label, encoder in encoders.items()}, return_dtype=pl.Int64
-        ),
-        source=pl.col("encoder").replace_strict(
-            {label: encoder.source for label, encoder in encoders.items()}, return_dtype=pl.String
-        ),
+    fits, points, lines = (
+        frame.filter(pl.col("target") == target, pl.col("estimate") == ALL, pl.col("scale") == scale.name)
+        for frame in (analysis.sizes, analysis.size_points, analysis.size_lines)
     )
-    recipes, cut = _first(fits["recipe"].unique(maintain_order=True).to_list(), _FOREST_RECIPES, "recipes")
-    points = points.filter(pl.col("recipe").is_in(recipes))
+    recipes, cut = _first(fits["recipe"].unique(maintain_order=True).to_list(), _SIZE_RECIPES, "recipes")
+    points = points.filter(pl.col("recipe").is_in(recipes), pl.col("gain").is_not_null())
     if points["parameters"].n_unique() < 2:
         return None
-    of_groups = [group for group in groups(analysis.axes.encoders) if not group.confounded]
-    panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, of_groups)]) for recipe in recipes}
-    sources = list(points["source"].unique(maintain_order=True))
-    table = pl.concat([points, _fitted(points, fits, of_groups)], how="diagonal").with_columns(
+    drawn = [group.name for group in groups(analysis.axes.encoders) if not group.confounded]
+    lines = lines.filter(pl.col("family").is_in(drawn), pl.col("recipe").is_in(recipes))
+    panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, drawn, scale)]) for recipe in recipes}
+    sources = {encoder.label: encoder.source for encoder in analysis.axes.encoders}
+    points = points.unique(["encoder", "recipe"], keep="first", maintain_order=True).select(
+        "recipe", "parameters", "gain", "low", "high",
+        source=pl.col("encoder").replace_strict(sources, return_dtype=pl.String),
+        weight=((pl.col("error").min() / pl.col("error")) ** 2).fill_nan(None).fill_null(0.3),
+    )  # fmt: skip
+    bands = lines.select(
+        "recipe", "parameters", "new_low", "new_high", group="family", line="gain", mean_low="low", mean_high="high"
+    )
+    table = pl.concat([points, bands], how="diagonal").with_columns(
         panel=pl.col("recipe").replace_strict(panels, return_dtype=pl.String)
     )
     sizes = points["parameters"].to_numpy()
-    scale = alt.Scale(type="log", domain=[float(sizes.min()) / 1.3, float(sizes.max()) * 1.3], nice=False)
-    few = len(set(sizes.tolist())) <= 4
-    ticks = sorted(set(sizes.tolist())) if few else alt.Undefined
+    x_scale = alt.Scale(type="log", domain=[float(sizes.min()) / 1.3, float(sizes.max()) * 1.3], nice=False)
+    ticks = sorted(set(sizes.tolist())) if len(set(sizes.tolist())) <= 4 else alt.Undefined
     base = alt.Chart().encode(
         x=alt.X(
             "parameters:Q",
-            scale=scale,
+            scale=x_scale,
             title="parameters without embeddings",
             axis=alt.Axis(values=ticks, format=".2s", labelOverlap=True),
         )
     )
-    y = alt.Y("gain:Q", title="gain, points")
+    line = base.transform_filter("isValid(datum.line)")
+    names = list(points["source"].unique(maintain_order=True))
     layers = alt.layer(
         zero_line("y"),
-        base.transform_filter("isValid(datum.line)")
-        .mark_line(strokeWidth=1.5, strokeDash=[6, 3], color=INK)
-        .encode(y=alt.Y("line:Q"), detail="group:N"),
+        *(
+            line.mark_area(color=INK, opacity=opacity).encode(
+                y=alt.Y(f"{band}_low:Q"), y2=f"{band}_high:Q", detail="group:N"
+            )
+            for band, opacity in (("new", 0.06), ("mean", 0.12))
+        ),
+        line.mark_line(strokeWidth=1.5, strokeDash=[6, 3], color=INK).encode(y=alt.Y("line:Q"), detail="group:N"),
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2)
-        .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour("source", sources)),
+        .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour("source", names)),
         base.transform_filter("isValid(datum.gain)")
-        .mark_point(filled=True, size=60, opacity=1)
-        .encode(y=y, color=colour("source", sources), shape=shape("source", sources)),
+        .mark_point(filled=True, opacity=1)
+        .encode(
+            y=alt.Y("gain:Q", title=f"gain, {scale.unit}"),
+            color=colour("source", names),
+            shape=shape("source", names),
+            size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
+        ),
     ).properties(width=185, height=150)
     facet = alt.Facet(
         "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
     )
     chart = layers.facet(data=data(table), facet=facet, columns=_columns(recipes)).resolve_axis(x="independent")
-    said = f"Gain against model size, one panel a recipe. {size_sentence(target, analysis.axes, analysis.sizes)}"
-    return draw(chart, f"size-{target}", f"{target}: gain by size", said, cut)
+    said = f"Gain against model size, {scale.unit}, one panel a recipe."
+    if scale is POINTS:
+        said += f" {size_sentence(target, analysis.axes, analysis.sizes)}"
+    title = f"{target}: gain by size" + ("" if scale is POINTS else f", {scale.name}")
+    return draw(chart, f"size-{target}" + ("" if scale is POINTS else f"-{scale.key}"), title, said, cut)
 
 
 def choices_chart(analysis: Analysis) -> Chart | None:
@@ -287,8 +304,9 @@ def all_charts(results: Results, analysis: Analysis) -> Iterator[Chart]:
         *(forest(analysis, target) for target in targets[whole:]),
         *(language_map(analysis, target, families) for target in targets),
         *(
-            size_chart(analysis, target)
-            for target in (*([READING] if len(analysis.axes.span_targets) > 1 else []), *targets)
+            size_chart(analysis, target, scale)
+            for i, target in enumerate((*([READING] if len(analysis.axes.span_targets) > 1 else []), *targets))
+            for scale in (SCALES if i == 0 else (POINTS,))
         ),
         choices_chart(analysis),
         *(scores_chart(analysis, target, families) for target in targets),
@@ -434,51 +452,16 @@ def _said_families(codes: Sequence[str], families: Mapping[str, str]) -> str:
     )
 
 
-def _size_points(analysis: Analysis, target: str) -> pl.DataFrame:
-    """Encoder, recipe, gain, low, high on ``target``; means where it is pooled, and of all recipes together."""
-    rows = _zero_shot(analysis.gains).select("encoder", "recipe", "target", "gain", "low", "high")
-    no_interval = {end: pl.lit(None, pl.Float64) for end in ("low", "high")}
-    if target == READING:
-        spans = analysis.axes.span_targets
-        found = rows.filter(pl.col("target").is_in(spans)).group_by("encoder", "recipe", maintain_order=True)
-        rows = found.agg(pl.col("gain").mean(), n=pl.len()).filter(pl.col("n") == len(spans)).drop("n")
-        rows = rows.with_columns(**no_interval)
-    else:
-        rows = rows.filter(pl.col("target") == target).drop("target")
-    recipes = [recipe for recipe in analysis.axes.recipes if recipe != NONE]
-    means = rows.group_by("encoder", maintain_order=True).agg(pl.col("gain").mean(), n=pl.len())
-    means = means.filter(pl.col("n") == len(recipes)).with_columns(recipe=pl.lit(ALL_RECIPES), **no_interval)
-    return pl.concat([rows, means.select(rows.columns)])
-
-
-def _slopes(fits: pl.DataFrame, recipe: str, of_groups: Sequence[Group]) -> list[str]:
-    """The slope of each group in words, at most three."""
+def _slopes(fits: pl.DataFrame, recipe: str, families: Sequence[str], scale: Scale) -> list[str]:
+    """The change with size of each group in words, at most three."""
     rows = fits.filter(pl.col("recipe") == recipe, pl.col("low").is_not_null()).to_dicts()
-    names = [group.name for group in of_groups]
-    rows = [row for row in rows if row["family"] in names] or rows
-    return [
-        f"{row['family'] + ': ' if len(rows) > 1 else ''}{signed(row['slope'])} per tenfold "
-        f"[{signed(row['low'])}, {signed(row['high'])}]"
-        for row in rows[:3]
-    ]
-
-
-def _fitted(points: pl.DataFrame, fits: pl.DataFrame, of_groups: Sequence[Group]) -> pl.DataFrame:
-    """Both ends of each group's least-squares line, through the means of its gains and log sizes."""
-    slopes = {(row["family"], row["recipe"]): row["slope"] for row in fits.iter_rows(named=True)}
-    ends = []
-    for group in of_groups:
-        members = points.filter(pl.col("encoder").is_in([encoder.label for encoder in group.encoders]))
-        for (recipe,), of in members.partition_by("recipe", as_dict=True, maintain_order=True).items():
-            slope = slopes.get((group.name, str(recipe)))
-            parameters = of["parameters"].to_numpy()
-            if slope is None or len(set(parameters.tolist())) < 2:
-                continue
-            for end in (int(parameters.min()), int(parameters.max())):
-                line = float(of["gain"].to_numpy().mean() + slope * (np.log10(end) - np.log10(parameters).mean()))
-                ends.append({"group": group.name, "recipe": recipe, "parameters": end, "line": line})
-    schema = {"group": pl.String, "recipe": pl.String, "parameters": pl.Int64, "line": pl.Float64}
-    return pl.DataFrame(ends, schema=schema)
+    rows = [row for row in rows if row["family"] in families] or rows
+    said = []
+    for row in rows[:3]:
+        factor, words = per(row)
+        slope, low, high = (scale.text(factor * row[name]) for name in ("slope", "low", "high"))
+        said.append(f"{row['family'] + ': ' if len(rows) > 1 else ''}{slope} [{low}, {high}] {words}")
+    return said
 
 
 def _zero_shot(gains: pl.DataFrame) -> pl.DataFrame:

@@ -13,12 +13,13 @@ import yaml
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.results import Results
-from xstilts.analysis.size import TOO_FEW
+from xstilts.analysis.size import ALL, TOO_FEW
+from xstilts.analysis.size_words import per
 from xstilts.common.errors import UserError
 from xstilts.reporting.charts import side_by_side
 from xstilts.reporting.drawing import Chart, listed
 from xstilts.reporting.table import Entry, Number, Table, shortened
-from xstilts.reporting.tables import gain_number
+from xstilts.reporting.tables import by_scale, gain_number, size_numbers
 from xstilts.reporting.write import CELLS, environment, publish, write_charts, write_tables
 
 #: Keys of a study file that do not bear on gains, or that the comparison has rows of its own for.
@@ -150,18 +151,17 @@ def _sizes_table(found: Comparison) -> Table:
     frame = _stacked(found, "sizes").filter(pl.col("slope").is_not_null(), pl.col("verdict") != TOO_FEW)
     rows: list[tuple[Entry, ...]] = []
     # Side by side are rows of the same target and recipe, in the order of the first study's table.
-    for _, same in frame.group_by("target", "recipe", maintain_order=True):
-        for row in same.iter_rows(named=True):
-            bold = row["low"] is not None and row["low"] * row["high"] > 0
-            slope = Number(row["slope"], row["low"], row["high"], bold, True)
+    for _, same in frame.filter(estimate=ALL).group_by("target", "recipe", maintain_order=True):
+        for of_scales in by_scale(same):
+            row = of_scales[0]
             names = (row["target"], row["recipe"], row["study"], row["family"])
-            rows.append((*names, str(row["n_sizes"]), slope, row["verdict"]))
+            rows.append((*names, str(row["n_sizes"]), per(row)[1], *size_numbers(of_scales), row["verdict"]))
     rules = frozenset(i for i in range(1, len(rows)) if rows[i][:2] != rows[i - 1][:2])
     return Table(
         "sizes",
-        "Gain over `none` against size: points per tenfold parameters without embeddings, ± half the 95 % interval; "
-        "bold: the interval excludes 0.",
-        ("target", "recipe", "study", "encoders", "sizes", "slope", "with size, the gain"),
+        "Change of the gain over `none` with parameters without embeddings, in points, in % of the remaining error, "
+        "and in logits, ± half the 95 % interval for encoders like these; bold: the interval excludes 0.",
+        ("target", "recipe", "study", "encoders", "sizes", "over", "points", "error", "logit", "with size"),
         tuple(rows),
         rules,
     )

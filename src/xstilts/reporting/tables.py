@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import counted
+from xstilts.analysis.answer import counted, signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
 from xstilts.analysis.claims import Verdict
 from xstilts.analysis.comparisons import HELPS, HURTS
 from xstilts.analysis.results import Results
+from xstilts.analysis.scales import SCALES
+from xstilts.analysis.size import LEARNT
+from xstilts.analysis.size_words import per
+from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Entry, Number, Table
 
 _MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
-_MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
@@ -26,12 +30,11 @@ def all_tables(
     """Name → the frame of its CSV file, and its tables."""
     always = {
         "scores": (analysis.scores, scores_tables(analysis)),
-        "gains": (analysis.gains, [summary_table(analysis), *gains_tables(analysis)]),
+        "gains": (analysis.gains, gains_tables(analysis)),
         "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
         "sizes": (analysis.sizes, [sizes_table(analysis)]),
     }
     where_there_are_rows = {
-        "mixed": (analysis.mixed, mixed_table),
         "choices": (analysis.choices, choices_table),
         "gaps": (analysis.gaps, gaps_table),
         "averaging": (_zero_shot(analysis.averaging), averaging_table),
@@ -39,32 +42,15 @@ def all_tables(
     found = always | {
         name: (frame, [table(frame)]) for name, (frame, table) in where_there_are_rows.items() if frame.height
     }
+    if analysis.axes.targets:
+        paper = paper_table(results, analysis)
+        found["paper"] = (paper.frame, list(paper.panels))
     by_block = results.scores.filter(pl.col("hidden_layer").is_not_null())  # retrieval and mining
     if by_block.height:
         found["blocks"] = (by_block, blocks_tables(analysis, by_block))
     if claims:
         found["claims"] = (claims_frame(claims), [claims_table(claims)])
     return found
-
-
-def summary_table(analysis: Analysis) -> Table:
-    """Zero-shot gains, a row an encoder and recipe, a column a target: the table for a paper."""
-    frame = _zero_shot(analysis.gains)
-    targets = [target for target in analysis.axes.targets if target in set(frame["target"])]
-    cells = {(row["encoder"], row["recipe"], row["target"]): gain_number(row) for row in frame.iter_rows(named=True)}
-    rows: list[tuple[Entry, ...]] = []
-    rules = set()
-    for encoder in analysis.axes.encoders:
-        recipes = [
-            recipe for recipe in analysis.axes.recipes if any((encoder.label, recipe, of) in cells for of in targets)
-        ]
-        rules.add(len(rows))
-        for recipe in recipes:
-            rows.append((encoder.label, recipe, *(cells.get((encoder.label, recipe, target)) for target in targets)))
-    languages = {row["target"]: row["n_languages"] for row in frame.iter_rows(named=True)}
-    spread = ", ".join(f"{target}: {languages[target]}" for target in targets)
-    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED_MEAN}."
-    return Table("gains", caption, ("encoder", "recipe", *targets), tuple(rows), frozenset(rules))
 
 
 def comparisons_table(analysis: Analysis) -> Table:
@@ -124,51 +110,71 @@ def gains_tables(analysis: Analysis) -> list[Table]:
 
 
 def sizes_table(analysis: Analysis) -> Table:
-    """Slope of the zero-shot gain over size, for each target, family and recipe."""
+    """How the zero-shot gain changes with size on each scale, for each target, family and recipe."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    for row in analysis.sizes.iter_rows(named=True):
+    several = analysis.sizes["estimate"].n_unique() > 1
+    for of_scales in by_scale(analysis.sizes):
+        row = of_scales[0]
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
-        slope = None if row["slope"] is None else _number(row, "slope", _excludes_zero(row), sign=True)
-        span = f"{millions(row['smallest'])} to {millions(row['largest'])}"
-        verdict = row["verdict"] + (" (family and size mixed)" if row.get("confounded") else "")
-        rows.append((row["target"], row["family"], row["recipe"], f"{row['n_sizes']} ({span})", slope, verdict))
+        recipe = f"{row['recipe']}, learnt" if row["estimate"] == LEARNT else row["recipe"]
+        span = f"{row['n_sizes']} ({millions(row['smallest'])} to {millions(row['largest'])})"
+        verdict = row["verdict"] + (" (family and size mixed)" if row["confounded"] else "")
+        factor, _ = per(row)
+        these, new = (
+            None if row[f"{name}_low"] is None else
+            f"{signed(by * row[f'{name}_low'])} to {signed(by * row[f'{name}_high'])}"
+            for name, by in (("these", factor), ("new", 1.0))
+        )  # fmt: skip
+        deviation, fit_p = (
+            None if row[name] is None else Number(row[name], digits=digits)
+            for name, digits in (("deviation", 1), ("fit_p", 3))
+        )
+        rows.append((row["target"], row["family"], recipe, span, *size_numbers(of_scales), these or "", deviation,
+                     fit_p, new or "", verdict))  # fmt: skip
     seeds = _range(analysis.sizes["n_seeds"], "seed") if rows else ""
+    learnt = "; learnt: of the intermediate trainings that were learnt" if several else ""
     return Table(
         "sizes",
-        "Gain over `none` (non-English mean) against size: points per tenfold parameters without embeddings, "
-        f"± half the 95 % interval; {seeds}; bold: the interval excludes 0.",
-        ("target", "encoders", "recipe", "sizes", "slope", "with size, the gain"),
+        f"Change of the gain over `none` (non-English mean) {_over(analysis.sizes)}, ± half the 95 % interval for "
+        "encoders like these: in points, in % of the remaining error, and in logits; bold: it excludes 0. These only: "
+        "the interval for these encoders, in points. Deviation: SD of an encoder's true gain from the line, in points. "
+        "Fit p: of all lying on it. New encoder: where the true gain of one that was not seen is expected, in points, "
+        f"halfway between smallest and largest; {seeds}{learnt}.",
+        ("target", "encoders", "recipe", "sizes", "points", "error", "logit", "these only", "deviation", "fit p",
+         "new encoder", "with size"),
         tuple(rows),
         frozenset(rules),
-    )
+    )  # fmt: skip
 
 
-def mixed_table(frame: pl.DataFrame) -> Table:
-    """The mixed model's slopes over size beside the bootstrap's."""
-    rows: list[tuple[Entry, ...]] = []
-    rules = set()
-    for row in frame.iter_rows(named=True):
-        if rows and rows[-1][0] != row["target"]:
-            rules.add(len(rows))
-        slope = (
-            None
-            if row["slope"] is None
-            else Number(row["slope"], row["low"], row["high"], _excludes_zero(row), True, f"{row['n_sizes']} sizes")
-        )
-        p = None if row["p"] is None else Number(row["p"], digits=3)
-        rows.append((row["target"], row["family"], row["recipe"], str(row["n_sizes"]), slope, p, row["note"]))
-    return Table(
-        "mixed",
-        "Mixed model: recipe, log10 of parameters without embeddings and their interaction, language and seed as "
-        "random effects. Slope: points of gain over `none` per tenfold size, ± half the 95 % interval; bold: it "
-        "excludes 0.",
-        ("target", "encoders", "recipe", "sizes", "slope", "p", "note"),
-        tuple(rows),
-        frozenset(rules),
-        texts=frozenset({6}),
-    )
+def by_scale(sizes: pl.DataFrame) -> list[list[dict[str, Any]]]:
+    """The rows of SIZES_SCHEMA, those that differ in the scale alone together."""
+    what = [name for name in ("study", "family", "recipe", "target", "estimate") if name in sizes.columns]
+    return [rows.to_dicts() for rows in sizes.partition_by(what, maintain_order=True)]
+
+
+def size_numbers(of_scales: Sequence[dict[str, Any]]) -> list[Number | None]:
+    """The change with size on each scale."""
+    found: list[Number | None] = []
+    for row, scale in zip(of_scales, SCALES, strict=True):
+        factor, words = per(row)
+        low, high = (None if row[end] is None else factor * row[end] for end in ("low", "high"))
+        note = f"{words}; {row['n_encoders']} encoders, {counted(row['n_seeds'], 'seed')}"
+        marked = _excludes_zero(row)
+        found.append(None if row["slope"] is None
+                     else Number(factor * row["slope"], low, high, marked, True, note, scale.digits))  # fmt: skip
+    return found
+
+
+def _over(sizes: pl.DataFrame) -> str:
+    """What the slopes of the rows are told over."""
+    tenfold = {per(row)[0] == 1 for row in sizes.iter_rows(named=True)}
+    return {
+        frozenset({True}): "per tenfold parameters without embeddings",
+        frozenset({False}): "from the smallest to the largest encoder",
+    }.get(frozenset(tenfold), "per tenfold parameters without embeddings, or over the range where it is less")
 
 
 def choices_table(frame: pl.DataFrame) -> Table:
@@ -357,10 +363,11 @@ def _shown(frame: pl.DataFrame, of: str) -> pl.DataFrame:
 
 
 def _basis(frame: pl.DataFrame, per: str) -> str:
-    """Seeds and examples of the rows, as `3 seeds, 240 to 250 examples a language`."""
+    """Seeds and examples of the rows, as `3 seeds, 240 to 250 examples on 48 texts a language`."""
     if not frame.height:
         return "no rows"
-    return f"{_range(frame['n_seeds'], 'seed')}, {_range(frame['n'], 'example')} {per}"
+    texts = "" if frame["n"].equals(frame["n_groups"]) else f" on {_range(frame['n_groups'], 'text')}"
+    return f"{_range(frame['n_seeds'], 'seed')}, {_range(frame['n'], 'example')}{texts} {per}"
 
 
 def _range(numbers: pl.Series, thing: str) -> str:
@@ -381,6 +388,8 @@ def _number(row: dict[str, object], of: str, marked: bool, sign: bool) -> Number
     note = f"{row['n_seeds']} seed{'' if row['n_seeds'] == 1 else 's'}"
     if "n" in row:
         note += f", {row['n']:,} examples"
+        if row["n_groups"] != row["n"]:
+            note += f" on {row['n_groups']:,} texts"
     if row["covers"] == "examples":
         note += "; the interval covers examples only"
     return Number(real(of) or 0.0, real("low"), real("high"), marked, sign, note)

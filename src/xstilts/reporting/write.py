@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import yaml
@@ -99,12 +100,12 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             left_out_targets=len(analysis.axes.targets) > CHARTED_TARGETS,
             comparisons=only("comparisons"),
             sizes_table=only("sizes"),
-            mixed_table=only("mixed"),
             choices_table=only("choices"),
             claims_table=only("claims"),
             gaps_table=only("gaps"),
             averaging_table=only("averaging"),
-            gains=_Shown.of(tables["gains"][1:]),  # the first is the heat map's, by target
+            paper=_Shown.of(tables.get("paper", [])),
+            gains=_Shown.of(tables["gains"]),
             scores=_Shown.of(tables["scores"]),
             blocks=_Shown.of(tables.get("blocks", [])),
             most_missing=_MISSING_LISTED,
@@ -117,6 +118,12 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             counted=counted,
         )
     )
+
+
+def html(tables: Sequence[Table]) -> str:
+    """The tables alone, for a page of somebody's own; what they hold is escaped."""
+    macros: Any = environment().get_template("macros.html.j2").module
+    return "\n".join(macros.numbers(table).strip() for table in tables) + "\n"
 
 
 @cache
@@ -173,6 +180,8 @@ def _write(results: Results, analysis: Analysis, claims: Sequence[Verdict], char
     write_charts(charts, new)
     tables = all_tables(results, analysis, claims)
     write_tables(tables, new)
+    analysis.size_points.write_csv(new / "tables" / "size-points.csv")
+    analysis.size_lines.write_csv(new / "tables" / "size-lines.csv")
     results.stages.write_csv(new / "tables" / "stages.csv")
     results.data.write_csv(new / "tables" / "data.csv")
     (new / "report.html").write_text(
