@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of
+from xstilts.analysis.crossed import BySeed, combined, covariance, encoders_covariance, mean_of, over_seeds
 
 
 def seeds_alone(values: list[float]) -> BySeed:
@@ -138,3 +138,16 @@ def test_recipes_of_an_encoder_vary_with_their_baseline():
 def test_a_covariance_without_replicates_is_not_known():
     part = BySeed(np.array([1.0, 2.0]), np.full((2, 50), np.nan))
     assert np.isnan(covariance([part, part], "ab")).all()
+
+
+def test_encoders_lend_each_other_what_they_say_of_seeds():
+    """Their variances are drawn together, examples and pairs stay, and more is known of them than by one alone."""
+    rng = np.random.default_rng(7)
+    parts = crossed(rng, 6)
+    apart, (found, freedom) = covariance(parts, range(6)), encoders_covariance([over_seeds(part) for part in parts])
+    off = ~np.eye(6, dtype=bool)
+    assert found[off] == pytest.approx(apart[off])
+    assert np.ptp(np.diag(found)) < np.ptp(np.diag(apart)) and freedom > 3
+    assert np.linalg.eigvalsh(found).min() > 0
+    alone, of_one = encoders_covariance([over_seeds(BySeed(*(side[:1] for side in part))) for part in parts])
+    assert np.isinf(of_one) and np.isfinite(alone).all()
