@@ -111,6 +111,13 @@ def test_caveats_are_there_when_they_apply_and_not_said_twice():
     assert "XTREME" not in plain and "@" not in plain and "seeds tell little" not in plain
 
 
+def test_whether_seeds_share_their_training_sample_is_said():
+    results = make_results(examples=20)
+    assert "same for every seed" in " ".join(of(results).cannot)
+    anew = replace(results, study=results.study.model_copy(update={"sample": "per_seed"}))
+    assert "drawn anew for each seed" in " ".join(of(anew).cannot)
+
+
 def test_encoders_go_by_their_names():
     entries = {EncoderEntry(source="bundled/e5-small", layers=n, name=f"cut {n}"): 10**6 * n for n in (3, 6, 12)}
     found = analyse(make_results(gain_by_size(0.0), encoders=entries, examples=20))

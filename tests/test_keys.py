@@ -144,6 +144,7 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
 
 #: Fields whose values cannot be changed alone.
 ELSEWHERE = {
+    (Study, "sample"): "needs training data to be capped: test_a_sample_per_seed_is_of_its_own",
     (EncoderEntry, "source"): "test_the_same_encoder_in_another_folder_is_the_same",
     (EncoderEntry, "revision"): "only models of the hub have any; tests/test_encoders_hub.py",
     (TargetEntry, "task"): "another task is another stage",
@@ -185,6 +186,13 @@ def test_every_hyperparameter_moves_what_it_trains_and_what_comes_behind(field: 
     shown = {label for label in ALL if label.startswith(("none", "nli", "train nli"))}
     reads = field in ("max_length", "doc_stride", "max_query_length", "precision")
     assert found == (shown if reads else shown & TRAINED)
+
+
+def test_a_sample_per_seed_is_of_its_own() -> None:
+    """Of training data and of text for MLM; what is evaluated on is the same, and so is what selects."""
+    capped = {**BASE, "training": {"max_train_examples": 3}}
+    assert moved(put("sample", "per_seed"), capped) == TRAINED
+    assert moved(put("sample", "same"), capped) == NOTHING
 
 
 @pytest.mark.parametrize("place", ["recipes.2.tasks", "recipes.2.mlm.languages", "targets.0.languages"])

@@ -104,6 +104,45 @@ def test_what_does_not_decide_an_output_leaves_the_keys(change: dict[str, Any]) 
     assert set(plan(**change).stages) == set(plan().stages)
 
 
+def test_a_sample_per_seed_is_drawn_anew_of_what_is_trained_on_and_of_nothing_else() -> None:
+    planned = plan(sample="per_seed", average={"seeds": True}, encoders=["bundled/e5-small@1"])
+    drawn: dict[int, set[tuple[str, ...]]] = {1: set(), 2: set()}
+    for spec in trainings(planned):
+        (part,) = spec.parts
+        if part.task.name == "mini-nli":
+            drawn[spec.seed].add(tuple(example.id for example in examples(part.train)))
+    (first,), (second,) = drawn.values()
+    assert len(first) == len(second) == 20 and set(first) != set(second)
+    assert len({part.dev for spec in trainings(planned) for part in spec.parts}) == 2  # one a task
+    same = plan(encoders=["bundled/e5-small@1"])
+    assert {stage.spec.sets for stage in planned.stages.values() if isinstance(stage.spec, Score)} == {
+        stage.spec.sets for stage in same.stages.values() if isinstance(stage.spec, Score)
+    }
+    again = trainings(plan(sample="per_seed", seeds=[2], encoders=["bundled/e5-small@1"]))
+    assert {tuple(one.id for one in examples(spec.parts[0].train)) for spec in again} >= {second}
+
+
+def test_where_no_sample_is_drawn_none_can_be_per_seed() -> None:
+    with pytest.raises(UserError, match="sample: per_seed: no training data are more than `max_train_examples`"):
+        plan(sample="per_seed", training={})
+
+
+def test_each_seed_s_sample_is_compared_with_what_is_evaluated_on(tmp_path: Path) -> None:
+    """A training set of which one example is evaluated on too: whichever seed draws it, it is left out."""
+    (tmp_path / "pawsx").mkdir()
+    rows = [f"The {i} dogs sleep under the old tree today\tThe {i} cats sit here\t{i % 2}\n" for i in range(40)]
+    (tmp_path / "pawsx" / "train-en.tsv").write_text("".join(rows))
+    (tmp_path / "pawsx" / "dev-en.tsv").write_text("a\tb\t0\nc\td\t1\n")
+    (tmp_path / "pawsx" / "test-en.tsv").write_text(rows[0])
+    planned = plan(
+        data=str(tmp_path), targets=["pawsx"], recipes=["none"], encoders=["bundled/e5-small@1"],
+        seeds=list(range(1, 9)), sample="per_seed", training={"max_train_examples": 20}, on_overlap="drop",
+    )  # fmt: skip
+    sets = [spec.parts[0].train for spec in trainings(planned)]
+    assert len({ref.draw for ref in sets}) == 8
+    assert not [ref for ref in sets if "The 0 dogs" in " ".join(one.texts[0] for one in examples(ref))]
+
+
 def test_labels_of_the_data_size_the_head_and_decide_the_key(tmp_path: Path) -> None:
     (tmp_path / "ccg").mkdir()
     (tmp_path / "ccg" / "train.tsv").write_text("He\tNP\nsleeps\tS\\NP\n")

@@ -219,6 +219,7 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         f"not. Nor are single languages: of {counted(single.height, 'comparison')} {shown} exclude 0, "
         f"about {0.05 * single.height:.0f} would if no recipe did anything."
     )
+    caveats.append(results.training_sample)
     return (*caveats, *results.notes)
 
 

@@ -188,7 +188,7 @@ def _data(plan: Plan) -> pl.DataFrame:
          "fingerprint": ref.fingerprint}
         for use, ref, count in plan.data
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=DATA_SCHEMA)
+    return pl.DataFrame(rows, schema=DATA_SCHEMA).unique(maintain_order=True)  # one row for the samples of all seeds
 
 
 def _notes(plan: Plan, found: Mapping[str, Record | None]) -> list[str]:

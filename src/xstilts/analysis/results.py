@@ -117,3 +117,10 @@ class Results:
     @property
     def name(self) -> str:
         return self.study.name
+
+    @property
+    def training_sample(self) -> str:
+        """In a sentence, whether seeds differ in what they are trained on."""
+        if self.study.sample == "per_seed":
+            return "The training sample is drawn anew for each seed: intervals cover which examples it holds."
+        return "The training sample is the same for every seed: intervals do not cover which examples it holds."

@@ -183,11 +183,11 @@ def training_size(task: Task, data: Data) -> int | None:
     return sum(len(load(task, split, "en", data)) for split in splits)
 
 
-def cap(examples: Sequence[Example], n: int) -> list[Example]:
+def cap(examples: Sequence[Example], n: int, draw: int | None = None) -> list[Example]:
     """At most ``n`` examples, as their format samples them: the same in every run, and in every language of a
-    parallel corpus.
+    parallel corpus. Each number ``draw`` gives a sample of its own.
     """
-    return formats.of(examples[0]).cap(examples, n) if examples else []
+    return formats.of(examples[0]).cap(examples, n, draw) if examples else []
 
 
 def cut(examples: Sequence[Example], split: Split, what: str = "train") -> list[Example]:

@@ -7,6 +7,7 @@ the best recipe is chosen: it is left out of training, whatever the study says o
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 from xstilts.common.errors import UserError
 from xstilts.data import translation
@@ -69,12 +70,13 @@ def _shared(ref: DataRef, indexes: list[overlap.Index], data: StudyData) -> froz
 def _used(data: StudyData) -> dict[DataRef, bool]:
     """What reaches training stages: what tasks are trained on (true), their dev data, and texts."""
     refs: dict[DataRef, bool] = {}
-    for task, reading, _ in data.trained_tasks():
-        train, dev = data.training(task, reading)
-        refs |= {train: True, dev: False}
-    for recipe in data.study.recipes:
-        if recipe.mlm:
-            refs |= dict.fromkeys(data.texts(recipe.mlm)[0], False)
+    for draw in dict.fromkeys(data.draws.values()):
+        for task, reading, _ in data.trained_tasks():
+            train, dev = data.training(task, reading, draw)
+            refs |= {train: True, dev: False}
+        for recipe in data.study.recipes:
+            if recipe.mlm:
+                refs |= dict.fromkeys(data.texts(recipe.mlm, draw)[0], False)
     return refs
 
 
@@ -100,8 +102,8 @@ def _check_translated(data: StudyData, evaluated: overlap.Index) -> None:
         for name in recipe.tasks:
             task = data.task(name)
             hyper = data.study.hyperparameters(task, recipe.training, intermediate=True)
-            source = data.training(task, hyper.reading)[0]
-            for language in translated.languages:
+            samples = dict.fromkeys(data.training(task, hyper.reading, draw)[0] for draw in data.draws.values())
+            for source, language in product(samples, translated.languages):
                 found = translation.read_translated(
                     source.task, translated.files, language, examples(source), source.provider
                 )

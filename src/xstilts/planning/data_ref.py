@@ -26,10 +26,12 @@ class DataRef:
     excluded: frozenset[str] = frozenset()  # ids dropped since they overlap with evaluation data
     expected: int | None = None  # examples that there should be, where the data are not at hand
     cut: bool = False  # out of the train files, even if there are dev files: these are evaluated on
+    draw: int | None = None  # which sample of max_examples: that of a seed, or None, the one of all seeds
 
     def key(self) -> list[Any]:
         decides = [self.split, self.language, self.fingerprint, self.max_examples, sorted(self.excluded)]
-        return [*decides, "cut"] if self.cut else decides
+        drawn = [] if self.draw is None else [{"draw": self.draw}]
+        return [*decides, *(["cut"] if self.cut else []), *drawn]
 
 
 @lru_cache(maxsize=256)
@@ -37,7 +39,7 @@ def examples(ref: DataRef) -> list[Example]:
     """The examples that a stage reads: loaded, those that overlap dropped, capped."""
     loaded = [example for language in ref.language.split("+") for example in _in(ref, language)]
     kept = [example for example in loaded if example.id not in ref.excluded]
-    return kept if ref.max_examples is None else data.cap(kept, ref.max_examples)
+    return kept if ref.max_examples is None else data.cap(kept, ref.max_examples, ref.draw)
 
 
 def size(ref: DataRef) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, get_args
@@ -65,7 +65,7 @@ def keys_in_any_precision(study: Study) -> set[str]:
 
 @dataclass(frozen=True)
 class _Before:
-    """What a recipe does before the target task, the same for all encoders and seeds."""
+    """What a recipe does before the target task, the same for all encoders, and seeds on one sample."""
 
     recipe: RecipeEntry
     parts: tuple[TrainingPart, ...]
@@ -75,7 +75,10 @@ class _Before:
 
 @dataclass(frozen=True)
 class _Target:
-    """What is the same of a target for all encoders, recipes and seeds; digests are of what decides."""
+    """What is the same of a target for all encoders, recipes, and seeds on one sample.
+
+    Digests are of what decides.
+    """
 
     entry: TargetEntry
     task: Task
@@ -89,6 +92,21 @@ class _Target:
     length: float  # of an input, mean tokens
     predicts: str
     scores: str
+
+
+@dataclass(frozen=True)
+class _OnSample:
+    """Recipes and targets on one sample of the training data: that of all seeds, or of one."""
+
+    before: dict[str, _Before]
+    targets: tuple[_Target, ...]
+
+    @property
+    def trained_on(self) -> list[DataRef]:
+        parts = [part for each in self.before.values() for part in each.parts]
+        parts += [target.part for target in self.targets if target.part]
+        texts = [ref for each in self.before.values() if each.mlm for ref in each.mlm.texts]
+        return [*(part.train for part in parts), *texts]
 
 
 class _Planner:
@@ -112,24 +130,16 @@ class _Planner:
     def plan(self) -> Plan:
         contamination.leave_out(self.data)
         self.data.note_evaluation()
-        before: dict[str, _Before] = {}
-        targets: list[_Target] = []
-        mistakes = Mistakes()
-        for recipe in self.study.recipes:
-            with mistakes.at():
-                before[recipe.name] = self._before(recipe)
-        for entry in self.study.targets:
-            with mistakes.at():
-                targets.append(self._target(entry))
-        self._check_encoders(before, targets, mistakes)
-        mistakes.check()
+        made = {draw: self._on_sample(draw) for draw in dict.fromkeys(self.data.draws.values())}
+        self._check_drawn(made.values())
+        samples = {seed: made[draw] for seed, draw in self.data.draws.items()}
         for encoder in self.study.encoders:
-            for seed in self.study.seeds:
+            for seed, sample in samples.items():
                 for recipe in self.study.recipes_of(encoder):
-                    intermediate = self._intermediate(encoder.encoder, recipe, before, seed)
-                    for target in targets:
+                    intermediate = self._intermediate(encoder.encoder, recipe, sample.before, seed)
+                    for target in sample.targets:
                         self._cells(encoder.encoder, recipe, intermediate, target, seed)
-            self._means_over_seeds(encoder, before, targets)
+            self._means_over_seeds(encoder, samples)
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
@@ -153,6 +163,28 @@ class _Planner:
         self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
         return key
 
+    def _on_sample(self, draw: int | None) -> _OnSample:
+        before: dict[str, _Before] = {}
+        targets: list[_Target] = []
+        mistakes = Mistakes()
+        for recipe in self.study.recipes:
+            with mistakes.at():
+                before[recipe.name] = self._before(recipe, draw)
+        for entry in self.study.targets:
+            with mistakes.at():
+                targets.append(self._target(entry, draw))
+        self._check_encoders(before, targets, mistakes)
+        mistakes.check()
+        return _OnSample(before, tuple(targets))
+
+    def _check_drawn(self, made: Collection[_OnSample]) -> None:
+        """A study that wants samples drawn anew for each seed has some."""
+        if self.study.sample == "per_seed" and not any(ref.draw is not None for one in made for ref in one.trained_on):
+            raise UserError(
+                "sample: per_seed: no training data are more than `max_train_examples`, so that there is nothing to "
+                "draw; set it in `training`, or leave `sample` out"
+            )
+
     def _check_encoders(self, before: dict[str, _Before], targets: list[_Target], mistakes: Mistakes) -> None:
         """No row is longer than what an encoder reads: its positions end there. Layers that are asked for are there."""
         wanted = [(part.task.name, part.reading.max_length) for each in before.values() for part in each.parts]
@@ -174,10 +206,12 @@ class _Planner:
         facts = self.facts[encoder]
         return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
 
-    def _part(self, task: Task, hyper: Hyperparameters, translated: TranslatedEntry | None = None) -> TrainingPart:
+    def _part(
+        self, task: Task, hyper: Hyperparameters, draw: int | None, translated: TranslatedEntry | None = None
+    ) -> TrainingPart:
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
-        train, dev = self.data.training(task, hyper.reading)
+        train, dev = self.data.training(task, hyper.reading, draw)
         translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
                              ) if translated else ()  # fmt: skip
         decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
@@ -199,8 +233,8 @@ class _Planner:
         )  # fmt: skip
         return Translation(language, wanted.engine, stage)
 
-    def _mlm(self, mlm: MlmEntry) -> MlmPart:
-        texts, hyper = self.data.texts(mlm)
+    def _mlm(self, mlm: MlmEntry, draw: int | None) -> MlmPart:
+        texts, hyper = self.data.texts(mlm, draw)
         hyper = hyper.on(self.precision)
         clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
@@ -253,15 +287,15 @@ class _Planner:
             flops += seen * cost.flops(self.facts[spec.encoder], tokens, tokens / lines, training=True, lora=lora)
         return flops
 
-    def _before(self, recipe: RecipeEntry) -> _Before:
+    def _before(self, recipe: RecipeEntry, draw: int | None) -> _Before:
         """The tasks of a recipe by name: their order in the study changes nothing."""
         tasks = [self.data.task(name) for name in sorted(recipe.tasks)]
         hypers = [
             self.study.hyperparameters(task, recipe.training, intermediate=True).on(self.precision) for task in tasks
         ]
-        parts = tuple(self._part(*each, recipe.translated) for each in zip(tasks, hypers, strict=True))
+        parts = tuple(self._part(*each, draw, recipe.translated) for each in zip(tasks, hypers, strict=True))
         optimisation = hypers[0].optimisation if hypers else None
-        return _Before(recipe, parts, optimisation, self._mlm(recipe.mlm) if recipe.mlm else None)
+        return _Before(recipe, parts, optimisation, self._mlm(recipe.mlm, draw) if recipe.mlm else None)
 
     def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
         """The key of what a recipe does before the target task; None where it does nothing."""
@@ -293,11 +327,11 @@ class _Planner:
                 f"average: checkpoints: {wanted} of {part.task.name}, which is trained for {steps} steps; lower it"
             )
 
-    def _target(self, target: TargetEntry) -> _Target:
+    def _target(self, target: TargetEntry, draw: int | None) -> _Target:
         task = self.data.task(target.task)
         trained = self.data.task(task.training_task) if task.training_task else None
         hyper = self.study.hyperparameters(trained or task, target.training).on(self.precision)
-        part = self._part(trained, hyper) if trained else None
+        part = self._part(trained, hyper, draw) if trained else None
         if part:
             self._check_snapshots(part)
         sets, dev = self.data.evaluation[target.task], self.data.thresholds[target.task]
@@ -330,30 +364,31 @@ class _Planner:
                 average = self._average(encoder, recipe, mean, target, seed, (model,))
                 self._cell(encoder, recipe.name, intermediate, target, seed, average, mean)
 
-    def _means_over_seeds(self, entry: EncoderEntry, before: dict[str, _Before], targets: list[_Target]) -> None:
+    def _means_over_seeds(self, entry: EncoderEntry, samples: dict[int, _OnSample]) -> None:
         """The cells of an encoder's models averaged over the runs of all seeds, if the study asks for it.
 
         All runs are under the head that the first one trained, which the others leave as it is: heads that begin at
         random are not aligned, as Schmidt et al. 2023 found (their `TrainBody`: github.com/fdschmidt93/free-lunch-xlt,
         trident-xtreme/src/projects/fsxlt_avg/module.py).
         """
-        encoder, seeds, means = entry.encoder, self.study.seeds, [one for one in self.study.means if one.seeds > 1]
+        encoder, means = entry.encoder, [one for one in self.study.means if one.seeds > 1]
         if not means:
             return
         if encoder.init == "random":
             self.data.note(f"{encoder.label}: begins with other weights for each seed, and is not averaged over seeds.")
             return
         for recipe in self.study.recipes_of(entry):
-            starts = [self._intermediate(encoder, recipe, before, seed) for seed in seeds]
-            for target in targets:
+            starts = [self._intermediate(encoder, recipe, each.before, seed) for seed, each in samples.items()]
+            for of_seeds in zip(*(each.targets for each in samples.values()), strict=True):
+                target, first = of_seeds[0], self.study.seeds[0]
                 if target.part is None:
                     continue
-                head = self._target_training(encoder, recipe, starts[0], target, seeds[0])
-                others = [self._target_training(encoder, recipe, start, target, seed, head)
-                          for start, seed in zip(starts[1:], seeds[1:], strict=True)]  # fmt: skip
+                head = self._target_training(encoder, recipe, starts[0], target, first)
+                others = [self._target_training(encoder, recipe, start, own, seed, head)
+                          for start, own, seed in list(zip(starts, of_seeds, samples, strict=True))[1:]]  # fmt: skip
                 for mean in means:
-                    model = self._average(encoder, recipe, mean, target, seeds[0], (head, *others))
-                    self._cell(encoder, recipe.name, starts[0], target, seeds[0], model, mean)
+                    model = self._average(encoder, recipe, mean, target, first, (head, *others))
+                    self._cell(encoder, recipe.name, starts[0], target, first, model, mean)
 
     def _target_training(
         self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int,

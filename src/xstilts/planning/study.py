@@ -99,6 +99,9 @@ class Study(Part):
     recipes: tuple[RecipeEntry, ...] = Field(min_length=1)
     targets: tuple[TargetEntry, ...] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field((1, 2, 3), min_length=1)
+    sample: Literal["same", "per_seed"] = Field(
+        "same", description="what max_train_examples leaves of training data: the `same` for all seeds, or drawn anew"
+    )
     preset: str = "quick"
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
     data: Path | None = None

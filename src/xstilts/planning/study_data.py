@@ -76,6 +76,11 @@ class StudyData:
             self.note(text)
         return names
 
+    @property
+    def draws(self) -> dict[int, int | None]:
+        """Seed → which sample of the training data its models have; None is the one that all seeds share."""
+        return {seed: seed if self.study.sample == "per_seed" else None for seed in self.study.seeds}
+
     def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
         """Each task that is trained on, with how its data are read, and whether as an intermediate."""
         for name, options, intermediate in self._trainings():
@@ -92,7 +97,7 @@ class StudyData:
     def _reading(self, name: str, options: dict[str, Any], intermediate: bool) -> Reading:
         return self.study.hyperparameters(self.task(name), options, intermediate=intermediate).reading
 
-    def training(self, task: Task, reading: Reading) -> tuple[DataRef, DataRef]:
+    def training(self, task: Task, reading: Reading, draw: int | None = None) -> tuple[DataRef, DataRef]:
         """The data that a task is trained and selected on: the only data that training stages are given.
 
         They are English, and none of them is evaluated on. Where a target is evaluated on the dev split, the task
@@ -116,14 +121,14 @@ class StudyData:
                 f"{task.name} trains on {', '.join(language.split('+'))}: what is trained on it is NOT zero-shot in "
                 f"these languages."
             )
-        train = self._ref(task, "train", language, "train", reading.max_train_examples, cut=cut)
+        train = self._ref(task, "train", language, "train", reading.max_train_examples, cut=cut, draw=draw)
         dev = self._ref(task, "dev", "en", "selection", reading.max_dev_examples, cut=cut)
         train, dev = self.clean(train), self.clean(dev)
         if not size(train):
             raise UserError(f"{task.name}: no example is left to train on: all are in evaluation data too")
         return train, dev
 
-    def texts(self, mlm: MlmEntry) -> tuple[tuple[DataRef, ...], Hyperparameters]:
+    def texts(self, mlm: MlmEntry, draw: int | None = None) -> tuple[tuple[DataRef, ...], Hyperparameters]:
         """The text of each language, by default of those that targets are evaluated in and that there is text of."""
         task = self.task(mlm.task)
         hyper = self.study.hyperparameters(task, mlm.training, intermediate=True)
@@ -138,7 +143,8 @@ class StudyData:
         if not languages:
             data.load(task, "train", task.languages[0], self.study.provider)  # says what is missing, and where
             raise UserError(f"mlm: {task.name} has text in no language of the targets; name its `languages`")
-        return tuple(self._ref(task, "train", each, "mlm", hyper.max_train_examples) for each in languages), hyper
+        most = hyper.max_train_examples
+        return tuple(self._ref(task, "train", each, "mlm", most, draw=draw) for each in languages), hyper
 
     def clean(self, ref: DataRef) -> DataRef:
         """Without the examples that are excluded."""
@@ -222,7 +228,10 @@ class StudyData:
             )
         return refs
 
-    def _ref(self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False) -> DataRef:
+    def _ref(
+        self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False,
+        draw: int | None = None,
+    ) -> DataRef:  # fmt: skip
         provider = self.study.provider
         source: Split = "train" if cut else split
         if absent := [one for one in language.split("+") if self._is_absent(task, source, one)]:
@@ -237,6 +246,8 @@ class StudyData:
         prints = [data.fingerprint(task, source, one, provider) for one in language.split("+")]
         fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
         ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
+        if draw is not None and cap is not None and len(examples(replace(ref, max_examples=None))) > cap:
+            ref = replace(ref, draw=draw)
         if (use, ref) not in self.uses:
             self._check(ref, use)
             self.uses[use, ref] = len(examples(ref))
@@ -287,7 +298,7 @@ class StudyData:
 def _hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
     """What a study takes from the hub: a line for each task and split, with the commit and the counts."""
     counted: dict[tuple[str, str], dict[str, tuple[int, int | None]]] = {}
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
+    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset(), draw=None) for _, ref in refs):
         for language in ref.language.split("+") if ref.expected is None else ():
             for task, place in data.on_hub(ref.task, "train" if ref.cut else ref.split, language, ref.provider):
                 where = f"{place.layout.repository} {'+'.join(place.splits)} at commit {place.commit}"
@@ -298,7 +309,7 @@ def _hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
 def _partial(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
     """What is in files and has other than the official number of examples, as in "mnli train 8,999 of 392,702"."""
     told: dict[str, dict[str, None]] = {}  # what → languages
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset()) for _, ref in refs):
+    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset(), draw=None) for _, ref in refs):
         split: Split = "train" if ref.cut else ref.split
         for language in ref.language.split("+") if ref.expected is None else ():
             official = ref.task.count(split, language)

@@ -171,6 +171,8 @@ class Format(ABC, Generic[E]):
     example: ClassVar[type[Example]]
     #: What the hub calls such models.
     pipeline_tag: ClassVar[str]
+    #: Under which heading tables of results have such targets, as XTREME's leaderboard groups them.
+    heading: ClassVar[str]
     #: Tokens of an example where it cannot be read: means over the English data sets of the format that are published
     #: in parts small enough to look at. Good to a factor of two.
     typical_tokens: ClassVar[float]
@@ -200,6 +202,8 @@ class Format(ABC, Generic[E]):
     windowed: ClassVar[bool] = False
     #: Inputs made of an example, where it cannot be read.
     inputs: ClassVar[int] = 1
+    #: A metric that papers print beside the main one, and take the mean of both (XTREME: F1 and exact match).
+    beside: ClassVar[str | None] = None
     #: Whether the n best predictions of an example can be told, each with its probability.
     n_best: ClassVar[bool] = False
 
@@ -272,11 +276,11 @@ class Format(ABC, Generic[E]):
         """All labels that their gold has."""
         return {str(example.gold_label) for example in examples if example.gold_label is not None}
 
-    def cap(self, examples: Sequence[E], n: int) -> list[E]:
-        """At most ``n`` examples, in file order: those with the lowest sha256 of their id."""
+    def cap(self, examples: Sequence[E], n: int, draw: int | None = None) -> list[E]:
+        """At most ``n`` examples, in file order: those with the lowest sha256 of their id (and of ``draw``)."""
         if len(examples) <= n:
             return list(examples)
-        kept = lowest([example.id for example in examples], n)
+        kept = lowest([example.id for example in examples], n, draw)
         return [example for index, example in enumerate(examples) if index in kept]
 
     def shows_threshold(self, examples: Iterable[E]) -> bool:
@@ -322,9 +326,13 @@ def most_frequent(gold: Iterable[str]) -> str:
     return min(counts, key=lambda each: (-counts[each], each), default="")
 
 
-def lowest(ids: Sequence[str], n: int) -> set[int]:
-    """The places of the ``n`` ids with the lowest sha256: a sample that is the same in every run."""
-    return set(sorted(range(len(ids)), key=lambda index: sha256(ids[index]))[:n])
+def lowest(ids: Sequence[str], n: int, draw: int | None = None) -> set[int]:
+    """The places of the ``n`` ids with the lowest sha256: a sample that is the same in every run.
+
+    Each number ``draw`` gives a sample of its own, by the hash of the number and the id.
+    """
+    salt = "" if draw is None else f"{draw} "
+    return set(sorted(range(len(ids)), key=lambda index: sha256(salt + ids[index]))[:n])
 
 
 def sha256(text: str) -> bytes:

@@ -63,6 +63,7 @@ def pairs(examples: Sequence[MiningExample], predictions: Sequence[str]) -> list
 class Mining(Format[MiningExample]):
     example = MiningExample
     pipeline_tag = "feature-extraction"
+    heading = "Retrieval"
     typical_tokens = 40.0
     fields = ()
     untranslatable = "nothing is trained on it"
@@ -94,7 +95,7 @@ class Mining(Format[MiningExample]):
         names = ["f1", "f1@dev", *(f"f1@{block}" for block in range(width - 2))]
         return dict(zip(names, columns, strict=True))
 
-    def cap(self, examples: Sequence[MiningExample], n: int) -> list[MiningExample]:
+    def cap(self, examples: Sequence[MiningExample], n: int, draw: int | None = None) -> list[MiningExample]:
         """Two corpora of which pairs and single sentences are left in the same proportion: ``n`` of the foreign ones.
 
         With each of these come its translations, and of the English sentences that translate none as large a share.
@@ -103,11 +104,11 @@ class Mining(Format[MiningExample]):
         foreign = [example for example in examples if not example.english]
         if len(foreign) <= n:
             return list(examples)
-        places = lowest([example.id for example in foreign], n)
+        places = lowest([example.id for example in foreign], n, draw)
         kept = [example for index, example in enumerate(foreign) if index in places]
         partners, all_partners = ({id for one in some for id in one.translations or ()} for some in (kept, foreign))
         singles = [example for example in examples if example.english and example.id not in all_partners]
-        places = lowest([example.id for example in singles], round(len(singles) * n / len(foreign)))
+        places = lowest([example.id for example in singles], round(len(singles) * n / len(foreign)), draw)
         ids = partners | {example.id for index, example in enumerate(singles) if index in places}
         return [*kept, *(example for example in examples if example.english and example.id in ids)]
 
