@@ -110,7 +110,7 @@ def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed
 
 
 def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
-    """The share of ``runs`` whose 95 % intervals hold the true slope, by scale, the gain of a new encoder, the deviation.
+    """The share of ``runs`` whose 95 % intervals hold the slope, by scale, a new encoder's gain, and the deviation.
 
     Of READING where there are several targets, else of the one.
     """
