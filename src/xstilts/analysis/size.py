@@ -23,7 +23,7 @@ import polars as pl
 from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers
-from xstilts.analysis.crossed import BySeed, OverSeeds, encoders_covariance, mean_of, over_seeds, weighted
+from xstilts.analysis.crossed import BySeed, MeanOverSeeds, encoders_covariance, mean_of, mean_over_seeds, weighted
 from xstilts.analysis.meta_regression import Fit, fit, leave_one_out
 from xstilts.analysis.scales import SCALES, Scale
 from xstilts.common.arrays import Floats
@@ -142,13 +142,13 @@ class _Measured(NamedTuple):
     """What is known of an encoder's gain, of each of SCALES."""
 
     baseline: float
-    gains: tuple[OverSeeds, ...]
+    gains: tuple[MeanOverSeeds, ...]
     points: tuple[_Row, ...]  # the columns of POINTS_SCHEMA
 
     @classmethod
     def of(cls, encoder: SizedEncoder, sides: Sides) -> _Measured:
         baseline = float(np.nanmean(sides.without.values))
-        gains = tuple(over_seeds(sides.gain(scale)) for scale in SCALES)
+        gains = tuple(mean_over_seeds(sides.gain(scale)) for scale in SCALES)
         points = []
         for gain in gains:
             alone = weighted([(1.0, gain)])
@@ -346,7 +346,7 @@ def _mean_of(sides: Sequence[Sides]) -> Sides:
     )
 
 
-def _regression(gains: Mapping[SizedEncoder, OverSeeds], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
+def _regression(gains: Mapping[SizedEncoder, MeanOverSeeds], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
     """The columns of SIZES_SCHEMA that the gains and baselines of encoders give, and the fit behind them."""
     encoders, parts = list(gains), list(gains.values())
     parameters = [encoder.parameters for encoder in encoders]
@@ -397,7 +397,7 @@ def _all_vary(covariance: Floats) -> bool:
     return bool(np.linalg.eigvalsh(covariance).min() > 1e-9 * np.diag(covariance).max())
 
 
-def _line(found: Fit | None, gains: Mapping[SizedEncoder, OverSeeds]) -> Iterator[_Row]:
+def _line(found: Fit | None, gains: Mapping[SizedEncoder, MeanOverSeeds]) -> Iterator[_Row]:
     """Rows of LINES_SCHEMA."""
     if found is not None:
         parameters = [encoder.parameters for encoder in gains]
