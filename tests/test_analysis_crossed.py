@@ -250,7 +250,8 @@ def test_encoders_lend_each_other_what_they_say_of_seeds():
     """Their variances are drawn together, examples and pairs stay, and more is known of them than by one alone."""
     rng = np.random.default_rng(7)
     parts = crossed(rng, 6)
-    apart, (found, freedom) = covariance(parts, range(6)), encoders_covariance([mean_over_seeds(part) for part in parts])
+    apart = covariance(parts, range(6))
+    found, freedom = encoders_covariance([mean_over_seeds(part) for part in parts])
     off = ~np.eye(6, dtype=bool)
     assert found[off] == pytest.approx(apart[off])
     assert np.ptp(np.diag(found)) < np.ptp(np.diag(apart)) and freedom > 3
