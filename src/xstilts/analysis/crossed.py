@@ -152,9 +152,8 @@ def weighted(parts: Sequence[tuple[float, MeanOverSeeds]]) -> Contrast:
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
         return Contrast(value, *[float("nan")] * 5)
-    own, freedoms = np.array([(weight**2 * part.of_seeds, part.n - 1) for weight, part in parts if part.n > 1] or
-                             [(0.0, 1.0)]).T  # fmt: skip
-    squares = float((own**2 / freedoms).sum())
+    own = np.array([weight**2 * part.of_seeds for weight, part in parts])
+    squares = float((own**2 / np.array([max(part.n - 1, 1) for _, part in parts])).sum())
     noise = sum(weight**2 * part.noise for weight, part in parts)
     of_examples, freedom = float(np.var(drawn[defined], ddof=1)), own.sum() ** 2 / squares if squares else 0.0
     about = spread(*(np.array([one]) for one in (of_examples, own.sum(), noise, freedom)))
