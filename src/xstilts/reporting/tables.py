@@ -38,7 +38,7 @@ def all_tables(
         "scores": (analysis.scores, scores_tables(analysis)),
         "gains": (analysis.gains, gains_tables(analysis)),
         "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
-        "sizes": (analysis.sizes, [sizes_table(analysis)]),
+        "sizes": (analysis.sizes, [sizes_table(analysis.sizes)]),
     }
     where_there_are_rows = {
         "choices": (analysis.choices, choices_table),
@@ -120,12 +120,12 @@ def gains_tables(analysis: Analysis) -> list[Table]:
     return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 
 
-def sizes_table(analysis: Analysis) -> Table:
-    """How the zero-shot gain changes with size on each scale, for each target, family and recipe."""
+def sizes_table(sizes: pl.DataFrame) -> Table:
+    """How the zero-shot gain changes with size on each scale, for each target, family and recipe (SIZES_SCHEMA)."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    several = analysis.sizes["estimate"].n_unique() > 1
-    for of_scales in by_scale(analysis.sizes):
+    several = sizes["estimate"].n_unique() > 1
+    for of_scales in by_scale(sizes):
         row = of_scales[0]
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
@@ -144,11 +144,11 @@ def sizes_table(analysis: Analysis) -> Table:
         )
         rows.append((row["target"], row["family"], recipe, span, *size_numbers(of_scales), these or "", deviation,
                      fit_p, new or "", verdict))  # fmt: skip
-    seeds = _range(analysis.sizes["n_seeds"], "seed") if rows else ""
+    seeds = _range(sizes["n_seeds"], "seed") if rows else ""
     learnt = "; learnt: of the intermediate trainings that were learnt" if several else ""
     return Table(
         "sizes",
-        f"Change of the gain over `none` (non-English mean) {_over(analysis.sizes)}, ± half the 95 % interval for "
+        f"Change of the gain over `none` (non-English mean) {_over(sizes)}, ± half the 95 % interval for "
         "encoders like these: in points, in % of the remaining error, and in logits; bold: it excludes 0. These only: "
         "the interval for these encoders, in points. Deviation: SD of an encoder's true gain from the line, in points. "
         "Fit p: of all lying on it. New encoder: where the true gain of one that was not seen is expected, in points, "
