@@ -17,7 +17,7 @@ from xstilts.analysis.power import (
     EVERY_TARGET,
     Deviations,
     best_of,
-    forecast,
+    outlook,
     of_gain,
     of_pilot,
     of_slope,
@@ -126,8 +126,8 @@ STUDY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_forecast_has_the_study_as_it_is_and_what_each_change_buys():
-    found = forecast(make_study(STUDY), {EVERY_TARGET: KNOWN})
+def test_an_outlook_has_the_study_as_it_is_and_what_each_change_buys():
+    found = outlook(make_study(STUDY), {EVERY_TARGET: KNOWN})
     assert found.design.comparisons == 4 and found.design.sizes == 4
     own = found.power.filter(of="slope", sizes=4, seeds=3, questions=1.0).row(0, named=True)
     expected = of_slope(KNOWN, [n * LAYER for n in (3, 6, 9, 12)], 3)
@@ -143,7 +143,7 @@ def test_a_forecast_has_the_study_as_it_is_and_what_each_change_buys():
 
 def test_all_questions_are_no_less_than_all():
     study = make_study({**STUDY, "targets": ["mini-span"]})
-    assert "twice the questions" not in forecast(study, {EVERY_TARGET: KNOWN}).changes["change"].to_list()
+    assert "twice the questions" not in outlook(study, {EVERY_TARGET: KNOWN}).changes["change"].to_list()
 
 
 def test_the_command_says_which_change_buys_most(tmp_path: Any):

@@ -111,14 +111,14 @@ RECORD: dict[str, Any] = {
 
 
 def test_a_format_that_forgets_something_cannot_be_imported() -> None:
-    with pytest.raises(TypeError, match="must say its pipeline_tag, typical_tokens, fields, untranslatable"):
+    with pytest.raises(TypeError, match="must say its pipeline_tag, heading, typical_tokens, fields, untranslatable"):
 
         class Unsaid(Format[TextExample]):
             example = TextExample
 
     class Half(Format[TextExample]):
         example = TextExample
-        pipeline_tag, typical_tokens, fields, untranslatable = "", 1.0, (), None
+        pipeline_tag, heading, typical_tokens, fields, untranslatable = "", "", 1.0, (), None
 
     with pytest.raises(TypeError, match=r"abstract.*majority.*metrics.*score"):
         Half()  # type: ignore[abstract]
@@ -165,4 +165,4 @@ def test_an_example_that_forgets_something_cannot_be_imported() -> None:
 
         class Forgotten(Format[Forgetful]):
             example = Forgetful
-            pipeline_tag, typical_tokens, fields, untranslatable = "", 1.0, (), None
+            pipeline_tag, heading, typical_tokens, fields, untranslatable = "", "", 1.0, (), None

@@ -158,7 +158,7 @@ def of_pilot(results: Results, *, resamples: int = 500) -> dict[str, Deviations]
     for block in resample(results.outcomes, resamples=resamples).blocks(of):
         cells |= {cell: sides.gain(POINTS) for cell, sides in sides_in(block, languages, of).items()}
     own = [recipe for recipe in of.recipes if recipe not in of.means and recipe != NONE]
-    pooled = {target: (target,) for target in of.targets}
+    pooled: dict[str, tuple[str, ...]] = {target: (target,) for target in of.targets}
     if len(of.span_targets) > 1:
         pooled[READING] = of.span_targets
     found = {}
@@ -235,7 +235,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Forecast:
+class Outlook:
     """What a study can show as it is and in designs around it."""
 
     design: Design
@@ -244,7 +244,7 @@ class Forecast:
     changes: pl.DataFrame  # CHANGES_SCHEMA
 
 
-def forecast(study: Study, deviations: Mapping[str, Deviations]) -> Forecast:
+def outlook(study: Study, deviations: Mapping[str, Deviations]) -> Outlook:
     """What ``study`` can show, given the ``deviations`` of each of its targets, or of EVERY_TARGET.
 
     Compute is estimated from the plans of the study and of its changes (`xstilts.planning.cost`); nothing is computed.
@@ -264,7 +264,7 @@ def forecast(study: Study, deviations: Mapping[str, Deviations]) -> Forecast:
         for questions in (1.0, 2.0)
         if what == "gain" or of_slope(each, parameters, seeds) is not None
     ]
-    return Forecast(design, outcomes, pl.DataFrame(rows, schema=POWER_SCHEMA), _changes(plan, design, outcomes, larger))
+    return Outlook(design, outcomes, pl.DataFrame(rows, schema=POWER_SCHEMA), _changes(plan, design, outcomes, larger))
 
 
 def _design(plan: Plan) -> Design:

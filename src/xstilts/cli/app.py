@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xstilts import __version__
-from xstilts.cli import claims, data, models, plan, power, report, run, scores, select, store, xtreme
+from xstilts.cli import claims, data, models, paper, plan, power, report, run, scores, select, store, xtreme
 from xstilts.cli.streams import forgiving, printable
 from xstilts.common.errors import StageError, StoreError, UserError
 
@@ -37,6 +37,9 @@ app.command(
     epilog="Example: `xstilts scores studies/quickstart.yaml --pivot language`, or `--language sw --format csv > "
     "sw.csv`; several values: `--language sw --language ru`",
 )(scores.print_scores)
+app.command(
+    epilog="Example: `xstilts table studies/quickstart.yaml --format latex > table.tex`, or `--mean all` as on XTREME"
+)(paper.table)
 app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(select.select)
 app.command(epilog="Example: `xstilts tasks --json`")(data.tasks)

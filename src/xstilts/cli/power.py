@@ -52,7 +52,7 @@ def power(
         )
     else:
         deviations = {planning.EVERY_TARGET: planning.Deviations(**stated)}
-    found = planning.forecast(api.checked(study), deviations)
+    found = planning.outlook(api.checked(study), deviations)
     if as_json:
         print(json.dumps({"deviations": {outcome: vars(each) for outcome, each in found.deviations.items()},
                           "comparisons": found.design.comparisons, "power": found.power.to_dicts(),

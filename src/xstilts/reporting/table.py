@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from xstilts.analysis.answer import signed
 from xstilts.common.markdown import cell
 from xstilts.common.markdown import table as table_in_markdown
 
-#: What a LaTeX table holds at most: more columns or rows go to a further table, so that none leaves its page.
-_TEX_COLUMNS, _TEX_ROWS = 8, 45
+#: What a LaTeX table holds at most: more columns or rows go to a further table, so that none leaves its page. Columns
+#: under headings stand side by side as far as those of XTREME do: nine targets and their mean.
+_TEX_COLUMNS, _TEX_GROUPED, _TEX_ROWS = 8, 10, 45
+#: What stands where there is no number.
+MISSING = "–"
 #: Width of a column of running text in LaTeX, of the line's.
 _TEX_TEXT = 0.34
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number with its interval; ``marked`` where a paired interval excludes 0. ``note`` says what it rests on."""
+    """A number with its interval; ``marked`` where a paired interval excludes 0. ``note`` says what it rests on.
+
+    ``beside`` is the same by another metric, ``signs`` are those of footnotes.
+    """
 
     value: float
     low: float | None = None
@@ -26,9 +33,13 @@ class Number:
     sign: bool = False
     note: str = ""
     digits: int = 1
+    beside: float | None = None
+    signs: str = ""
 
     @property
     def text(self) -> str:
+        if self.beside is not None:
+            return f"{self.value:.{self.digits}f} / {self.beside:.{self.digits}f}"
         if self.sign:
             return signed(self.value, self.digits)
         if 0 < self.value < 0.5 * 10**-self.digits:
@@ -61,7 +72,8 @@ class Table:
     """A table as people read it; a missing number is None.
 
     ``rules`` are the rows with a line above them, ``texts`` the columns of running text, ``means`` the rows that
-    stand for several others. ``cut`` says what is left out, where something is.
+    stand for several others. ``over`` are headings above the columns, the same one over neighbours, and ``units`` what
+    stands below a column's name. ``cut`` says what is left out, where something is.
     """
 
     name: str
@@ -71,12 +83,19 @@ class Table:
     rules: frozenset[int] = frozenset()
     texts: frozenset[int] = frozenset()
     means: frozenset[int] = frozenset()
+    over: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     cut: str = ""
 
     @property
     def numeric(self) -> tuple[bool, ...]:
         """Which columns hold numbers, and are set flush right."""
         return tuple(not any(isinstance(row[i], str) for row in self.rows) for i in range(len(self.header)))
+
+    @property
+    def headings(self) -> list[tuple[str, int]]:
+        """Each heading above columns, with how many it spans; one without words stands over what has none."""
+        return [(name, len(list(columns))) for name, columns in groupby(self.over)]
 
     @property
     def plain_caption(self) -> str:
@@ -108,7 +127,9 @@ def markdown(tables: Iterable[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     rows = (map(_md, row) for row in table.rows)
-    whole = table_in_markdown([_md(name) for name in table.header], rows, table.numeric)
+    units = table.units or ("",) * len(table.header)
+    header = [_md(f"{name} ({unit})" if unit else name) for name, unit in zip(table.header, units, strict=True)]
+    whole = table_in_markdown(header, rows, table.numeric)
     return f"{cell(_md(table.caption))}\n\n{whole}"
 
 
@@ -137,7 +158,9 @@ def _latex(table: Table, label: str) -> str:
         "\\small",
         f"\\begin{{tabular}}{{{''.join(kinds)}}}",
         "\\toprule",
-        " & ".join(tex(name) for name in table.header) + " \\\\",
+        *_tex_headings(table),
+        " & ".join(map(tex, table.header)) + " \\\\",
+        *([" & ".join(map(tex, table.units)) + " \\\\"] if table.units else []),
         "\\midrule",
     ]
     for i, row in enumerate(table.rows):
@@ -148,11 +171,25 @@ def _latex(table: Table, label: str) -> str:
     return "\n".join(lines)
 
 
+def _tex_headings(table: Table) -> list[str]:
+    """A line of headings above the columns, each with a rule below it."""
+    if not table.over:
+        return []
+    cells, rules, column = [], [], 1
+    for name, span in table.headings:
+        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{tex(name)}}}")
+        if name:
+            rules.append(f"\\cmidrule(lr){{{column}-{column + span - 1}}}")
+        column += span
+    return [" & ".join(cells) + " \\\\", "".join(rules)]
+
+
 def _parts(table: Table) -> Iterator[Table]:
     """The table as it is, or in parts; each has the columns of names on the left."""
     names = next((i for i, right in enumerate(table.numeric) if right), len(table.header))
     rest = range(names, len(table.header))
-    columns = [rest[i : i + _TEX_COLUMNS] for i in range(0, len(rest), _TEX_COLUMNS)] or [rest]
+    most = _TEX_GROUPED if table.over else _TEX_COLUMNS
+    columns = [rest[i : i + most] for i in range(0, len(rest), most)] or [rest]
     for start in range(0, max(1, len(table.rows)), _TEX_ROWS):
         for chunk in columns:
             kept = (*range(names), *chunk)
@@ -163,6 +200,8 @@ def _parts(table: Table) -> Iterator[Table]:
                 rows=tuple(tuple(row[i] for i in kept) for row in table.rows[start : start + _TEX_ROWS]),
                 rules=frozenset(rule - start for rule in table.rules if rule > start),
                 texts=frozenset(new for new, old in enumerate(kept) if old in table.texts),
+                over=tuple(table.over[i] for i in kept) if table.over else (),
+                units=tuple(table.units[i] for i in kept) if table.units else (),
             )
 
 
@@ -171,6 +210,7 @@ _TEX = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "…": r"\ldots{}", "→": r"$\rightarrow$",
     "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "\n": " ",
+    "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}",
 }  # fmt: skip
 
 
@@ -181,20 +221,21 @@ def tex(text: str) -> str:
 
 def _md(entry: Entry) -> str:
     if entry is None:
-        return ""
+        return MISSING
     if isinstance(entry, str):
         return entry.replace("<", "&lt;")
-    value = f"**{entry.text}**" if entry.marked else entry.text
+    value = (f"**{entry.text}**" if entry.marked else entry.text) + entry.signs
     return f"{value} ± {entry.half_width}" if entry.half_width else value
 
 
 def _tex(entry: Entry) -> str:
     if entry is None:
-        return ""
+        return tex(MISSING)
     if isinstance(entry, str):
         return tex(entry)
     value = entry.text.replace("−", "-")  # in mathematics a hyphen is a minus
     value = f"\\mathbf{{{value}}}" if entry.marked else value
+    value += f"^{{{tex(entry.signs).replace('$', '')}}}" if entry.signs else ""
     return f"${value}_{{\\pm {entry.half_width}}}$" if entry.half_width else f"${value}$"
 
 

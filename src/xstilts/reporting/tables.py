@@ -17,10 +17,10 @@ from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
 from xstilts.analysis.size import LEARNT
 from xstilts.analysis.size_words import per
+from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Entry, Number, Table
 
 _MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
-_MARKED_MEAN = "bold: shown to help or hurt (Holm-corrected p < 0.05)"
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
 
@@ -30,7 +30,7 @@ def all_tables(
     """Name → the frame of its CSV file, and its tables."""
     always = {
         "scores": (analysis.scores, scores_tables(analysis)),
-        "gains": (analysis.gains, [summary_table(analysis), *gains_tables(analysis)]),
+        "gains": (analysis.gains, gains_tables(analysis)),
         "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
         "sizes": (analysis.sizes, [sizes_table(analysis)]),
     }
@@ -42,32 +42,15 @@ def all_tables(
     found = always | {
         name: (frame, [table(frame)]) for name, (frame, table) in where_there_are_rows.items() if frame.height
     }
+    if analysis.axes.targets:
+        paper = paper_table(results, analysis)
+        found["paper"] = (paper.frame, list(paper.panels))
     by_block = results.scores.filter(pl.col("hidden_layer").is_not_null())  # retrieval and mining
     if by_block.height:
         found["blocks"] = (by_block, blocks_tables(analysis, by_block))
     if claims:
         found["claims"] = (claims_frame(claims), [claims_table(claims)])
     return found
-
-
-def summary_table(analysis: Analysis) -> Table:
-    """Zero-shot gains, a row an encoder and recipe, a column a target: the table for a paper."""
-    frame = _zero_shot(analysis.gains)
-    targets = [target for target in analysis.axes.targets if target in set(frame["target"])]
-    cells = {(row["encoder"], row["recipe"], row["target"]): gain_number(row) for row in frame.iter_rows(named=True)}
-    rows: list[tuple[Entry, ...]] = []
-    rules = set()
-    for encoder in analysis.axes.encoders:
-        recipes = [
-            recipe for recipe in analysis.axes.recipes if any((encoder.label, recipe, of) in cells for of in targets)
-        ]
-        rules.add(len(rows))
-        for recipe in recipes:
-            rows.append((encoder.label, recipe, *(cells.get((encoder.label, recipe, target)) for target in targets)))
-    languages = {row["target"]: row["n_languages"] for row in frame.iter_rows(named=True)}
-    spread = ", ".join(f"{target}: {languages[target]}" for target in targets)
-    caption = f"Mean over the non-English languages ({spread}): {_GAIN}; {_basis(frame, 'a target')}; {_MARKED_MEAN}."
-    return Table("gains", caption, ("encoder", "recipe", *targets), tuple(rows), frozenset(rules))
 
 
 def comparisons_table(analysis: Analysis) -> Table:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import yaml
@@ -103,7 +104,8 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             claims_table=only("claims"),
             gaps_table=only("gaps"),
             averaging_table=only("averaging"),
-            gains=_Shown.of(tables["gains"][1:]),  # the first is the heat map's, by target
+            paper=_Shown.of(tables.get("paper", [])),
+            gains=_Shown.of(tables["gains"]),
             scores=_Shown.of(tables["scores"]),
             blocks=_Shown.of(tables.get("blocks", [])),
             most_missing=_MISSING_LISTED,
@@ -116,6 +118,12 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             counted=counted,
         )
     )
+
+
+def html(tables: Sequence[Table]) -> str:
+    """The tables alone, for a page of somebody's own; what they hold is escaped."""
+    macros: Any = environment().get_template("macros.html.j2").module
+    return "\n".join(macros.numbers(table).strip() for table in tables) + "\n"
 
 
 @cache

@@ -171,6 +171,8 @@ class Format(ABC, Generic[E]):
     example: ClassVar[type[Example]]
     #: What the hub calls such models.
     pipeline_tag: ClassVar[str]
+    #: Under which heading tables of results have such targets, as XTREME's leaderboard groups them.
+    heading: ClassVar[str]
     #: Tokens of an example where it cannot be read: means over the English data sets of the format that are published
     #: in parts small enough to look at. Good to a factor of two.
     typical_tokens: ClassVar[float]
@@ -200,6 +202,8 @@ class Format(ABC, Generic[E]):
     windowed: ClassVar[bool] = False
     #: Inputs made of an example, where it cannot be read.
     inputs: ClassVar[int] = 1
+    #: A metric that papers print beside the main one, and take the mean of both (XTREME: F1 and exact match).
+    beside: ClassVar[str | None] = None
     #: Whether the n best predictions of an example can be told, each with its probability.
     n_best: ClassVar[bool] = False
 

@@ -80,6 +80,7 @@ class AnswerRetrievalExample(Example):
 class AnswerRetrieval(Format[AnswerRetrievalExample]):
     example = AnswerRetrievalExample
     pipeline_tag = "sentence-similarity"
+    heading = "Retrieval"
     typical_tokens = 150.0  # SQuAD, XQuAD-R
     fields = ()
     untranslatable = None

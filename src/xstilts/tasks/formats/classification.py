@@ -46,6 +46,7 @@ class ClassificationExample(Example):
 class Classification(Format[ClassificationExample]):
     example = ClassificationExample
     pipeline_tag = "text-classification"
+    heading = "Classification"
     typical_tokens = 40.0  # MNLI, QQP, SNLI, ANLI
     fields = ("premise", "hypothesis*")
     untranslatable = None

@@ -63,6 +63,7 @@ def pairs(examples: Sequence[MiningExample], predictions: Sequence[str]) -> list
 class Mining(Format[MiningExample]):
     example = MiningExample
     pipeline_tag = "feature-extraction"
+    heading = "Retrieval"
     typical_tokens = 40.0
     fields = ()
     untranslatable = "nothing is trained on it"

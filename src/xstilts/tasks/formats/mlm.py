@@ -38,6 +38,7 @@ class TextExample(Example):
 class Mlm(Format[TextExample]):
     example = TextExample
     pipeline_tag = "fill-mask"
+    heading = "Language modelling"
     typical_tokens = 126.0
     fields = ()
     untranslatable = "there is text in every language"

@@ -61,6 +61,7 @@ class MultipleChoiceExample(Example):
 class MultipleChoice(Format[MultipleChoiceExample]):
     example = MultipleChoiceExample
     pipeline_tag = "multiple-choice"
+    heading = "Classification"
     typical_tokens = 180.0  # HellaSwag, Cosmos QA, CommonsenseQA
     fields = ("prompt", "choices")
     untranslatable = None

@@ -39,6 +39,7 @@ class RetrievalExample(Example):
 class Retrieval(Format[RetrievalExample]):
     example = RetrievalExample
     pipeline_tag = "feature-extraction"
+    heading = "Retrieval"
     typical_tokens = 16.0  # Tatoeba
     fields = ()
     untranslatable = "nothing is trained on it"

@@ -67,6 +67,8 @@ def _outcomes(
 class Span(Format[SpanExample]):
     example = SpanExample
     pipeline_tag = "question-answering"
+    heading = "Question answering"
+    beside = "exact_match"
     typical_tokens = 160.0  # SQuAD, XQuAD, MLQA, TyDiQA
     fields = ("question", "context")
     untranslatable = None

@@ -47,6 +47,7 @@ class TaggingExample(Example):
 class Tagging(Format[TaggingExample]):
     example = TaggingExample
     pipeline_tag = "token-classification"
+    heading = "Structured prediction"
     typical_tokens = 20.0  # PAN-X, UD
     fields = ("tokens",)
     untranslatable = "tags cannot be carried into a translation"

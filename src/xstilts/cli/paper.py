@@ -1,0 +1,60 @@
+"""`xstilts table`: what a paper takes from a study. Printing, no logic."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from xstilts import api
+from xstilts.cli.options import StoreOption, StudyFile
+
+
+class PaperFormat(str, Enum):
+    md = "md"
+    latex = "latex"
+    html = "html"
+    csv = "csv"
+
+
+class MeanOver(str, Enum):
+    """The keys of `xstilts.reporting.paper_table.MEANS`."""
+
+    non_english = "non-english"
+    all = "all"
+
+
+MeanOption = Annotated[
+    MeanOver, typer.Option("--mean", help="over which languages scores are means: those without English, or all")
+]
+
+
+def table(
+    study: StudyFile,
+    format: Annotated[PaperFormat, typer.Option(help="how to print")] = PaperFormat.md,
+    mean: MeanOption = MeanOver.non_english,
+    store: StoreOption = None,
+) -> None:
+    """Print the table of a paper: encoders and recipes by targets, their mean, and the gains with intervals.
+
+    The mean is over the non-English languages of each target; XTREME's own is over all. LaTeX needs the packages
+    booktabs and adjustbox.
+    """
+    from xstilts.analysis.analyse import analyse
+    from xstilts.reporting.paper_table import MEANS, paper_table
+    from xstilts.reporting.table import latex, markdown
+    from xstilts.reporting.write import html
+
+    results = api.results_of(study, store)
+    found = paper_table(results, analyse(results), MEANS[mean.value])
+    match format:
+        case PaperFormat.csv:
+            text = found.frame.write_csv()
+        case PaperFormat.latex:
+            text = latex(found.panels)
+        case PaperFormat.html:
+            text = html(found.panels)
+        case PaperFormat.md:
+            text = markdown(found.panels)
+    print(text, end="")
