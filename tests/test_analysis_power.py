@@ -17,10 +17,10 @@ from xstilts.analysis.power import (
     EVERY_TARGET,
     Deviations,
     best_of,
-    outlook,
     of_gain,
     of_pilot,
     of_slope,
+    outlook,
 )
 from xstilts.analysis.size import READING
 from xstilts.cli.app import app
