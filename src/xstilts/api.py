@@ -131,14 +131,18 @@ def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | N
 def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
     """Write the report of ``results`` to the folder ``out``; gives its page's path, and what it rests on."""
     from xstilts.analysis.analyse import analyse
+    from xstilts.analysis.beside import evidence_beside
     from xstilts.analysis.claims import check
     from xstilts.analysis.claims_file import BUILTIN, load_claims
+    from xstilts.analysis.matched import Matched
+    from xstilts.analysis.published import load_published
     from xstilts.reporting.write import write_report
 
     analysis = analyse(results)
     claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)
     tested = any(one.rows.height for one in claims)  # by scores: facts of the catalog alone are for `xstilts claims`
-    return write_report(results, out, analysis, claims if tested else ()), analysis
+    published = evidence_beside(load_published(), Matched(results, analysis, study.catalog, study.data))
+    return write_report(results, out, analysis, claims if tested else (), published), analysis
 
 
 def export(
