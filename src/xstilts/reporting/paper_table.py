@@ -195,7 +195,7 @@ def _gains(frame: pl.DataFrame, used: Methods) -> Table:
 
     compared = frame.filter(pl.col("gain").is_not_null().any().over("encoder", "recipe"))
     paired = f"Gain over `{NONE}` in points, paired by seed and example: {_over(compared, used)}"
-    marked = "± half the 95 % interval; bold: shown to help or hurt"
+    marked = "± half the 95 % interval; bold: helps or hurts, corrected"
     return _panel(compared, used, f"{paired}; {marked}.", number, scores=False)
 
 
