@@ -36,6 +36,7 @@ app.command(
 app.command(
     epilog="Example: `xstilts table studies/quickstart.yaml --format latex > table.tex`, or `--mean all` as on XTREME"
 )(paper.table)
+app.command(epilog="Example: `xstilts paper studies/quickstart.yaml --out draft`")(paper.paper)
 app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(select.select)
 app.command(epilog="Example: `xstilts tasks --json`")(data.tasks)

@@ -39,6 +39,13 @@ class Reference:
         return [_plain(name) for name in self.fields["author"].split(" and ")]
 
     @property
+    def short(self) -> str:
+        """As a text cites it: Phang et al. 2020."""
+        surnames = [name.split(",")[0] for name in self.authors]
+        names = f"{surnames[0]} et al." if len(surnames) > 2 else " and ".join(surnames)
+        return " ".join(filter(None, (names, self.fields.get("year"))))
+
+    @property
     def bibtex(self) -> str:
         held = "".join(f"  {name} = {{{text}}},\n" for name, text in self.fields.items())
         return f"@{self.kind}{{{self.key},\n{held}}}\n"

@@ -110,7 +110,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             blocks=_Shown.of(tables.get("blocks", [])),
             most_missing=_MISSING_LISTED,
             most_caveats=_CAVEATS_OPEN,
-            costs=_costs(results.stages),
+            costs=costs(results.stages),
             stages=results.stages.sort("seconds", descending=True, nulls_last=True).head(_STAGES_LISTED).to_dicts(),
             n_stages=results.stages.height,
             data=results.data.head(_DATA_LISTED).to_dicts(),
@@ -139,7 +139,7 @@ def environment() -> Environment:
     filled.filters |= {
         "duration": duration,
         "size": memory,
-        "count": _count,
+        "count": count,
         "signed": signed,
         "inline": _inline,
     }
@@ -164,7 +164,7 @@ def _inline(chart: Chart) -> Markup:
     return Markup(chart.inline())
 
 
-def _count(number: float | None) -> str:
+def count(number: float | None) -> str:
     """A count for people: 1,234, or 1.2 · 10¹⁵ where nobody reads the digits."""
     if number is None:
         return ""
@@ -205,7 +205,7 @@ def write_tables(tables: Mapping[str, tuple[pl.DataFrame, list[Table]]], out: Pa
         (out / "tables" / f"{name}.tex").write_text(latex(those), encoding="utf-8")
 
 
-def _costs(stages: pl.DataFrame) -> list[dict[str, object]]:
+def costs(stages: pl.DataFrame) -> list[dict[str, Any]]:
     """Totals by kind of stage, and over all; tokens a second over the stages that count both."""
     if not stages.height:
         return []
