@@ -7,17 +7,21 @@ of it, with limits on time and memory, since what is tried may hang or fill the 
 from __future__ import annotations
 
 import json
+import multiprocessing.forkserver
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -151,6 +155,8 @@ def _command(words: list[str], folder: str, memory: int | None, environment: dic
     sys.stdout.reconfigure(encoding=encoding, errors="strict", line_buffering=False)  # type: ignore[union-attr]
     sys.stderr.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
     sys.argv = ["xstilts", *words]
+    if words[:1] == ["run"] and sys.version_info < (3, 14):  # whose server wants an authentication
+        _serve_forks()
     code: int = 0
     try:
         main()
@@ -165,6 +171,29 @@ def _command(words: list[str], folder: str, memory: int | None, environment: dic
         except (OSError, ValueError):  # a pipe that nobody reads
             code = code or 1
     return code
+
+
+def _serve_forks() -> None:
+    """Workers are forked from what is loaded, too: the server of forks that a run starts would load all of it again.
+
+    It is forked before the command has threads.
+    """
+    server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    resource_tracker.ensure_running()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0" + uuid.uuid4().hex)
+        listener.listen()
+        server._forkserver_address = listener.getsockname().decode()
+        ended, server._forkserver_alive_fd = os.pipe()
+        server._forkserver_pid = os.fork()
+        if server._forkserver_pid == 0:
+            os.close(server._forkserver_alive_fd)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                multiprocessing.forkserver.main(listener.fileno(), ended, [])
+            finally:
+                os._exit(0)
+        os.close(ended)
 
 
 if __name__ == "__main__":

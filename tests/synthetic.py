@@ -221,7 +221,7 @@ def _scores(
             ),
             seconds=pl.lit(69.95),
             flops=pl.lit(1e12),
-            model=pl.concat_str(pl.lit("t"), "encoder", "recipe", "target", "seed", separator="/"),
+            model=pl.format("t{}/{}/{}/{}", "encoder", "recipe", "target", "seed"),
             intermediate=pl.lit(None),
             key=pl.concat_str(["encoder", "recipe", "target", "seed"], separator="/"),
         )

@@ -5,9 +5,10 @@ import pytest
 from synthetic import make_results, with_recipes
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.beside import BESIDE_SCHEMA, beside, own_effects
-from xstilts.analysis.evidence import POINTS, RHO, SHARE, assess
+from xstilts.analysis.evidence import RHO, assess
 from xstilts.analysis.matched import Matched
 from xstilts.analysis.published import Literature, Result
+from xstilts.analysis.scales import ERROR, POINTS
 from xstilts.tasks import builtin_catalog
 
 CATALOG = builtin_catalog()
@@ -79,7 +80,7 @@ def test_own_gains_have_the_covariance_that_their_runs_give_them(study):
         np.sqrt(np.diag(covariance)) < 1.5 * expected
     ).all()
     assert abs(covariance[0, 1]) < 0.7 * covariance[0, 0], "encoders share examples, not seeds"
-    shares, _ = own.on(SHARE) or pytest.fail("a share of the remaining error is defined")
+    shares, _ = own.on(ERROR) or pytest.fail("a share of the remaining error is defined")
     assert shares.tolist() == pytest.approx((100 * effects / (100 - own.frame["without"].to_numpy())).tolist())
 
 
@@ -91,7 +92,7 @@ def test_own_gains_are_pooled_with_published_ones_of_the_same_question(study):
     [row] = found.pooled.filter(pl.col("rho") == RHO).to_dicts()
     assert (row["k"], row["own"], row["studies"]) == (3, 2, 2)
     assert 4.0 < row["gain"] < 9.0, "between the published 4 and the 8 here"
-    slope = found.slopes.filter(pl.col("scale") == POINTS).row(0, named=True)
+    slope = found.slopes.filter(pl.col("scale") == POINTS.name).row(0, named=True)
     assert slope["family"] == "bundled/e5-small" and slope["k"] == 2, "a series of its own"
     assert found.pairs.filter("own").height == 2
 

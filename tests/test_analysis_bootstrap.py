@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_replicates_and_another_recipe_leaves_them_
     fewer = without(results, recipe="mini-mnli")
     of = axes(results)
     first, again, other = (
-        next(resample(outcomes, seed=seed).blocks(of)).over(np.arange(1, 11), np.arange(1)).replicates
+        next(resample(outcomes, seed=seed).blocks(of)).means(np.arange(1), np.arange(1, 11))
         for outcomes, seed in ((results.outcomes, 0), (fewer.outcomes, 0), (fewer.outcomes, 1))
     )
     assert np.array_equal(first, again) and not np.array_equal(first, other)
@@ -89,19 +89,6 @@ def test_parallel_languages_share_their_sample_and_others_do_not():
         assert np.corrcoef(replicates.reshape(2, -1))[0, 1] == pytest.approx(correlation, abs=0.1)
 
 
-@pytest.mark.parametrize("n_seeds", [2, 5])
-def test_the_variance_over_seeds_is_not_understated(n_seeds: int):
-    """With every example of a seed alike, only seeds vary: the replicates' variance is s² / S on average."""
-    rng = np.random.default_rng(1)
-    ratios = []
-    for _ in range(200):
-        level = rng.normal(0.5, 0.1, n_seeds)
-        outcomes = one_cell([("en", seed, f"{i}", level[seed], 1.0) for seed in range(n_seeds) for i in range(3)])
-        mean = mean_of(block_of(outcomes, resamples=400, seed=int(rng.integers(1000))))
-        ratios.append(mean.replicates.var() / (100**2 * 0.01 / n_seeds))
-    assert np.mean(ratios) == pytest.approx(1.0, abs=0.2)
-
-
 def test_both_sides_of_a_comparison_are_drawn_in_pairs():
     """Recipes that differ by 3 points for every seed and example: no replicate of their difference says otherwise."""
     rng = np.random.default_rng(1)
@@ -112,7 +99,11 @@ def test_both_sides_of_a_comparison_are_drawn_in_pairs():
     block = block_of(pl.concat([base, more]))
     sample = block.over(np.array([0]), np.array([1]), minus=0)
     assert sample.values.item() == pytest.approx(3) and sample.by_seed == pytest.approx(np.full((1, 3), 3.0))
-    assert sample.replicates == pytest.approx(np.full((1, 1000), 3.0), abs=1e-3)
+    assert sample.of_examples == pytest.approx(0, abs=1e-8)
+    together = block.over(np.array([0]), np.array([1]), minus=0, paired=True)
+    assert together.of_seeds == pytest.approx(0) and together.of_noise == pytest.approx(0, abs=1e-8)
+    spread = np.var(100 * level, ddof=1) / 3  # of each side
+    assert sample.of_seeds == pytest.approx(2 * spread) and sample.freedom == pytest.approx(4)
 
 
 def test_one_seed_is_said_to_cover_examples_only():
@@ -124,12 +115,28 @@ def test_one_seed_is_said_to_cover_examples_only():
 def test_a_score_that_is_not_defined_gives_no_interval_and_no_crash():
     of = one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 0.0, 0.0)])
     mean = mean_of(block_of(of, resamples=20))
-    assert np.isnan(mean.values).all() and np.isnan(mean.replicates).all()
-    mixed = mean_of(block_of(one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 1.0, 1.0)]), resamples=20))
-    defined = mixed.replicates[~np.isnan(mixed.replicates)]
+    assert np.isnan(mean.values).all() and np.isnan(mean.of_examples).all()
+    block = block_of(one_cell([("en", 0, "a", 0.0, 0.0), ("en", 0, "b", 1.0, 1.0)]), resamples=20)
+    mixed, drawn = mean_of(block), block.replicates.ravel()
+    defined = drawn[~np.isnan(drawn)]
     assert mixed.values.item() == 100 and 0 < defined.size < 20 and set(defined) == {100}
+    assert mixed.of_examples.item() == 0
 
 
 def test_no_outcomes_give_an_empty_table():
     results = make_results(recipes=())
     assert estimates(resample(results.outcomes), axes(results)).height == 0
+
+
+def test_what_is_noise_of_each_seed_is_that_of_the_replicates():
+    """As the module `crossed` defines it: Σ Var(seed − mean) / (S (S − 1))."""
+    rng = np.random.default_rng(3)
+    right = rng.random((4, 60)) < rng.random(60)
+    rows = [("en", seed, f"{i}", float(right[seed, i]), 1.0) for seed in range(4) for i in range(60)]
+    block = block_of(one_cell(rows))
+    sample, drawn = mean_of(block), block.replicates[0, :, 0].astype(float)
+    left = drawn - drawn.mean(axis=0)
+    assert sample.of_noise.item() == pytest.approx(left.var(axis=1).sum() / (4 * 3), rel=1e-3)
+    assert 0 < sample.of_noise.item() < sample.of_examples.item() == pytest.approx(drawn.mean(axis=0).var(), rel=1e-3)
+    one = mean_of(block_of(one_cell([row for row in rows if row[1] == 0])))
+    assert one.of_noise.item() == 0 and one.of_examples.item() > 0

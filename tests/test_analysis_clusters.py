@@ -65,7 +65,7 @@ def found_gains(frame: pl.DataFrame, seed: int = 0, resamples: int = 300) -> pl.
         (SizedEncoder("e", "e", True, False, 1),), ("none", "squad"), ("xquad",), {"xquad": ("de",)},
         {"xquad": "span"}, {"xquad": "f1"}, {}, tuple(frame["seed"].unique().sort()),
     )  # fmt: skip
-    return gains(resample(frame, resamples=resamples, seed=seed), of).frame.filter(pl.col("language") == "de")
+    return gains(resample(frame, resamples=resamples, seed=seed), of).filter(pl.col("language") == "de")
 
 
 def coverage(n_passages: int, n_seeds: int, runs: int, *, told: bool) -> float:
@@ -100,4 +100,4 @@ def test_the_number_of_passages_stands_beside_that_of_questions():
 def test_one_passage_alone_says_nothing_of_others():
     """Its questions are all of one draw: how the gain varies over passages is not known, and no interval is told."""
     row = found_gains(outcomes(np.random.default_rng(0), 1, 3, told=True)).row(0, named=True)
-    assert row["gain"] is not None and row["low"] is None and row["verdict"] == "no evidence"
+    assert row["gain"] is not None and row["low"] is None and row["verdict"] == "not judged"

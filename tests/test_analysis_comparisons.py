@@ -1,20 +1,37 @@
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from simulated_gains import Recipes, drawn
 from synthetic import estimates, gain_by_size, make_results, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, NO_EVIDENCE, SHOWN, contrast, gains
+from xstilts.analysis.comparisons import (
+    ABOVE,
+    BELOW,
+    HELPS,
+    HURTS,
+    NO_EFFECT,
+    NO_EVIDENCE,
+    NO_VARIATION,
+    NOT_JUDGED,
+    ONE_SEED,
+    SHOWN,
+    collapsed_models,
+    gains,
+    sides_of,
+)
+from xstilts.analysis.crossed import combined
 from xstilts.analysis.results import Results
 from xstilts.planning.recipe import AverageEntry
 from xstilts.reporting.tables import averaging_table
 
 
 def of(results: Results) -> pl.DataFrame:
-    return gains(resample(results.outcomes), axes(results)).frame
+    return gains(resample(results.outcomes), axes(results))
 
 
 def test_a_gain_is_the_difference_of_the_means():
@@ -29,7 +46,7 @@ def test_a_gain_is_the_difference_of_the_means():
 
 
 def test_pairing_makes_the_interval_narrower_than_two_apart():
-    results = make_results(examples=100)
+    results = make_results(examples=100, seeds=range(6), encoders={"e": 1_000_000})
     table = estimates(resample(results.outcomes), axes(results)).filter(pl.col("language") == ZERO_SHOT)
     paired = of(results).filter(pl.col("language") == ZERO_SHOT)
     width = (paired["high"] - paired["low"]).mean()
@@ -92,7 +109,11 @@ def test_the_means_are_corrected_for_their_number_and_nothing_else_is():
     others = frame.filter(pl.col("language") != ZERO_SHOT)
     assert others["p_holm"].is_null().all()
     outside = (others["low"] > 0) | (others["high"] < 0)
-    assert ((others["p"] < 0.05) == outside).all() and (others["verdict"].is_in(SHOWN) == outside).all()
+    assert ((others["p"] < 0.05) == outside).all() and (others["verdict"].is_in([ABOVE, BELOW]) == outside).all()
+    small = multipletests(main["equivalence_p"].to_numpy(), method="holm")[1]
+    assert (
+        main["equivalence_p_holm"].to_numpy() == pytest.approx(small) and others["equivalence_p_holm"].is_null().all()
+    )
 
 
 def test_no_effect_is_said_where_the_gain_is_shown_to_be_small():
@@ -106,25 +127,78 @@ def test_no_effect_is_said_where_the_gain_is_shown_to_be_small():
     assert row["verdict"] == NO_EVIDENCE and row["mde"] > 1
 
 
-def test_a_contrast_of_one_row_is_that_row_and_of_two_recipes_their_difference():
+def test_a_sum_of_one_gain_is_its_row_and_of_two_recipes_their_difference():
     results = make_results(gain_by_size(5.0), examples=40, seeds=(0, 1, 2))
-    found = gains(resample(results.outcomes), axes(results))
-    first = found.frame.row(0, named=True)
-    alone = contrast(found, [0], [1.0])
-    assert alone.value == pytest.approx(first["gain"]) and alone.low < first["gain"] < alone.high
-    rows = found.frame.with_row_index("row").filter(
-        pl.col("language") == ZERO_SHOT, pl.col("target") == "mini-qa", pl.col("encoder") == "bundled/e5-small@12"
-    )
+    frame, of_axes = of(results), axes(results)
+    (block,) = (one for one in resample(results.outcomes).blocks(of_axes)
+                if (one.encoder, one.target) == ("bundled/e5-small@12", "mini-qa"))  # fmt: skip
+    rows = frame.filter(encoder=block.encoder, target=block.target, language=ZERO_SHOT)
     assert rows["recipe"].to_list() == ["mini-squad", "mini-mnli", "mini-squad+mlm"]
-    gain, error = rows["gain"].to_list(), rows["error"].to_list()
-    difference = contrast(found, rows["row"][:2], [1, -1])
-    assert difference.value == pytest.approx(gain[0] - gain[1])
-    assert difference.low < difference.value < difference.high and difference.error < error[0] + error[1]
-    other = found.frame.with_row_index("row").filter(
-        pl.col("language") == ZERO_SHOT, pl.col("target") == "mini-qa", pl.col("recipe") == "mini-squad"
+    squad, mnli = (sides_of(block, recipe, ZERO_SHOT, of_axes) for recipe in rows["recipe"][:2])
+    alone = combined([(1.0, squad[0]), (-1.0, squad[1])])
+    assert (alone.value, alone.error) == pytest.approx((rows["gain"][0], rows["error"][0]), rel=1e-2)
+    difference = combined([(1.0, squad[0]), (-1.0, mnli[0])])
+    assert difference.value == pytest.approx(rows["gain"][0] - rows["gain"][1])
+    assert difference.error < rows["error"][0] + rows["error"][1]
+
+
+def test_one_seed_is_not_judged_however_large_the_gain():
+    frame = of(make_results(lambda *cell: 20.0 * (cell[1] == "mini-squad"), seeds=(0,), examples=60))
+    assert set(frame["verdict"]) == {NOT_JUDGED} and set(frame["reason"]) == {ONE_SEED}
+    assert frame["p_holm"].is_null().all() and frame["mde"].is_null().all()
+    assert frame.filter(recipe="mini-squad", language=ZERO_SHOT)["low"].min() > 5, "the estimate is there"
+
+
+def test_what_does_not_vary_is_not_judged():
+    """Every model alike on every example, as of questions that all can answer: a gain of 0 is no evidence of none."""
+    results = make_results(seeds=(0, 1, 2), examples=6)
+    outcomes = results.outcomes.with_columns(
+        numerator=pl.when(pl.col("target") == "mini-qa").then(1.0).otherwise("numerator")
     )
-    mean = contrast(found, other["row"], np.full(3, 1 / 3))  # three encoders: seeds of their own, so more freedom
-    assert mean.value == pytest.approx(other["gain"].mean()) and mean.error < other["error"].mean()
+    frame = of(Results(**{**vars(results), "outcomes": outcomes}))
+    same = frame.filter(target="mini-qa")
+    assert set(same["verdict"]) == {NOT_JUDGED} and set(same["reason"]) == {NO_VARIATION}
+    others = frame.filter(pl.col("target") != "mini-qa", pl.col("language") == ZERO_SHOT)
+    assert others["reason"].is_null().all()
+    assert others["p_holm"].to_numpy() == pytest.approx(multipletests(others["p"].to_numpy(), method="holm")[1])
+
+
+def test_models_that_collapsed_are_not_judged():
+    results = make_results(gain_by_size(30.0), seeds=(0, 1, 2), examples=30)
+    cell = (pl.col("recipe") == "mini-squad") & (pl.col("seed") == 1) & (pl.col("target") == "mini-qa")
+    failed = results.scores.filter(cell)["model"].unique().implode()
+    stages = results.stages.with_columns(collapsed=pl.col("key").is_in(failed))
+    collapsed = collapsed_models(results.scores, stages)
+    frame = gains(resample(results.outcomes), axes(results), collapsed)
+    there = frame.filter(pl.col("verdict") == NOT_JUDGED)
+    assert set(there["recipe"]) == {"mini-squad"} and set(there["target"]) == {"mini-qa"}
+    assert set(there["reason"]) == {"collapsed: 1 of the 6 models compared"}
+    assert there.height == frame.filter(recipe="mini-squad", target="mini-qa").height
+
+
+def test_the_detectable_gain_is_that_of_the_corrected_test():
+    frame = of(make_results(examples=60, seeds=(0, 1, 2)))
+    main, alone = frame.filter(language=ZERO_SHOT), frame.filter(language="de")
+    for rows, level in ((main, 0.05 / main.height), (alone, 0.05)):
+        critical = stats.t.isf(level / 2, rows["freedom"])
+        power = stats.nct.sf(critical, rows["freedom"], rows["mde"] / rows["error"])
+        assert power == pytest.approx(np.full(rows.height, 0.8), abs=0.03)
+
+
+def test_intervals_hold_though_none_varies_most():
+    found = drawn(Recipes(seeds=3, examples=500, none=3.0), runs=12)
+    assert 0.84 < found.mean <= 1 and 0.9 < found.language <= 1 and found.wrong < 0.25
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("examples", [50, 500])
+@pytest.mark.parametrize("none", [1.0, 3.0])
+@pytest.mark.parametrize("unequal", [0.0, 0.7])
+def test_coverage_and_wrong_verdicts(seeds: int, examples: int, none: float, unequal: float):
+    found = drawn(Recipes(seeds=seeds, examples=examples, none=none, unequal=unequal), runs=1000)
+    print(f"{seeds} seeds, {examples} examples, none {none}, unequal {unequal}: {found}")
+    assert 0.92 <= found.mean <= 0.98 and 0.92 <= found.language <= 0.99 and found.wrong <= 0.06
 
 
 def test_averaged_models_are_compared_with_the_baseline_averaged_alike_and_with_the_models_they_are_of():

@@ -1,9 +1,20 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
 
-from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of
+from test_analysis_bootstrap import block_of
+from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of, over_seeds, spread, sum_of
+from xstilts.analysis.intervals import Spread
+from xstilts.analysis.results import OUTCOMES_SCHEMA
+
+
+def of_rows(of_examples: np.ndarray, by_seed: np.ndarray, of_noise: np.ndarray, n: int) -> Spread:
+    of_seeds, freedom = over_seeds(by_seed)
+    return spread(of_examples, of_seeds, of_noise, freedom, n)
 
 
 def seeds_alone(values: list[float]) -> BySeed:
@@ -19,7 +30,7 @@ def drawn(values: np.ndarray, rng: np.random.Generator, resamples: int = 20_000)
 
 
 def test_two_parts_are_welchs_problem():
-    """A published run of Stata's `ttest kidney, by(west) unequal welch`: 36.2258 degrees of freedom."""
+    """As SciPy's and Stata's `ttest kidney, by(west) unequal`: Satterthwaite's degrees of freedom."""
     rng = np.random.default_rng(0)
     parts = []
     for weight, (n, mean, deviation) in ((-1.0, (20, 3.006, 0.3001298)), (1.0, (24, 2.618333, 0.5983722))):
@@ -28,17 +39,42 @@ def test_two_parts_are_welchs_problem():
     found = combined(parts)
     assert found.value == pytest.approx(2.618333 - 3.006)
     assert found.error == pytest.approx(0.139365, abs=1e-5)
-    assert found.freedom == pytest.approx(36.2258, abs=1e-3)
+    expected = stats.ttest_ind_from_stats(2.618333, 0.5983722, 24, 3.006, 0.3001298, 20, equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue) and found.freedom == pytest.approx(34.8, abs=0.5)
 
 
 def test_one_part_whose_seeds_alone_vary_is_students_t():
-    from scipy import stats
-
     values = [1.0, 2.5, 4.0]
     found, expected = combined([(1.0, seeds_alone(values))]), stats.ttest_1samp(values, 0)
     low, high = expected.confidence_interval()
     assert (found.low, found.high, found.p) == pytest.approx((low, high, expected.pvalue))
     assert found.freedom == pytest.approx(2)
+
+
+def test_where_only_seeds_vary_it_is_a_t_test():
+    """Against SciPy and statsmodels: interval, p-value and equivalence of the mean of five normal values."""
+    values = np.random.default_rng(0).normal(0.4, 0.5, 5)
+    error = values.std(ddof=1) / np.sqrt(5)
+    about = of_rows(np.zeros(1), values[None], np.zeros(1), 1000)
+    assert about.errors == pytest.approx([error]) and about.freedom == pytest.approx([4])
+    mean = values.mean(keepdims=True)
+    reference = stats.ttest_1samp(values, 0)
+    assert about.p_values(mean) == pytest.approx([reference.pvalue])
+    low, high = about.interval(mean)
+    assert (low[0], high[0]) == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert about.equivalence(mean, 1.0) == pytest.approx([DescrStatsW(values).ttost_mean(-1.0, 1.0)[0]])
+
+
+def test_where_only_examples_vary_it_is_nearly_a_t_test():
+    right = np.random.default_rng(0).normal(1, 10, 400)
+    cell = pl.DataFrame({"id": [str(i) for i in range(400)], "numerator": right}).with_columns(
+        encoder=pl.lit("e"), source=pl.lit("e"), recipe=pl.lit("none"), averaged=None, group=None, target=pl.lit("t"),
+        language=pl.lit("en"), metric=pl.lit("f1"), main=pl.lit(True), seed=pl.lit(0), denominator=pl.lit(1.0),
+    ).select(*OUTCOMES_SCHEMA)  # fmt: skip
+    sample = block_of(cell, 4000).over(np.array([0]), np.array([0]))
+    about = of_rows(sample.of_examples, sample.by_seed, sample.of_noise, 400)
+    assert about.errors == pytest.approx([100 * stats.sem(right)], rel=0.05)
+    assert about.freedom == pytest.approx([399])
 
 
 def test_noise_of_seed_and_example_is_counted_once():
@@ -93,6 +129,66 @@ def test_the_unit_does_not_matter(values: list[list[float]], factor: float):
 def test_the_mean_of_parts_is_seed_by_seed():
     found = mean_of([seeds_alone([1.0, 2.0, np.nan]), seeds_alone([3.0, 6.0, 1.0])])
     assert found.values[:2].tolist() == [2.0, 4.0] and np.isnan(found.values[2])
+
+
+def test_differences_are_seed_by_seed():
+    found = sum_of([(1.0, seeds_alone([3.0, 6.0])), (-1.0, seeds_alone([1.0, 2.0]))])
+    assert found.values.tolist() == [2.0, 4.0] and combined([(1.0, found)]).value == 3.0
+
+
+def test_many_rows_at_once_are_each_as_one():
+    rng = np.random.default_rng(5)
+    parts = [drawn(rng.normal(0, 10, (4, 1)) + rng.normal(0, 30, (4, 25)), rng, 4000) for _ in range(3)]
+    rows = variances_of(parts)
+    about = of_rows(*rows, 10**9)
+    alone = [combined([(1.0, part)]) for part in parts]
+    assert about.errors == pytest.approx([one.error for one in alone], rel=1e-3)
+    assert about.freedom == pytest.approx([one.freedom for one in alone], rel=1e-3)
+
+
+def variances_of(parts: list[BySeed]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The variances over examples, the values by seed, and the noise of parts that all have the same seeds."""
+    replicates = np.array([part.replicates for part in parts])
+    left = replicates - replicates.mean(axis=1, keepdims=True)
+    n = replicates.shape[1]
+    noise = left.var(axis=2).sum(axis=1) / (n * (n - 1))
+    return replicates.mean(axis=1).var(axis=1), np.array([part.values for part in parts]), noise
+
+
+#: Shares of the variance of a difference that come from seeds, from examples, and from both together.
+SHARES = [(0, 0.1, 0.9), (0.2, 0.4, 0.4), (0.5, 0.1, 0.4), (0.8, 0.1, 0.1), (0.8, 0, 0.2), (1, 0, 0)]
+
+
+def coverage(n_seeds: int, shares: tuple[float, float, float], times: float, runs: int, n: int = 50) -> float:
+    """How often the interval of a difference holds its truth; the seeds of its second side vary ``times`` as much."""
+    rng = np.random.default_rng(n_seeds)
+    of_side = [1 / (1 + times**2), times**2 / (1 + times**2)]
+    shared = rng.normal(0, np.sqrt(shares[1] * n), (runs, 1, n))
+    sides = [
+        rng.normal(0, np.sqrt(shares[0] * of_side[i] * n_seeds), (runs, n_seeds, 1))
+        + rng.normal(0, np.sqrt(shares[2] / 2 * n_seeds * n), (runs, n_seeds, n))
+        + (shared if i == 0 else 0)
+        for i in range(2)
+    ]
+    of_examples = (sides[0] - sides[1]).mean(axis=1).var(axis=1) / n  # what a bootstrap has on average
+    of_seeds, squares, of_noise = (np.zeros(runs) for _ in range(3))
+    for side in sides:
+        own, freedom = over_seeds(side.mean(axis=2))
+        of_seeds, squares = of_seeds + own, squares + own**2 / freedom
+        left = side - side.mean(axis=1, keepdims=True)
+        of_noise += left.var(axis=2).sum(axis=1) / n / (n_seeds * (n_seeds - 1))
+    values = sides[0].mean(axis=(1, 2)) - sides[1].mean(axis=(1, 2))
+    low, high = spread(of_examples, of_seeds, of_noise, of_seeds**2 / squares, n).interval(values)
+    return float(np.mean((low <= 0) & (high >= 0)))
+
+
+@pytest.mark.parametrize("shares", SHARES)
+@pytest.mark.parametrize("times", [1.0, 3.0])
+@pytest.mark.parametrize(("n_seeds", "least"), [(2, 0.91), (3, 0.93), (5, 0.93)])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(
+    n_seeds: int, least: float, times: float, shares: tuple[float, float, float]
+):
+    assert least <= coverage(n_seeds, shares, times, runs=3000) <= 0.98
 
 
 def crossed(rng: np.random.Generator, parts: int, shared: float = 0.0) -> list[BySeed]:

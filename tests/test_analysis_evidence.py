@@ -6,13 +6,10 @@ from xstilts.analysis.evidence import (
     BIAS_SCHEMA,
     CONFLICTS_SCHEMA,
     FLOW_SCHEMA,
-    LOGIT,
     PAIRS_SCHEMA,
-    POINTS,
     POOLED_SCHEMA,
     RHO,
     RHOS,
-    SHARE,
     SLOPES_SCHEMA,
     Assessment,
     assess,
@@ -20,6 +17,7 @@ from xstilts.analysis.evidence import (
     paired,
 )
 from xstilts.analysis.published import Literature, Result, load_published
+from xstilts.analysis.scales import ERROR, LOGIT, POINTS
 from xstilts.tasks import builtin_catalog
 
 CATALOG = builtin_catalog()
@@ -70,7 +68,7 @@ def test_the_error_of_a_gain_is_that_of_both_scores_with_their_correlation():
     assert stated.points[1].item() == pytest.approx(2 * 1.5**2) and stated.frame["error_is"].item() == "stated"
     gain = effects_of(paired([result(recipe="mnli", quantity="gain", value=3.0, error=0.7)]), CATALOG)
     assert gain.points == (pytest.approx([3.0]), pytest.approx(np.array([[0.49]])))
-    assert gain.on(SHARE) is None and gain.on(LOGIT) is None, "no score is stated"
+    assert gain.on(ERROR) is None and gain.on(LOGIT) is None, "no score is stated"
 
 
 def test_f1_has_an_error_where_it_is_a_mean_over_questions():
@@ -95,11 +93,11 @@ def test_scales_and_their_errors_are_those_of_many_draws():
     deviations = np.sqrt([40 * 60 / 2000, 55 * 45 / 2000])
     b, p = (rng.multivariate_normal([40, 55], np.array([[1, RHO], [RHO, 1]]) * np.outer(deviations, deviations),
                                     200_000)).T  # fmt: skip
-    drawn = {POINTS: p - b, SHARE: 100 * (p - b) / (100 - b), LOGIT: np.log(p / (100 - p)) - np.log(b / (100 - b))}
+    drawn = {POINTS: p - b, ERROR: 100 * (p - b) / (100 - b), LOGIT: np.log(p / (100 - p)) - np.log(b / (100 - b))}
     for scale, values in drawn.items():
         effects, covariance = of.on(scale)
         assert effects.item() == pytest.approx(values.mean(), abs=0.05)
-        assert np.sqrt(covariance.item()) == pytest.approx(values.std(), rel=0.02), scale
+        assert np.sqrt(covariance.item()) == pytest.approx(values.std(), rel=0.02), scale.name
 
 
 def test_flan_is_the_series_that_the_paper_has(found):
@@ -110,9 +108,9 @@ def test_flan_is_the_series_that_the_paper_has(found):
     assert plain["share"].to_list() == pytest.approx([30.0, 30.6, 31.6], abs=0.05)
     assert plain["logit"].to_list() == pytest.approx([1.00, 0.74, 0.63], abs=0.005)
     slopes = {row["scale"]: row for row in found.slopes.filter(pl.col("recipe") == "flan").iter_rows(named=True)}
-    assert slopes[POINTS]["high"] < 0 < slopes[SHARE]["high"] and slopes[SHARE]["low"] < 0
-    assert slopes[POINTS]["slope"] == pytest.approx(-4.3, abs=0.1), "-4.2 for the three sizes without variants"
-    assert {row["per"] for row in slopes.values()} == {"tenfold"} and slopes[POINTS]["n_sizes"] == 3
+    assert slopes[POINTS.name]["high"] < 0 < slopes[ERROR.name]["high"] and slopes[ERROR.name]["low"] < 0
+    assert slopes[POINTS.name]["slope"] == pytest.approx(-4.3, abs=0.1), "-4.2 for the three sizes without variants"
+    assert {row["per"] for row in slopes.values()} == {"tenfold"} and slopes[POINTS.name]["n_sizes"] == 3
 
 
 def test_every_row_is_accounted_for(found):
@@ -194,11 +192,11 @@ def test_a_slope_through_two_gains_has_no_interval_and_a_small_range_no_decades(
     def sized(gain: float, parameters: int) -> list[Result]:
         return both(gain, family="f", parameters=parameters, encoder=str(parameters))
 
-    rows = assessed(*sized(2.0, 100_000_000), *sized(5.0, 400_000_000)).slopes.filter(pl.col("scale") == POINTS)
+    rows = assessed(*sized(2.0, 100_000_000), *sized(5.0, 400_000_000)).slopes.filter(pl.col("scale") == POINTS.name)
     row = rows.row(0, named=True)
     assert row["slope"] == pytest.approx(1.5) and row["per"] == "doubling" and row["low"] is None
     floor = assessed(*both(2.0, value=0.0, family="f", parameters=1, encoder="1"), *sized(5.0, 100)).slopes
-    assert floor.filter(pl.col("scale") == LOGIT)["slope"].item() is None, "no logit of 0"
+    assert floor.filter(pl.col("scale") == LOGIT.name)["slope"].item() is None, "no logit of 0"
 
 
 def test_copies_that_differ_stand_beside_each_other(found):

@@ -157,7 +157,11 @@ def test_all_files_are_written(report: Path, results: Results):
     assert written == {"report.html", "scores.parquet", "scores.csv"} | tables | charts
     assert pl.read_parquet(out / "scores.parquet").equals(results.scores)
     assert pl.read_csv(out / "scores.csv", schema=pl.Schema(SCORES_SCHEMA)).height == results.scores.height
-    assert pl.read_csv(out / "tables/gains.csv")["verdict"].str.contains("helps|hurts|no effect|no evidence").all()
+    assert (
+        pl.read_csv(out / "tables/gains.csv")["verdict"]
+        .str.contains("helps|hurts|no effect|no evidence|above 0|below 0|holds 0|not judged")
+        .all()
+    )
 
 
 def test_the_page_says_the_answer_first_and_holds_all_parts(report: Path, results: Results):
@@ -305,11 +309,16 @@ def test_tables_for_papers():
     assert widths == {5}
 
 
-def test_bold_stands_only_where_a_recipe_is_shown_to_help_or_hurt():
-    analysis = analyse(make_results(gain_by_size(20.0), examples=50))
-    marked = analysis.gains.filter(pl.col("verdict").is_in(["helps", "hurts"])).height
-    assert marked and markdown(gains_tables(analysis)).count("**") == 2 * marked
-    assert markdown(scores_tables(analysis)).count("**") == 2 * marked
+def test_bold_stands_where_a_mean_helps_or_hurts_and_where_the_interval_of_a_language_excludes_0():
+    analysis = analyse(make_results(gain_by_size(30.0), examples=100, seeds=(0, 1, 2)))
+    means = analysis.gains.filter(pl.col("verdict").is_in(["helps", "hurts"]))
+    languages = analysis.gains.filter(pl.col("verdict").is_in(["above 0", "below 0"]))
+    assert set(means["language"]) == {"all non-English"} and languages.height
+    assert ((languages["low"] > 0) | (languages["high"] < 0)).all()
+    marked = means.height + languages.height
+    for tables in (gains_tables(analysis), scores_tables(analysis)):
+        assert markdown(tables).count("**") == 2 * marked
+        assert all("not corrected" in table.caption for table in tables)
 
 
 def test_tex_escapes_special_characters():

@@ -121,7 +121,7 @@ main()
 
 @pytest.mark.parametrize(
     "module",
-    ["xstilts.cli.app", "typer", "numpy", "polars", "xstilts.planning.plan", "multiprocessing.popen_spawn_posix"],
+    ["xstilts.cli.app", "typer", "numpy", "polars", "xstilts.planning.plan", "multiprocessing.popen_forkserver"],
 )
 def test_interrupted_while_it_loads_it_ends_without_a_traceback(module: str, tmp_path: Path) -> None:
     """Nothing is begun then; what a library makes of a ^C amid its import is not for people to read."""

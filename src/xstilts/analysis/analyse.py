@@ -10,7 +10,14 @@ from xstilts.analysis.answer import Answer, answer
 from xstilts.analysis.axes import Axes, axes
 from xstilts.analysis.bootstrap import RESAMPLES, resample
 from xstilts.analysis.choice import choice_in, dev_scores, join_choices
-from xstilts.analysis.comparisons import averaging_in, estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.comparisons import (
+    averaging_in,
+    collapsed_models,
+    estimates_in,
+    gains_in,
+    join_estimates,
+    join_gains,
+)
 from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.learnt import learnt
 from xstilts.analysis.results import Results
@@ -48,19 +55,20 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
         choices.append(choice_in(block, dev, of))
         gaps.append(gaps_in(block))
         sides |= sides_in(block, languages, of)
-    estimated, compared = join_estimates(scores, of), join_gains(differences, of)
+    collapsed = collapsed_models(results.scores, results.stages)
+    estimated, compared = join_estimates(scores, of), join_gains(differences, of, collapsed)
     passed = learnt(results)
     by_size = sizes(sides, of, passed)
     return Analysis(
         axes=of,
         scores=estimated,
-        gains=compared.frame,
-        averaging=join_gains(averaged, of).frame,
+        gains=compared,
+        averaging=join_gains(averaged, of, collapsed),
         sizes=by_size.slopes,
         size_lines=by_size.lines,
         size_points=by_size.points,
         choices=join_choices(choices, of),
         gaps=join_gaps(gaps, of),
         learnt=passed,
-        answer=answer(results, of, estimated, compared.frame, by_size.slopes),
+        answer=answer(results, of, estimated, compared, by_size.slopes, passed),
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from xstilts.analysis.axes import ZERO_SHOT, Axes
-from xstilts.analysis.comparisons import HELPS, HURTS, NO_EFFECT, SHOWN
+from xstilts.analysis.axes import ENGLISH, ZERO_SHOT, Axes
+from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS, NO_EFFECT, NOT_JUDGED
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import signed as signed
 from xstilts.analysis.size_words import size_caveats, size_sentences
 from xstilts.planning.recipe import NONE
+from xstilts.planning.study import Study
 
 QUESTION = (
     "Does training on an English intermediate task, before the English target task, help in languages without "
@@ -24,6 +25,7 @@ QUESTION = (
 ENOUGH_SEEDS = 5
 #: With fewer examples a language, percentile intervals are too narrow.
 ENOUGH_EXAMPLES = 50
+_MOST_CODES = 12  # languages that are named
 _MOST_NAMED = 3  # items of a list that a line of the terminal has room for
 
 # Caveats that a study's own notes may state already, by a word that such a note would hold.
@@ -35,7 +37,10 @@ _TRUNCATED = ("runcat", "{} are the first layers of one pretrained encoder: no s
 class Answer:
     """The answer piece by piece, each in plain sentences; a piece that has nothing to say is empty."""
 
-    best: tuple[str, ...]  # one sentence a target, span targets first: the recipe that helped most
+    best: tuple[
+        str, ...
+    ]  # what happened, if nothing is judged; a sentence a target, span targets first: what helped most
+    languages: str
     hurt: str
     size: tuple[str, ...]  # two sentences: over reading comprehension, then target by target
     basis: str  # seeds, examples, languages
@@ -47,7 +52,7 @@ class Answer:
         """At most eight lines for the terminal."""
         lines = [
             *self.best[:2],  # further targets are in the report
-            self.hurt,
+            " ".join(filter(None, (self.hurt, self.languages))),
             " ".join(self.size),
             self.basis,
             self.controls,
@@ -57,17 +62,27 @@ class Answer:
         return "\n".join(line for line in lines if line)
 
 
-def answer(results: Results, of: Axes, scores: pl.DataFrame, gains: pl.DataFrame, sizes: pl.DataFrame) -> Answer:
-    """The answer that the scores (ESTIMATES_SCHEMA), gains (GAINS_SCHEMA) and sizes (SIZES_SCHEMA) give."""
+def answer(
+    results: Results,
+    of: Axes,
+    scores: pl.DataFrame,
+    gains: pl.DataFrame,
+    sizes: pl.DataFrame,
+    learnt: pl.DataFrame,
+) -> Answer:
+    """The answer that scores (ESTIMATES_SCHEMA), gains (GAINS_SCHEMA), SIZES_SCHEMA and LEARNT_SCHEMA give."""
     means = gains.filter(pl.col("language") == ZERO_SHOT)
     missing = (*_missing(results, of), *results.failures)
     if not means.height:
-        return Answer((_why_no_gains(of),), "", (), _basis(results, of), "", missing, tuple(results.notes))
+        return Answer((_why_no_gains(of),), "", "", (), _basis(results, of), "", missing, tuple(results.notes))
     pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
     compared = means.filter(pl.col("encoder").is_in(pretrained))
+    called = Called(results.study)
+    best = [_best(target, of, compared, called, learnt) for target in of.targets]
     return Answer(
-        best=tuple(_best(target, of, compared) for target in of.targets),
-        hurt=_hurt(compared),
+        best=tuple(filter(None, (_not_judged(compared), *best))),
+        hurt=_hurt(compared, called),
+        languages=_by_language(of, gains.filter(pl.col("encoder").is_in(pretrained)), called),
         size=size_sentences(of, sizes),
         basis=_basis(results, of),
         controls=_controls(of, scores),
@@ -84,36 +99,102 @@ def ranged(low: float | None, high: float | None, covers: str) -> str:
     return f"95 % interval {signed(low)} to {signed(high)}{only}"
 
 
+class Called:
+    """What the tasks and recipes of a study are called, as people write them."""
+
+    def __init__(self, study: Study) -> None:
+        self._catalog = study.catalog
+        self._recipes = {entry.name: entry for entry in study.recipes}
+
+    def task(self, name: str) -> str:
+        return self._catalog[name].called if name in self._catalog else name
+
+    def recipe(self, name: str) -> str:
+        """The title of the one task that the recipe is named after and trains on, whole or in part; else its name."""
+        entry = self._recipes.get(name)
+        if entry is None or len(entry.tasks) != 1 or entry.mlm or entry.translated:
+            return name
+        (task,) = entry.tasks
+        same = task == name or (task in self._catalog and self._catalog[task].stands_for == name)
+        return self.task(name) if same else name
+
+
 def counted(n: int, thing: str, things: str | None = None) -> str:
     return f"{n:,} {thing if n == 1 else things or thing + 's'}"
 
 
-def _best(target: str, of: Axes, means: pl.DataFrame) -> str:
+def _not_judged(means: pl.DataFrame) -> str:
+    """What happened, where no comparison could be judged; else empty."""
+    if (means["verdict"] != NOT_JUDGED).any():
+        return ""
+    reasons = means["reason"].unique(maintain_order=True).to_list()
+    if any(reason.startswith("collapsed") for reason in reasons):
+        models = "each comparison has models that are no better on English dev than the majority class"
+        return f"Nothing can be concluded on any intermediate task: training collapsed, and {models}."
+    return f"Nothing can be concluded on any intermediate task, for there is {' or '.join(reasons)}."
+
+
+def _best(target: str, of: Axes, means: pl.DataFrame, called: Called, learnt: pl.DataFrame) -> str:
+    """Which task helps on a target, in which languages, by how much, and how sure that is."""
+    name = called.task(target)
     here = means.filter(pl.col("target") == target).sort("gain", descending=True, nulls_last=True)
     if not here.height:
-        return f"{target}: no comparison with `{NONE}` has scores on both sides."
-    helped = here.filter(pl.col("verdict") == HELPS)
-    row = (helped if helped.height else here).row(0, named=True)
-    encoder = of.encoder(row["encoder"])
+        return f"{name}: no comparison with `{NONE}` has scores on both sides."
+    judged = here.filter(pl.col("verdict") != NOT_JUDGED)
+    helped = judged.filter(pl.col("verdict") == HELPS)
+    row = next(rows for rows in (helped, judged, here) if rows.height).row(0, named=True)
+    recipe, encoder = called.recipe(row["recipe"]), of.encoder(row["encoder"])
     gain = f"{signed(row['gain'])} points ({ranged(row['low'], row['high'], row['covers'])})"
+    codes = [code for code in of.languages[target] if code != ENGLISH]
+    named = f" ({', '.join(codes)})" if len(codes) == row["n_languages"] and len(codes) <= _MOST_CODES else ""
     where = (
-        f"as the mean over {counted(row['n_languages'], 'non-English language')}, "
-        f"on {row['encoder']} ({encoder.size} parameters without embeddings)"
+        f"as the mean over {counted(row['n_languages'], 'language')} without training data{named}, on "
+        f"{row['encoder']} ({encoder.size} parameters without embeddings){_unlearnt(row, learnt)}"
     )
-    if (here["verdict"] == NO_EFFECT).all():
+    if not judged.height:
+        return f"{name}: nothing is judged, {row['reason']}. The largest estimate is that of {recipe}: {gain} {where}."
+    if (judged["verdict"] == NO_EFFECT).all():
         margin = f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}"
-        return f"{target}: every recipe is shown to change less than {margin}; {row['recipe']}, {gain} {where}."
+        return f"{name}: every recipe is shown to change less than {margin}; {recipe}, {gain} {where}."
     if not helped.height:
-        return f"{target}: no recipe is shown to help. The largest gain, of {row['recipe']}, is {gain} {where}."
-    return f"{target}: {row['recipe']} helps most, {gain} {where}."
+        return f"{name}: no recipe is shown to help. The largest gain, of {recipe}, is {gain} {where}."
+    return f"{name}: {recipe} helps most, {gain} {where}."
 
 
-def _hurt(means: pl.DataFrame) -> str:
-    hurt = means.filter(pl.col("verdict") == HURTS).sort("gain")
+def _unlearnt(row: Mapping[str, object], learnt: pl.DataFrame) -> str:
+    """That the recipe of a gain was not learnt, where that is so."""
+    own = learnt.filter(pl.col("encoder") == row["encoder"], pl.col("recipe") == row["recipe"])
+    if not own.height or own["learnt"].item() is not False:
+        return ""
+    return (
+        f", though its intermediate training was learnt with {own['n_learnt'].item()} of {own['n_seeds'].item()} seeds"
+    )
+
+
+def _by_language(of: Axes, gains: pl.DataFrame, called: Called) -> str:
+    """In which language the gains that are shown are largest and smallest."""
+    said = []
+    for row in gains.filter(pl.col("language") == ZERO_SHOT, pl.col("verdict") == HELPS).iter_rows(named=True):
+        own = gains.filter(
+            *(pl.col(name) == row[name] for name in ("encoder", "recipe", "target")),
+            pl.col("n_languages") == 1, pl.col("language") != ENGLISH, pl.col("gain").is_not_null(),
+        ).sort("gain")  # fmt: skip
+        if own.height > 1:
+            ends = [f"{signed(own['gain'][i])} in {own['language'][i]}" for i in (0, -1)]
+            said.append(f"{called.recipe(row['recipe'])} on {called.task(row['target'])}, {row['encoder']}, from "
+                        f"{ends[0]} to {ends[1]}")  # fmt: skip
+    return _some("By language, as estimated: ", said, "; ") + "." * bool(said)
+
+
+def _hurt(means: pl.DataFrame, called: Called) -> str:
+    judged = means.filter(pl.col("verdict") != NOT_JUDGED)
+    hurt = judged.filter(pl.col("verdict") == HURTS).sort("gain")
+    if not judged.height:
+        return ""
     if not hurt.height:
-        return f"Hurt: none is shown to ({counted(means.height, 'comparison')})."
+        return f"Hurt: none is shown to ({counted(judged.height, 'comparison')})."
     named = [
-        f"{row['recipe']} on {row['target']}, {row['encoder']}: {signed(row['gain'])} "
+        f"{called.recipe(row['recipe'])} on {called.task(row['target'])}, {row['encoder']}: {signed(row['gain'])} "
         f"({ranged(row['low'], row['high'], row['covers'])})"
         for row in hurt.head(_MOST_NAMED).iter_rows(named=True)
     ]
@@ -212,12 +293,16 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
     fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
     if fewest < ENOUGH_EXAMPLES:
         caveats.append(f"As few as {counted(int(fewest), 'example')} a language: such intervals are too narrow.")
-    main, single = gains.filter(pl.col("language") == ZERO_SHOT), gains.filter(pl.col("n_languages") == 1)
-    shown = single.filter(pl.col("verdict").is_in(SHOWN)).height
+    told = gains.filter(pl.col("verdict") != NOT_JUDGED)
+    main, single = told.filter(pl.col("language") == ZERO_SHOT), told.filter(pl.col("n_languages") == 1)
+    shown = single.filter(pl.col("verdict").is_in([ABOVE, BELOW])).height
     caveats.append(
         f"What is said of non-English means is corrected for their number ({main.height:,}, Holm); intervals are "
         f"not. Nor are single languages: of {counted(single.height, 'comparison')} {shown} exclude 0, "
         f"about {0.05 * single.height:.0f} would if no recipe did anything."
+    )
+    caveats.append(
+        "Languages, recipes and targets are fixed: what is said holds for these, and not for others like them."
     )
     caveats.append(results.training_sample)
     return (*caveats, *results.notes)

@@ -12,7 +12,7 @@ import polars as pl
 from xstilts.analysis.axes import ENGLISH, axes
 from xstilts.analysis.bootstrap import Block, resample
 from xstilts.analysis.crossed import BySeed
-from xstilts.analysis.evidence import PAIRS_SCHEMA, Effects, Pair, Topic, paired, with_errors
+from xstilts.analysis.evidence import PAIRS_SCHEMA, Assessment, Effects, Pair, Topic, assess, paired, with_errors
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.published import BEST, BY_VECTORS, FINE_TUNED, LEFT_OUT, MEAN, Literature, Result
 from xstilts.common.arrays import Floats
@@ -50,6 +50,16 @@ def beside(literature: Literature, study: Matched, encoder: str | None = None) -
     found = [_beside(*one, study, encoder) for one in (*gains, *scores)]
     rows = [row for row in found if row is not None]
     return pl.DataFrame(rows, schema=BESIDE_SCHEMA, infer_schema_length=None)
+
+
+def evidence_beside(literature: Literature, study: Matched) -> Assessment | None:
+    """What is published of the study's targets, its own gains with it; None where no gain on any of them is."""
+    own = {study.stands_for(target) for target in study.axes.targets} | set(study.axes.targets)
+    there = {pair.row.target for pair in paired(literature.results) if pair.row.use != LEFT_OUT}
+    targets = [row.target for row in literature.results if row.target in own & there]
+    if not targets:
+        return None
+    return assess(literature, study.catalog, targets=list(dict.fromkeys(targets)), own=own_effects(literature, study))
 
 
 def own_effects(literature: Literature, study: Matched) -> Effects | None:

@@ -1,23 +1,19 @@
-"""Resampling over seeds and examples, with the languages kept.
+"""Resampling over examples, with seeds and languages kept.
 
 Each replicate draws a sample of examples, which all encoders, recipes and seeds share, since they are scored on the
-same examples, and a sample of seeds, which an encoder's recipes share: both sides of a comparison are drawn in pairs.
-Languages that share example ids, as in parallel tests, share the sample too. Examples that share a text, as questions
-on one passage do, are drawn together: the sample is one of passages (Davison and Hinkley 1997, "Bootstrap Methods and
-Their Application", section 3.8). Of S seeds, S - 1 are drawn, and of G passages, G - 1: with S the variance over seeds
-would come out (S - 1)/S too small, which is half of it with two seeds (Rao and Wu 1988, "Resampling inference with
-complex survey data"). Seeds and examples are crossed, so that a replicate is the mean with the examples drawn, plus
-what the seeds drawn change in the mean over all examples: drawing both at once would count three times that models
-disagree at random on single examples (Owen 2007, "The pigeonhole bootstrap"), this counts it twice. Where nothing else
-varies, standard errors are too large by a factor of √2.
+same examples: both sides of a comparison are drawn in pairs. Languages that share example ids, as in parallel tests,
+share the sample too. Examples that share a text, as questions on one passage do, are drawn together: the sample is one
+of passages (Davison and Hinkley 1997, "Bootstrap Methods and Their Application", section 3.8). Of G passages, G - 1 are
+drawn: with G the variance would come out (G - 1)/G too small (Rao and Wu 1988, "Resampling inference with complex
+survey data"). Seeds are not drawn: with three of them no resampling leaves the range of the three.
 
-What an interval is made of these replicates: `xstilts.analysis.intervals`.
+What an interval is made of these replicates, and of what varies over the seeds: `xstilts.analysis.crossed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -25,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, ZERO_SHOT, Axes
+from xstilts.analysis.crossed import over_seeds
 from xstilts.common.arrays import Floats, Ints
 
 Places = tuple[Ints, Ints, Ints, Ints]  # of cells, by encoder, recipe, seed and language
@@ -44,8 +41,10 @@ class Sample:
 
     values: Floats  # [rows]
     by_seed: Floats  # [rows, seeds]
-    replicates: Floats  # [rows, resamples]
-    of_examples: Floats  # [rows], the variance over the samples of examples alone
+    of_examples: Floats  # [rows], variances as in `xstilts.analysis.crossed`: over the samples of examples, ...
+    of_seeds: Floats  # ... over the seeds, 0 with a single one, ...
+    freedom: Floats  # ... which has these degrees of freedom, ...
+    of_noise: Floats  # ... and what both of them count
     n: Ints  # [rows], examples, summed over the languages
     n_groups: Ints  # [rows], likewise, examples that share a text counted once
     n_languages: int
@@ -64,28 +63,38 @@ class Block:
     replicates: Floats  # [recipes, seeds, languages, resamples], of examples alone
     examples: Ints  # [recipes, seeds, languages]
     groups: Ints  # [recipes, seeds, languages], examples that share a text counted once
-    random_state: int
 
     @property
     def scored(self) -> npt.NDArray[np.bool_]:
         """Which languages have a score of at least one seed, [recipes, languages]."""
         return np.asarray((self.examples > 0).any(axis=1))
 
-    def over(self, languages: Ints, recipes: Ints, minus: int | None = None) -> Sample:
+    def over(self, languages: Ints, recipes: Ints, minus: int | None = None, *, paired: bool = False) -> Sample:
         """The mean over ``languages`` of ``recipes``, or what it exceeds that of the recipe ``minus`` by.
 
-        Of each recipe over the seeds that have all that is needed.
+        Of each recipe over the seeds that have all that is needed. The seeds of two recipes are as different as any two
+        seeds, unless they are ``paired``.
         """
         values = self.values[np.ix_(recipes, np.arange(len(self.seeds)), languages)].mean(axis=2)
         replicates = self.means(recipes, languages)
         n, n_groups = (self._counted(each, recipes, languages) for each in (self.examples, self.groups))
-        if minus is not None:
-            base = np.array([minus])
-            values = values - self.values[minus][:, languages].mean(axis=1)
-            replicates = replicates - self.means(base, languages)
-            n = np.minimum(n, self._counted(self.examples, base, languages))
-            n_groups = np.minimum(n_groups, self._counted(self.groups, base, languages))
-        return self.sample(values, replicates, n, n_groups, len(languages))
+        if minus is None:
+            return self.sample(values, replicates, n, n_groups, len(languages))
+        one = np.array([minus])
+        base, drawn = self.values[one][:, :, languages].mean(axis=2), self.means(one, languages)
+        n = np.minimum(n, self._counted(self.examples, one, languages))
+        n_groups = np.minimum(n_groups, self._counted(self.groups, one, languages))
+        found = self.sample(values - base, replicates - drawn, n, n_groups, len(languages))
+        if paired:
+            return found
+        lacking = np.isnan(found.by_seed)
+        of_seeds, of_noise, squares = (np.zeros(len(recipes)) for _ in range(3))
+        for side, of_side in ((values, replicates), (base + np.zeros_like(values), drawn)):
+            own, freedom = over_seeds(np.where(lacking, np.nan, side))
+            of_seeds, squares = of_seeds + own, squares + own**2 / np.maximum(freedom, 1)
+            of_noise += _noise(of_side, lacking)
+        freedom = np.where(squares > 0, of_seeds**2 / np.maximum(squares, 1e-300), found.freedom)
+        return replace(found, of_seeds=of_seeds, freedom=freedom, of_noise=of_noise)
 
     @staticmethod
     def _counted(each: Ints, recipes: Ints, languages: Ints) -> Ints:
@@ -94,28 +103,13 @@ class Block:
 
     def sample(self, values: Floats, replicates: Floats, n: Ints, n_groups: Ints, n_languages: int) -> Sample:
         """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
-        there = ~np.isnan(values)
-        drawn = np.full((len(values), replicates.shape[2]), np.nan, dtype=np.float32)
+        lacking = np.isnan(values)
         means, of_examples = np.full(len(values), np.nan), np.full(len(values), np.nan)
-        for mask in np.unique(there, axis=0):
-            if mask.any():
-                rows = np.flatnonzero((there == mask).all(axis=1))
-                chosen = values[rows][:, mask]
-                means[rows] = chosen.mean(axis=1)
-                of_these = replicates[rows][:, mask].mean(axis=1)
-                of_examples[rows] = _variances(of_these)
-                drawn[rows] = of_these + chosen @ self.seed_draws(mask)
-        return Sample(means, values, drawn, of_examples, n, n_groups, n_languages)
-
-    def seed_draws(self, mask: npt.NDArray[np.bool_]) -> Floats:
-        """What each of the seeds in ``mask`` weighs in each replicate, less what it weighs in the mean."""
-        seeds = tuple(seed for seed, there in zip(self.seeds, mask, strict=True) if there)
-        resamples = self.replicates.shape[-1]
-        if len(seeds) == 1:
-            return np.zeros((1, resamples))
-        generator = _generator(self.random_state, self.encoder, seeds)
-        draws = generator.integers(len(seeds), size=(len(seeds) - 1, resamples))
-        return (draws == np.arange(len(seeds))[:, None, None]).mean(axis=1) - 1 / len(seeds)
+        for mask, rows in _alike(lacking):
+            means[rows] = values[rows][:, mask].mean(axis=1)
+            of_examples[rows] = _variances(replicates[rows][:, mask].mean(axis=1))
+        seeds = over_seeds(values)
+        return Sample(means, values, of_examples, *seeds, _noise(replicates, lacking), n, n_groups, n_languages)
 
     def means(self, recipes: Ints, languages: Ints) -> Floats:
         """The replicates' means over ``languages``, [recipes, seeds, resamples]."""
@@ -180,7 +174,7 @@ class Resamples:
                 for label, i in encoders.items():
                     if examples[i].any():
                         yield Block(label, target, of.recipes, of.seeds, of.languages[target], values[i],
-                                    replicates[i], examples[i], groups[i], self.random_state)  # fmt: skip
+                                    replicates[i], examples[i], groups[i])  # fmt: skip
 
 
 def resample(outcomes: pl.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Resamples:
@@ -211,6 +205,30 @@ def alike(scored: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.bool_]
     for mask in np.unique(scored, axis=0):
         if mask.any():
             yield mask, np.flatnonzero((scored == mask).all(axis=1))
+
+
+def _alike(lacking: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.bool_], Ints]]:
+    """Rows of ``lacking`` [rows, seeds] by which seeds they have, if any: these, and the rows."""
+    for mask in np.unique(lacking, axis=0):
+        if not mask.all():
+            yield ~mask, np.flatnonzero((lacking == mask).all(axis=1))
+
+
+def _noise(replicates: Floats, lacking: npt.NDArray[np.bool_]) -> Floats:
+    """Σ Var(seed − mean over seeds) / (S (S − 1)) over the seeds that do not lack; 0 where there is one.
+
+    Of ``replicates`` [rows or 1, seeds, resamples], with ``lacking`` [rows, seeds].
+    """
+    found = np.zeros(len(lacking))
+    for mask, rows in _alike(lacking):
+        n_seeds = int(np.count_nonzero(mask))
+        if n_seeds > 1:
+            drawn = (replicates[rows] if len(replicates) == len(lacking) else replicates)[:, mask]
+            each = _variances(drawn.reshape(-1, drawn.shape[2])).reshape(-1, n_seeds).sum(axis=1)
+            # Σ Var(seed − mean) = Σ Var(seed) − S · Var(mean)
+            left = np.maximum(each - n_seeds * _variances(drawn.mean(axis=1)), 0)
+            found[rows] = left / (n_seeds * (n_seeds - 1))
+    return found
 
 
 def _variances(replicates: Floats) -> Floats:

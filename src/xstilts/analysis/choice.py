@@ -1,13 +1,20 @@
 """What is gained by choosing the recipe of each target on its English dev score, as one would without test data.
 
-Phang et al. 2020 report such a choice (the best model of each target, +5.4 points on test). The recipe with the highest
-English dev score of the target stage, mean over seeds, is chosen, `none` among them; its gain is that of the mean over
-the non-English test languages. Nothing but English data has a say. Targets on which nothing is trained (Tatoeba, BUCC)
-have no such score and are left out. Picking the best on test, in hindsight, promises more: by how much is the optimism.
+Phang et al. 2020 report such a choice (the best model of each target, +5.4 points on test). Of a target's recipes,
+`none` among them, the one with the highest English dev score of the target stage is chosen; its gain is that of the
+mean over the non-English test languages. Nothing but English data has a say. Targets on which nothing is trained
+(Tatoeba, BUCC) have no such score and are left out, and so are randomly initialised encoders.
 
-Each replicate draws seeds and test examples and chooses anew, by the dev scores of the seeds drawn, so that the
-interval covers that another recipe might have been chosen. It does not cover which examples the dev set has: its scores
-by example are not kept. Randomly initialised encoders are left out.
+The seeds that choose must not score: a recipe that was lucky on dev was lucky on test, for both read the same model.
+So one seed is left out, the recipe is chosen by the mean dev score of the others and scored on that one, for each seed
+in turn (cross-validation of the whole procedure: Stone 1974, "Cross-validatory choice and assessment of statistical
+predictions"). The gain is the mean over the seeds, its interval that of `xstilts.analysis.crossed`, of the gains that
+each seed left out has, whatever recipe was chosen for it. It holds for a choice by one seed fewer than the study has,
+and does not cover which examples the dev set has, whose scores by example are not kept.
+
+Two differences are told beside it. *Optimism* is what the gain would seem to be more if the same seeds chose and
+scored; with one seed there is no estimate of it, and none of the gain. *Regret* is what the best recipe in hindsight,
+by the test scores of all seeds, has above the one that all seeds choose.
 """
 
 from __future__ import annotations
@@ -20,39 +27,40 @@ import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.bootstrap import Block
-from xstilts.analysis.intervals import moderated, spread
-from xstilts.common.arrays import Floats
+from xstilts.analysis.comparisons import NO_VARIANCE, NO_VARIATION
+from xstilts.analysis.crossed import BySeed, combined, mean_of
 from xstilts.planning.recipe import NONE
 
 #: The row of an encoder that takes the mean over its targets.
 ALL_TARGETS = "all targets"
+ONE_SEED = "one seed: it cannot choose and score, so neither the gain nor the optimism is known"
 
 CHOICES_SCHEMA: dict[str, type[pl.DataType]] = {
     "encoder": pl.String,
     "target": pl.String,  # or `all targets`
-    "chosen": pl.String,  # recipe; null in the row of all targets
+    "chosen": pl.String,  # recipe, by all seeds; null in the row of all targets
     "dev_score": pl.Float64,  # English dev score of the chosen recipe, points
     "none_score": pl.Float64,  # of `none`, mean over the non-English languages and seeds, points
     "score": pl.Float64,  # of the chosen recipe
-    "gain": pl.Float64,
+    "gain": pl.Float64,  # leaving one seed out; null with a single seed
     "low": pl.Float64,
     "high": pl.Float64,
+    "same_seeds": pl.Float64,  # the gain where the same seeds choose and score: score - none_score
+    "optimism": pl.Float64,  # same_seeds - gain
     "best": pl.String,  # recipe with the highest `score`, in hindsight
     "best_gain": pl.Float64,
-    "optimism": pl.Float64,  # best_gain - gain
+    "regret": pl.Float64,  # best_gain - same_seeds
     "n_seeds": pl.Int64,  # seeds that all compared recipes have
+    "reason": pl.String,  # why there is no gain or no interval; else null
 }
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A row of CHOICES_SCHEMA before its interval, and what that is made of."""
+    """A row of CHOICES_SCHEMA without gain and interval, and the gains of the seeds that are left out."""
 
     row: dict[str, object]
-    by_seed: Floats  # gain of the chosen recipe, [seeds], NaN where a seed lacks
-    replicates: Floats  # of the gain, of whatever is chosen, [resamples]
-    of_examples: float  # variance of the gain of the chosen recipe over the samples of examples
-    n: int  # examples of a language, those that share a text counted once
+    left_out: BySeed
 
 
 def dev_scores(scores: pl.DataFrame) -> dict[tuple[str, str, str, int], float]:
@@ -73,83 +81,70 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float], of: Axe
     languages = np.array(others, dtype=np.int64)
     known = [[dev.get((block.encoder, block.target, recipe, seed), np.nan) for seed in block.seeds]
              for recipe in block.recipes]  # fmt: skip
-    sample = block.over(languages, np.arange(len(block.recipes)))
-    complete = ~np.isnan(sample.by_seed + np.array(known))  # [recipes, seeds]
+    by_seed = block.values[:, :, others].mean(axis=2)  # [recipes, seeds]
+    complete = ~np.isnan(by_seed + np.array(known))
     complete[np.isin(block.recipes, list(of.means))] = False  # the choice is of recipes
     mask = complete[base]
     if not mask.any():
         return None
     recipes = np.flatnonzero(complete[:, mask].all(axis=1))
-    on_dev, on_test = np.array(known)[recipes][:, mask], sample.by_seed[recipes][:, mask]
-    gains = on_test - sample.by_seed[base, mask]
-    replicates = block.means(recipes, languages) - block.means(np.array([base]), languages)
-    examples = replicates[:, mask].mean(axis=1)  # [recipes, resamples]
-    draws = block.seed_draws(mask)
+    on_dev, on_test = np.array(known)[recipes][:, mask], by_seed[recipes][:, mask]
     chosen, best = int(on_dev.mean(axis=1).argmax()), int(on_test.mean(axis=1).argmax())
-    again = (on_dev.mean(axis=1)[:, None] + on_dev @ draws).argmax(axis=0)  # chosen in each replicate
-    by_seed = np.full(len(block.seeds), np.nan)
-    by_seed[mask] = gains[chosen]
-    gain, best_gain = float(gains[chosen].mean()), float(gains[best].mean())
-    return Choice(
-        {
-            "encoder": block.encoder,
-            "target": block.target,
-            "chosen": block.recipes[recipes[chosen]],
-            "dev_score": float(on_dev[chosen].mean()),
-            "none_score": float(sample.by_seed[base, mask].mean()),
-            "score": float(on_test[chosen].mean()),
-            "gain": gain,
-            "best": block.recipes[recipes[best]],
-            "best_gain": best_gain,
-            "optimism": best_gain - gain,
-            "n_seeds": int(mask.sum()),
-        },
-        by_seed,
-        (examples + gains @ draws)[again, np.arange(len(again))],
-        float(examples[chosen].var(dtype=np.float64)),
-        int(sample.n_groups[base] // len(languages)),
-    )
+    none_score = float(by_seed[base, mask].mean())
+    score, best_gain = float(on_test[chosen].mean()), float(on_test[best].mean()) - none_score
+    row = {
+        "encoder": block.encoder,
+        "target": block.target,
+        "chosen": block.recipes[recipes[chosen]],
+        "dev_score": float(on_dev[chosen].mean()),
+        "none_score": none_score,
+        "score": score,
+        "same_seeds": score - none_score,
+        "best": block.recipes[recipes[best]],
+        "best_gain": best_gain,
+        "regret": best_gain - (score - none_score),
+        "n_seeds": int(mask.sum()),
+    }
+    values = np.full(len(block.seeds), np.nan)
+    replicates = np.full((len(block.seeds), block.replicates.shape[-1]), np.nan)
+    if mask.sum() > 1:
+        seeds = np.flatnonzero(mask)
+        by_others = recipes[(on_dev.sum(axis=1, keepdims=True) - on_dev).argmax(axis=0)]  # a recipe a seed left out
+        values[seeds] = by_seed[by_others, seeds] - by_seed[base, seeds]
+        drawn = block.means(np.unique([base, *by_others]), languages)
+        place = {recipe: i for i, recipe in enumerate(np.unique([base, *by_others]))}
+        replicates[seeds] = drawn[[place[one] for one in by_others], seeds] - drawn[place[base], seeds]
+    return Choice(row, BySeed(values, replicates))
 
 
 def join_choices(parts: Sequence[Choice | None], of: Axes) -> pl.DataFrame:
     """A row for each encoder and target, and one for the mean over an encoder's targets (CHOICES_SCHEMA)."""
     found = [one for one in parts if one is not None]
-    rows: list[Choice] = []
+    rows: list[dict[str, object]] = []
     for encoder in (one for one in of.encoders if not one.random):
         own = [one for one in found if one.row["encoder"] == encoder.label]
         own.sort(key=lambda one: of.targets.index(str(one.row["target"])))
-        rows += [*own, *([_mean(own)] if len(own) > 1 else [])]
-    if not rows:
-        return pl.DataFrame(schema=CHOICES_SCHEMA)
-    of_examples = np.array([one.of_examples for one in rows])
-    of_seeds = np.maximum([one.replicates.var(dtype=np.float64) for one in rows] - of_examples, 0)
-    freedom = np.array([max((~np.isnan(one.by_seed)).sum() - 1.0, 0.0) for one in rows])
-    targets = np.array([str(one.row["target"]) for one in rows])
-    for target in np.unique(targets):
-        at = np.flatnonzero(targets == target)
-        of_seeds[at], freedom[at] = moderated(of_seeds[at], freedom[at])
-    about = spread(of_examples, of_seeds, freedom, np.array([one.n for one in rows]))
-    low, high = about.interval(np.array([one.row["gain"] for one in rows], dtype=np.float64))
-    frame = pl.DataFrame([one.row for one in rows], infer_schema_length=None)
-    return (
-        frame.with_columns(low=pl.Series(low), high=pl.Series(high))
-        .select(*CHOICES_SCHEMA)
-        .cast(pl.Schema(CHOICES_SCHEMA))
-    )
+        rows += [_row(one) for one in [*own, *([_mean(own)] if len(own) > 1 else [])]]
+    return pl.DataFrame(rows, schema=CHOICES_SCHEMA).fill_nan(None)
+
+
+def _row(choice: Choice) -> dict[str, object]:
+    if np.isnan(choice.left_out.values).all():
+        return choice.row | {"reason": ONE_SEED}
+    found = combined([(1.0, choice.left_out)])
+    optimism = float(choice.row["same_seeds"]) - found.value  # type: ignore[arg-type]
+    row = choice.row | {"gain": found.value, "optimism": optimism}
+    if not found.error**2 > NO_VARIANCE:
+        return row | {"reason": NO_VARIATION}
+    return row | {"low": found.low, "high": found.high}
 
 
 def _mean(choices: Sequence[Choice]) -> Choice:
-    """Over targets, which share their draws of seeds and have examples of their own."""
+    """Over targets, which share their seeds and have examples of their own."""
     means = {
         name: float(np.mean([one.row[name] for one in choices]))
-        for name in ("dev_score", "none_score", "score", "gain", "best_gain", "optimism")
+        for name in ("dev_score", "none_score", "score", "same_seeds", "best_gain", "regret")
     }
     n_seeds = min(int(one.row["n_seeds"]) for one in choices)  # type: ignore[call-overload]
     names = {"encoder": choices[0].row["encoder"], "target": ALL_TARGETS, "chosen": None, "best": None}
-    return Choice(
-        {**names, **means, "n_seeds": n_seeds},
-        np.mean([one.by_seed for one in choices], axis=0),
-        np.mean([one.replicates for one in choices], axis=0),
-        float(sum(one.of_examples for one in choices)) / len(choices) ** 2,
-        min(one.n for one in choices),
-    )
+    return Choice({**names, **means, "n_seeds": n_seeds}, mean_of([one.left_out for one in choices]))

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import polars as pl
 
 from xstilts.analysis.analyse import Analysis
@@ -41,7 +40,7 @@ from xstilts.analysis.claims_file import (
     Roles,
     Share,
 )
-from xstilts.analysis.comparisons import GAINS_SCHEMA, contrast
+from xstilts.analysis.comparisons import GAINS_SCHEMA
 from xstilts.analysis.matched import Matched, is_known_as
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError, did_you_mean
@@ -211,12 +210,7 @@ def _combined(
     if rows.height == 1:  # as the table of gains has it
         estimate, low, high = (float(rows[name].item()) for name in ("gain", "low", "high"))
     else:
-        compared = study.resampled(rows)
-        indexed = compared.frame.with_row_index("row").join(
-            rows.select("recipe", "target", "language"), on=["recipe", "target", "language"], how="semi"
-        )
-        by = [weights[recipe, target] for recipe, target in indexed.select("recipe", "target").iter_rows()]
-        found = contrast(compared, indexed["row"].to_numpy(), np.array(by))
+        found = study.combined(rows, weights)
         estimate, low, high = found.value, found.low, found.high
     outcome = decide(low, high, said)
     return Verdict(
@@ -256,6 +250,8 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
     compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
+    if row["gain"] is None:
+        return Verdict(claim, UNDECIDED, f"Chosen by English dev data, but {row['reason']}", rows=compared)
     rows = compared.join(recipes, on=["target", "recipe"], how="semi", maintain_order="left")
     if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
         rows = compared
@@ -266,7 +262,7 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
         f"Chosen by English dev data: {chosen}; mean gain over non-English languages {signed(row['gain'])} points "
         f"({ranged(row['low'], row['high'], '')}), claimed {_claimed(said)}"
     )
-    outcome = decide(row["low"], row["high"], said)
+    outcome = UNDECIDED if row["low"] is None else decide(row["low"], row["high"], said)
     return Verdict(claim, outcome, found, (), row["gain"], row["low"], row["high"], rows)
 
 

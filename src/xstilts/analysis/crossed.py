@@ -1,23 +1,33 @@
-"""The standard error of sums over parts whose seeds vary apart while all are scored on the same examples.
+"""The standard error of everything that is shown: seeds and examples are crossed, and their noise is counted once.
 
-Seeds and examples are crossed random effects: of a part p, seed s and example i, the value is
+Of one quantity (a score, a gain, a mean of gains), the value with seed s and example i is
 
-    part_p + seed_ps + example_pi + noise_psi
+    mean + seed_s + example_i + noise_si
 
-and its mean over S seeds and n examples has the variance seed / S + example / n + noise / (S n), of which the variance
-over samples of the examples holds the last two and that between the seeds, s² / S, the first and the last. Their sum
-counts the noise twice (and resampling both at once three times: Owen 2007, "The pigeonhole bootstrap"), so the noise
-is taken off once. Its own estimate is the variance, over samples of the examples, of what is left of each seed without
-the mean over the seeds. Of Σ weight · part, with the examples shared by all parts and the seeds by none:
+and its mean over S seeds and n examples has the variance seed / S + example / n + noise / (S n). The variance over
+samples of the examples (`xstilts.analysis.bootstrap`) holds the last two, that between the seeds, s² / S, the first and
+the last; both together count the noise twice (and resampling both at once three times: Owen 2007, "The pigeonhole
+bootstrap"). It is taken off once, as readers and cases are combined in diagnostic imaging (Hillis 2014, "A
+marginal-mean ANOVA approach for analyzing multireader multicase radiological imaging data"):
 
     V = V_examples + max(0, V_seeds − V_noise)
-    V_seeds = Σ weight² · s² / S,  V_noise = Σ weight² · Σ_s Var(seed s − mean) / (S (S − 1))
+    V_seeds = s² / S,  V_noise = Σ_s Var(seed s − mean over seeds) / (S (S − 1)), Var over samples of the examples
 
-Quantiles are Student's t, for with few seeds V_seeds is hardly known. The degrees of freedom are Satterthwaite's (1946,
-"An approximate distribution of estimates of variance components") in the form of Welch (1947, "The generalization of
-'Student's' problem when several different population variances are involved"), f = V² / Σ (V_part² / (S_part + 1)) − 2
-and never below the fewest S_part − 1. V_examples and V_noise count as known, for there are far more examples than
-seeds; where noise accounts for all of V_seeds, nothing is left that seeds would have to tell, and quantiles are normal.
+Quantiles are Student's t with Satterthwaite's degrees of freedom (1946, "An approximate distribution of estimates of
+variance components"), f = V² / (V_seeds² / (S − 1) + V_examples² / (n − 1)). V_noise counts as known, for it rests on
+seeds times examples; where it accounts for all of V_seeds, their term is halved, for what is cut off at 0 varies less.
+Tests that are corrected for their number, which look farther into the tails, leave it whole. Where seeds alone vary
+this is the t test of S values, where examples alone vary that of n.
+
+Of Σ weight · part, with the examples shared by all parts and the seeds by none, V_seeds and V_noise are the sums of
+weight² times the parts' own, and V_seeds² / (S − 1) that of the parts' (weight² · V_seeds)² / (S − 1). A gain has two
+parts, the recipe and `none`: each side's seeds vary as they do, so that neither a recipe whose seeds vary most, nor
+that all recipes share one `none`, makes an interval too narrow, and rows lend each other nothing. That the two sides
+have the same seed is not made use of, which errs on the safe side: what a seed decides for both (head, order of the
+data) makes them alike (in docs/results/size-real.parquet their covariance is positive or 0 in all 16 cells of an
+encoder and target). It is made use of where both sides are one training, as with averaged weights. With three seeds
+quantiles lie between 2.8 standard errors (four degrees of freedom) and 4.3 (two) where seeds make up all of the
+variance.
 
 `covariance` has V of each part and of each pair of them, for models that take it as known.
 """
@@ -25,13 +35,13 @@ seeds; where noise accounts for all of V_seeds, nothing is left that seeds would
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from xstilts.analysis.comparisons import Contrast
 from xstilts.analysis.intervals import Spread
 from xstilts.common.arrays import Floats
 
@@ -46,10 +56,61 @@ class BySeed(NamedTuple):
     replicates: Floats
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of gains, in points, with its 95 % interval and two-sided p-value, uncorrected."""
+
+    value: float
+    low: float
+    high: float
+    error: float  # standard error
+    freedom: float
+    p: float
+
+
+def spread(
+    of_examples: Floats,
+    of_seeds: Floats,
+    of_noise: Floats,
+    freedom: Floats,
+    n: Floats | float = np.inf,
+    *,
+    tails: bool = False,
+) -> Spread:
+    """Of estimates with these variances (V_examples, V_seeds, V_noise), all [rows].
+
+    V_seeds has ``freedom`` degrees of freedom, 0 with a single seed, and V_examples rests on ``n`` examples. ``tails``
+    is for tests that are corrected for their number.
+    """
+    variances = of_examples + np.maximum(of_seeds - of_noise, 0.0)
+    share = np.where(of_seeds > of_noise, 1.0, 1.0 if tails else 0.5)
+    squares = share * of_seeds**2 / np.maximum(freedom, 1)
+    squares += of_examples**2 / np.maximum(np.asarray(n, dtype=float) - 1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return Spread(np.sqrt(variances), np.where(squares > 0, variances**2 / squares, np.inf))
+
+
+def over_seeds(by_seed: Floats) -> tuple[Floats, Floats]:
+    """V_seeds of each row, and its degrees of freedom; ``by_seed`` [rows, seeds], NaN where none is.
+
+    With a single seed nothing is known of it: both are 0.
+    """
+    n_seeds = (~np.isnan(by_seed)).sum(axis=1)
+    variances, several = np.zeros(len(by_seed)), n_seeds > 1
+    variances[several] = np.nanvar(by_seed[several], axis=1, ddof=1) / n_seeds[several]
+    return variances, np.maximum(n_seeds - 1.0, 0.0)
+
+
 def mean_of(parts: Sequence[BySeed]) -> BySeed:
     """The mean of quantities that share their seeds, such as an encoder's gains on several targets."""
+    return sum_of([(1 / len(parts), part) for part in parts])
+
+
+def sum_of(parts: Sequence[tuple[float, BySeed]]) -> BySeed:
+    """Σ weight · part of quantities that share their seeds, seed by seed."""
     return BySeed(
-        np.mean([part.values for part in parts], axis=0), np.mean([part.replicates for part in parts], axis=0)
+        np.sum([weight * part.values for weight, part in parts], axis=0),
+        np.sum([weight * part.replicates for weight, part in parts], axis=0),
     )
 
 
@@ -65,19 +126,18 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
         return Contrast(value, *[float("nan")] * 5)
-    seeds, noise, fewest = [], 0.0, np.inf
+    noise, own, freedoms = 0.0, [], []
     for weight, values, replicates in run:
         n = len(values)
         if n > 1:
             left = replicates[:, defined] - replicates[:, defined].mean(axis=0)
             noise += weight**2 * float(np.var(left, axis=1, ddof=1).sum()) / (n * (n - 1))
-            seeds.append((weight**2 * float(np.var(values, ddof=1)) / n, n))
-            fewest = min(fewest, n - 1)
-    of_seeds = sum(own for own, _ in seeds) - noise
-    variance = float(np.var(drawn[defined], ddof=1)) + max(0.0, of_seeds)
-    shares = sum((own / variance) ** 2 / (n + 1) for own, n in seeds) if of_seeds > 0 else 0.0
-    freedom = max(1 / shares - 2, fewest) if shares else np.inf
-    about, at = Spread(np.sqrt([variance]), np.array([freedom])), np.array([value])
+            own.append(weight**2 * float(np.var(values, ddof=1)) / n)
+            freedoms.append(n - 1)
+    of_seeds, squares = sum(own), sum(one**2 / freedom for one, freedom in zip(own, freedoms, strict=True))
+    of_examples, freedom = float(np.var(drawn[defined], ddof=1)), of_seeds**2 / squares if squares else 0.0
+    about = spread(*(np.array([one]) for one in (of_examples, of_seeds, noise, freedom)))
+    at = np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
 

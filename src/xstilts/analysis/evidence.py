@@ -22,7 +22,7 @@ Effects are pooled that answer one question: target, recipe, setting, metric, an
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import NamedTuple, TypeVar
@@ -35,6 +35,7 @@ from scipy import linalg
 from xstilts.analysis.axes import millions
 from xstilts.analysis.meta_regression import Fit, fit
 from xstilts.analysis.published import BASELINE, FINE_TUNED, LEFT_OUT, MEAN, NON_ENGLISH, POOL, SHOW, Literature, Result
+from xstilts.analysis.scales import ERROR, LOGIT, POINTS, SCALES, Scale
 from xstilts.common.arrays import Floats
 from xstilts.planning.recipe import NONE
 from xstilts.tasks import Catalog, formats
@@ -45,9 +46,6 @@ K = TypeVar("K", bound=Hashable)
 #: The correlation of two scores on one test set, and those that are shown beside it.
 RHO = 0.5
 RHOS = (0.0, RHO, 0.8)
-
-POINTS, SHARE, LOGIT = "points", "share of the remaining error", "logit"
-SCALES = (POINTS, SHARE, LOGIT)
 
 STATED, IMPUTED, UNKNOWN = "stated", "imputed", "none"
 #: Half the width of a 95 % interval, in standard errors that count as known.
@@ -198,22 +196,20 @@ class Effects:
         given, lacking = self._scores
         return given - lacking, self._through(np.ones(len(given)), -np.ones(len(given)))
 
-    def on(self, scale: str) -> tuple[Floats, Floats] | None:
+    def on(self, scale: Scale) -> tuple[Floats, Floats] | None:
         """The effects [k] and their covariance [k, k] on a scale; None where one is not defined, as a logit of 0."""
-        if scale == POINTS:
-            return self.points
         given, lacking = self._scores
-        if self.frame["without"].has_nulls():
+        if scale is POINTS:
+            return self.points
+        if self.frame["without"].has_nulls() or (lacking >= 100).any():
             return None
-        if scale == SHARE:
-            left = 100 - lacking
-            if (left <= 0).any():
-                return None
-            return 100 * (given - lacking) / left, self._through(100 / left, -100 * (100 - given) / left**2)
-        if min(given.min(), lacking.min()) <= 0 or max(given.max(), lacking.max()) >= 100:
+        if scale is ERROR:
+            with_, without = 100 / (100 - lacking), -100 * (100 - given) / (100 - lacking) ** 2
+        elif min(given.min(), lacking.min()) <= 0 or given.max() >= 100:
             return None
-        logits = np.log(given / (100 - given)) - np.log(lacking / (100 - lacking))
-        return logits, self._through(100 / (given * (100 - given)), -100 / (lacking * (100 - lacking)))
+        else:
+            with_, without = 100 / (given * (100 - given)), -100 / (lacking * (100 - lacking))
+        return scale.of(given, lacking), self._through(with_, without)
 
     @property
     def _scores(self) -> tuple[Floats, Floats]:
@@ -250,13 +246,17 @@ class Assessment:
     literature: Literature
     targets: tuple[str, ...]  # that were asked about; the span tasks where none was
     flow: pl.DataFrame  # FLOW_SCHEMA
-    pairs: pl.DataFrame  # PAIRS_SCHEMA: all gains of means over languages, or of a language where there is no mean
+    pairs: pl.DataFrame  # PAIRS_SCHEMA: gains of means over languages, and all that are pooled; no copies of the same
     pooled: pl.DataFrame  # POOLED_SCHEMA, a row for each ρ
     slopes: pl.DataFrame  # SLOPES_SCHEMA
     baselines: pl.DataFrame  # scores without intermediate training: encoder, family, parameters, target, metric, value
     bias: pl.DataFrame  # BIAS_SCHEMA
     conflicts: pl.DataFrame  # CONFLICTS_SCHEMA
     size: str  # in a sentence, what is published of the size of the encoder
+    names: Mapping[str, str]  # of the targets, as people write them
+
+    def called(self, target: str) -> str:
+        return self.names.get(target, target)
 
 
 def paired(results: Iterable[Result]) -> list[Pair]:
@@ -313,7 +313,9 @@ def assess(
     pairs = paired(asked)
     pool = [pair for pair in pairs if pair.row.use == POOL and (pair.without is None or pair.without.use == POOL)]
     known = [pair for pair in pool if _has_error(pair, catalog)]
-    main = [pair for pair in pairs if pair.row.is_mean or pair.row.use == POOL]
+    counted = {row.result: row.value for row in literature.results if row.result and row.counted}
+    main = [pair for pair in pairs if (pair.row.is_mean or pair.row.use == POOL)
+            and (pair.row.counted or pair.row.value != counted.get(pair.row.result or ""))]  # fmt: skip
     shown = effects_of(main, catalog)
     units = _units(known)
     by_topic = {topic: [unit for unit, _ in those] for topic, those in units.items()}
@@ -334,6 +336,7 @@ def assess(
         bias=_bias(main, literature, catalog),
         conflicts=_conflicts(asked, pairs),
         size=_of_size(pairs, asked_of, catalog),
+        names={task.name: task.called for task in catalog},
     )
 
 
@@ -410,7 +413,7 @@ def with_errors(of: Effects) -> pl.DataFrame:
         known = (error, gain - _NORMAL * error, gain + _NORMAL * error) if error == error else (None, None, None)
         for name, value in zip(("error", "low", "high"), known, strict=True):
             columns[name].append(value)
-        for name, scale in (("share", SHARE), ("logit", LOGIT)):
+        for name, scale in (("share", ERROR), ("logit", LOGIT)):
             found = one.on(scale)
             columns[name].append(float(found[0].item()) if found else None)
     return of.frame.with_columns(**{name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()})
@@ -463,7 +466,7 @@ def _with_own(published: Effects, topic: Topic, own: Effects | None) -> Effects:
     return published.joined(own.among(mine.to_numpy())) if mine.any() else published
 
 
-def _fit(of: Effects, scale: str, moderator: Floats | None = None) -> Fit | None:
+def _fit(of: Effects, scale: Scale, moderator: Floats | None = None) -> Fit | None:
     """None where the scale is not defined or there are too few effects."""
     found = of.on(scale)
     k = of.frame.height
@@ -521,7 +524,7 @@ def _slopes(of: Effects, topic: Topic) -> list[dict[str, object]]:
                     "n_sizes": len(set(parameters.tolist())),
                     "smallest": int(parameters.min()),
                     "largest": int(parameters.max()),
-                    "scale": scale,
+                    "scale": scale.name,
                     "per": "tenfold" if span >= 1 else "doubling",
                     "slope": float(found.coefficients[1]) if found else slope,
                     "low": float(found.low[1]) if found else None,

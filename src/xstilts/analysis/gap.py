@@ -65,7 +65,7 @@ def join_gaps(parts: Sequence[pl.DataFrame | None], of: Axes) -> pl.DataFrame:
         return pl.DataFrame(schema=GAPS_SCHEMA)
     frame = pl.concat(there)
     frame = frame[in_order(frame, of)]
-    low, high = spread_of(frame, of).interval(frame["value"].to_numpy())
+    low, high = spread_of(frame).interval(frame["value"].to_numpy())
     return frame.with_columns(gap="value", **columns_of({"low": low, "high": high})).select(*GAPS_SCHEMA).fill_nan(None)
 
 

@@ -165,21 +165,33 @@ def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, 
                 "label": stage.label,
                 "state": "done" if record else "failed" if stage.key in failures else "missing",
                 **{name: getattr(record, name) if record else None for name in facts},
-                "collapsed": (
-                    bool(record.collapsed) if isinstance(record, TrainRecord) and record.collapsed is not None else None
-                ),
+                "collapsed": _collapsed(stage, found),
                 "learnt": _learnt(stage, found),
             }
         )
     return pl.DataFrame(rows, schema=STAGES_SCHEMA)
 
 
+def _collapsed(stage: Stage, found: Mapping[str, Record | None]) -> bool | None:
+    """Of a merge or a mean: whether a model that it is made of did."""
+    parts = [one.collapsed if isinstance(one, TrainRecord) else None for one in _made_of(stage, found)]
+    return True if any(parts) else None if None in parts else False
+
+
 def _learnt(stage: Stage, found: Mapping[str, Record | None]) -> bool | None:
-    """Of a merge: whether all that it merges were."""
-    keys = [key for key, _ in stage.spec.weights] if isinstance(stage.spec, Merge) else [stage.key]
-    parts = [found[key] for key in keys]
-    learnt = [part.learnt if isinstance(part, TrainRecord) else None for part in parts]
-    return None if None in learnt else all(learnt)
+    """Of a merge or a mean: whether all models that it is made of were."""
+    parts = [one.learnt if isinstance(one, TrainRecord) else None for one in _made_of(stage, found)]
+    return False if False in parts else None if None in parts else True
+
+
+def _made_of(stage: Stage, found: Mapping[str, Record | None]) -> list[Record | None]:
+    match stage.spec:
+        case Merge(weights=weights):
+            return [found[key] for key, _ in weights]
+        case Average(runs=runs):
+            return [found[key] for key in runs]
+        case _:
+            return [found[stage.key]]
 
 
 def _data(plan: Plan) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,7 +11,8 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.axes import ALL_LANGUAGES, ZERO_SHOT, Axes, SizedEncoder, axes
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.comparisons import Gains, gains
+from xstilts.analysis.comparisons import sides_of
+from xstilts.analysis.crossed import BySeed, Contrast, combined, sum_of
 from xstilts.analysis.results import Results
 from xstilts.data import Data
 from xstilts.planning.recipe import NONE, RecipeEntry
@@ -79,8 +80,8 @@ class Matched:
             pl.col("target").is_in(self.targets(claimed)),
         )
 
-    def resampled(self, rows: pl.DataFrame) -> Gains:
-        """What these gains of one encoder are made of: the same samples as in the analysis."""
+    def combined(self, rows: pl.DataFrame, weights: Mapping[tuple[str, str], float]) -> Contrast:
+        """Σ weight · gain over these gains of one encoder, by (recipe, target): the same samples as in the analysis."""
 
         def used(frame: pl.DataFrame) -> pl.DataFrame:
             return frame.filter(
@@ -90,8 +91,16 @@ class Matched:
                 pl.col("target").is_in(rows["target"].to_list()),
             )
 
-        scored = replace(self.results, scores=used(self.results.scores))
-        return gains(resample(used(self.results.outcomes)), axes(scored))
+        of = axes(replace(self.results, scores=used(self.results.scores)))
+        parts: dict[str, list[tuple[float, BySeed]]] = {}  # recipe → its scores, `none` among them
+        for block in resample(used(self.results.outcomes)).blocks(of):
+            here = rows.filter(pl.col("target") == block.target).select("recipe", "language")
+            for recipe, language in here.iter_rows():
+                weight = weights[recipe, block.target]
+                own, base = sides_of(block, recipe, language, of)
+                parts.setdefault(recipe, []).append((weight, own))
+                parts.setdefault(NONE, []).append((-weight, base))
+        return combined([(1.0, sum_of(part)) for part in parts.values()])
 
     def keys(self, rows: pl.DataFrame) -> tuple[str, ...]:
         """The score stages behind rows of gains, of the recipes and of `none`."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xstilts import __version__
-from xstilts.cli import claims, data, models, paper, plan, report, run, scores, select, store, xtreme
+from xstilts.cli import claims, data, evidence, models, paper, plan, report, run, scores, select, store, xtreme
 from xstilts.cli.streams import forgiving, printable
 from xstilts.common.errors import StageError, StoreError, UserError
 
@@ -38,6 +38,10 @@ app.command(
 )(paper.table)
 app.command(epilog="Example: `xstilts paper studies/quickstart.yaml --out draft`")(paper.paper)
 app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
+app.command(
+    epilog="Example: `xstilts evidence --target tydiqa`, or with your own gains on a page: "
+    "`xstilts evidence --own studies/mine.yaml --out evidence.html`"
+)(evidence.evidence)
 app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(select.select)
 app.command(epilog="Example: `xstilts tasks --json`")(data.tasks)
 app.command(epilog="Example: `xstilts encoders`; in a study: `bundled/e5-small@6` keeps the lowest 6 layers")(

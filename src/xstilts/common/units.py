@@ -35,3 +35,11 @@ def parse_memory(text: str) -> int:
         raise ValueError(f"{text!r} is no size of memory; write it as 8GB or 512MB")
     number, prefix, binary = found.groups()
     return round(float(number) * (1024 if binary else 1000) ** (2 + "MGT".index(prefix.upper())))
+
+
+def parse_parameters(text: str) -> float:
+    """Parameters of ``100M``, ``7.1B`` or ``500k``. Raises ValueError where the text is none of that kind."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMB]?)\s*", text)
+    if not found:
+        raise ValueError(f"{text!r} is no count of parameters; write it as 100M or 7.1B")
+    return float(found[1]) * {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}[found[2]]

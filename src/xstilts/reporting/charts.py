@@ -11,7 +11,7 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
-from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import POINTS, SCALES, Scale
 from xstilts.analysis.size import ALL, READING, groups
@@ -186,7 +186,7 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
 
 
 def choices_chart(analysis: Analysis) -> Chart | None:
-    """The test gain of the recipe that dev chose, with its interval, and of the best in hindsight."""
+    """What choosing on dev gains on test, with its interval, and the best in hindsight."""
     rows = analysis.choices.filter(pl.col("gain").is_not_null(), pl.col("chosen").is_not_null())
     if not rows.height:
         return None
@@ -410,7 +410,7 @@ def _heat_map(
         strength=(STRONGEST * pl.col("gain").abs() / largest).round(3),
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
-        shown=pl.col("verdict").is_in([HELPS, HURTS]),
+        shown=pl.col("verdict").is_in([HELPS, HURTS, ABOVE, BELOW]),
         begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),
     )
     base = alt.Chart().encode(

@@ -138,7 +138,7 @@ def gains_table(found: Comparison) -> Table:
     spread = "; ".join(f"{listed(targets)}: {languages}" for languages, targets in over.items())
     caption = (
         "Gain over `none` in points by study and encoder, mean over the non-English languages that all studies have "
-        f"({spread}), ± half the 95 % interval; bold: shown to help or hurt (Holm-corrected p < 0.05)."
+        f"({spread}), ± half the 95 % interval; bold: helps or hurts (Holm-corrected p < 0.05)."
     )
     computed = [listed(study.scores["precision"].drop_nulls().unique().sort().to_list()) for study in found.studies]
     if len(set(computed)) > 1:

@@ -17,14 +17,15 @@ from jinja2 import Environment, StrictUndefined
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import QUESTION, counted
 from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT, millions
-from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
+from xstilts.analysis.evidence import Assessment
 from xstilts.analysis.methods import Methods, Span, UsedRecipe, methods, planned
 from xstilts.analysis.results import Results
 from xstilts.common.units import duration
+from xstilts.reporting.evidence import section
 from xstilts.reporting.forms import Form, Latex, Markdown, Written
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Table
-from xstilts.reporting.tables import Verdict, choices_table, claims_table, sizes_table
+from xstilts.reporting.tables import INTERVALS, Verdict, choices_table, claims_table, sizes_table
 from xstilts.reporting.write import costs, count, publish
 
 #: The form of each file of a draft.
@@ -32,17 +33,23 @@ FORMS: Mapping[str, type[Form]] = {"paper.md": Markdown, "paper.tex": Latex}
 
 
 def write_paper(
-    results: Results, analysis: Analysis, claims: Sequence[Verdict], out: Path, *, languages: str = ZERO_SHOT
+    results: Results,
+    analysis: Analysis,
+    out: Path,
+    claims: Sequence[Verdict] = (),
+    published: Assessment | None = None,
+    *,
+    languages: str = ZERO_SHOT,
 ) -> Path:
     """Write paper.md, paper.tex, references.bib and data.csv to ``out``, and return the path of paper.md.
 
-    ``languages`` are those that scores are means over. Raises UserError where ``out`` cannot be written.
+    ``published`` is what stands beside the results; ``languages`` are those that scores are means over. Raises UserError where ``out`` cannot be written.
     """
 
     def write(new: Path) -> None:
         for name, form in FORMS.items():
             filled = form()
-            (new / name).write_text(draft(filled, results, analysis, claims, languages), encoding="utf-8")
+            (new / name).write_text(draft(filled, results, analysis, claims, published, languages), encoding="utf-8")
             bibtex = "\n".join(entry.bibtex for _, entry in sorted(filled.cited.items()))
             (new / "references.bib").write_text(bibtex, encoding="utf-8")
         results.data.write_csv(new / "data.csv")
@@ -52,10 +59,16 @@ def write_paper(
 
 
 def draft(
-    form: Form, results: Results, analysis: Analysis, claims: Sequence[Verdict] = (), languages: str = ZERO_SHOT
+    form: Form,
+    results: Results,
+    analysis: Analysis,
+    claims: Sequence[Verdict],
+    published: Assessment | None,
+    languages: str,
 ) -> str:
     """The text of a draft in a form, which then knows what it cites."""
     study, answer, used = results.study, analysis.answer, methods(results)
+    evidence = section(published) if published else None
     environment = Environment(
         finalize=form.written,
         undefined=StrictUndefined,
@@ -83,8 +96,9 @@ def draft(
         other_languages=_other_languages(results),
         ranks=_listed(sorted({str(lora.rank) for one in used.trainings if (lora := one.hyperparameters.lora)})),
         trainings=_trainings(used),
-        baseline=f"`{NONE}`",
-        margin=f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}",
+        intervals=INTERVALS,
+        evidence=evidence,
+        sources=[f"{citation}{f', {url}' if url else ''}" for _, citation, url in evidence.sources] if evidence else [],
         compute_said=_compute_said(results),
         compute=_compute(results),
         results=[*answer.best, *filter(None, [answer.hurt, answer.controls, answer.basis])],

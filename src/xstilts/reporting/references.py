@@ -19,6 +19,12 @@ METHODS = (
     "hu-etal-2022-lora",
     "schmidt-etal-2023-free",
     "ilharco-etal-2023-editing",
+    "holm-1979-simple",
+    "schuirmann-1987-comparison",
+    "satterthwaite-1946-approximate",
+    "hillis-2014-marginal",
+    "patterson-thompson-1971-recovery",
+    "knapp-hartung-2003-improved",
 )
 
 #: Accents as BibTeX writes them, and the marks that Unicode combines with the letter before.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted, signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
 from xstilts.analysis.claims import Verdict
-from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
 from xstilts.analysis.size import LEARNT
@@ -20,8 +21,25 @@ from xstilts.analysis.size_words import per
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Entry, Number, Table
 
-_MARKED = "bold: shown to help or hurt (95 % interval excludes 0; of the non-English mean, Holm-corrected p < 0.05)"
+#: Verdicts that stand in bold.
+MARKED = (HELPS, HURTS, ABOVE, BELOW)
+_MARKED = (
+    "bold: the non-English mean helps or hurts (Holm-corrected p < 0.05); of a language, and of the mean over all, the "
+    "95 % interval excludes 0, not corrected: about one in twenty does by chance"
+)
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
+
+MARGIN = f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}"
+#: How the intervals and verdicts of the tables are made.
+INTERVALS = (
+    "Gains are a recipe's score minus that of `none`, same encoder, target and language, paired by seed and "
+    "example. The standard error is that of seeds and examples crossed (bootstrap over the examples); 95 % "
+    "intervals are Student's t with Satterthwaite's degrees of freedom, not corrected for their number. "
+    "Languages, recipes and targets are fixed: what is said holds for these. With one seed intervals cover "
+    "examples only, and nothing is judged; nor is it where a model collapsed, or nothing varies. A mean over the "
+    "non-English languages helps or hurts where its p-value is below 0.05 after Holm's correction for the number "
+    f"of such means. “No effect”: less than {MARGIN} either way, corrected likewise; “no evidence”: neither."
+)
 
 
 def all_tables(
@@ -66,7 +84,7 @@ def comparisons_table(analysis: Analysis) -> Table:
         gain = gain_number(row)
         low, high = (None if row[end] is None else Number(row[end], sign=True) for end in ("low", "high"))
         numbers = (None if row[name] is None else Number(row[name], digits=_TESTS[name][1]) for name in tests)
-        names = (row["target"], row["encoder"], row["recipe"], row["verdict"])
+        names = (row["target"], row["encoder"], row["recipe"], said_verdict(row))
         rows.append((*names, replace(gain, low=None, high=None), low, high, *numbers))
     header = ("target", "encoder", "recipe", "verdict", "gain", "low", "high", *(_TESTS[name][0] for name in tests))
     said = f"; {'; '.join(_TESTS[name][2] for name in tests)}" if tests else ""
@@ -80,16 +98,21 @@ def comparisons_table(analysis: Analysis) -> Table:
 #: Columns of the tests: how they are called, how many digits are printed, and what they are.
 _TESTS = {
     "p": ("p", 3, "p: two-sided"),
-    "p_holm": ("Holm p", 3, "Holm p: corrected for the number of comparisons"),
-    "mde": ("detectable", 1, "detectable: the smallest gain found with 80 % power"),
-    "equivalence_p": ("p of no effect", 3, "p of no effect: of the equivalence test"),
+    "p_holm": ("Holm p", 3, "Holm p: corrected for the number of comparisons that are judged, of which the verdict is"),
+    "mde": ("detectable", 1, "detectable: the smallest gain that this corrected test finds with 80 % power"),
+    "equivalence_p_holm": ("p of no effect", 3, "p of no effect: of the equivalence test, corrected likewise"),
 }
+
+
+def said_verdict(row: Mapping[str, object]) -> str:
+    """The verdict of a row of GAINS_SCHEMA, with the reason where there is none."""
+    return f"{row['verdict']}: {row['reason']}" if row["reason"] else str(row["verdict"])
 
 
 def scores_tables(analysis: Analysis) -> list[Table]:
     """Mean over seeds by language and recipe: one table for each target and encoder."""
     marks = set(
-        analysis.gains.filter(pl.col("verdict").is_in([HELPS, HURTS]))
+        analysis.gains.filter(pl.col("verdict").is_in(MARKED))
         .select("encoder", "recipe", "target", "language")
         .iter_rows()
     )
@@ -178,31 +201,34 @@ def _over(sizes: pl.DataFrame) -> str:
 
 
 def choices_table(frame: pl.DataFrame) -> Table:
-    """The recipe that dev chose for each encoder and target, what it gains on test, and what hindsight would have."""
+    """The recipe that dev chose for each encoder and target, what that gains on test, and what hindsight would have."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
     order = {encoder: i for i, encoder in enumerate(frame["encoder"].unique(maintain_order=True))}
     for row in sorted(frame.to_dicts(), key=lambda row: order[row["encoder"]]):
         if rows and rows[-1][0] != row["encoder"]:
             rules.add(len(rows))
-        gain = (
-            None
-            if row["gain"] is None
-            else Number(
-                row["gain"], row["low"], row["high"], _excludes_zero(row), True, counted(row["n_seeds"], "seed")
-            )
-        )
+        gain: Entry = row["reason"]
+        if row["gain"] is not None:
+            note = "; ".join(filter(None, (counted(row["n_seeds"], "seed"), row["reason"])))
+            gain = Number(row["gain"], row["low"], row["high"], _excludes_zero(row), True, note)
         plain = (None if row[name] is None else Number(row[name]) for name in ("dev_score", "none_score", "score"))
-        best, optimism = (None if row[of] is None else Number(row[of], sign=True) for of in ("best_gain", "optimism"))
-        rows.append((row["encoder"], row["target"], row["chosen"], row["best"], *plain, gain, best, optimism))
+        same, optimism, best, regret = (
+            None if row[of] is None else Number(row[of], sign=True)
+            for of in ("same_seeds", "optimism", "best_gain", "regret")
+        )
+        rows.append(
+            (row["encoder"], row["target"], row["chosen"], *plain, gain, same, optimism, row["best"], best, regret)
+        )
     return Table(
         "choices",
-        "The recipe chosen on English dev: its dev score; the test scores of `none` and of the chosen, mean over the "
-        "non-English languages, and the gain, ± half the 95 % interval; the gain of the recipe that "
-        f"is best on test in hindsight, and by how much such a choice flatters itself (optimism); "
-        f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0.",
-        ("encoder", "target", "chosen", "best in hindsight", "dev", "none, test", "chosen, test", "gain", "best gain",
-         "optimism"),
+        "The recipe chosen on English dev by all seeds: its dev score; the test scores of `none` and of the chosen, "
+        "mean over the non-English languages. Gain: each seed in turn is left out, the others choose, and it scores, "
+        "± half the 95 % interval; optimism: what the gain would seem to be more if the same seeds chose and scored; "
+        "regret: what the best recipe in hindsight, by the test scores, has above the chosen one; "
+        f"{_range(frame['n_seeds'], 'seed')}; bold: the interval excludes 0, not corrected.",
+        ("encoder", "target", "chosen", "dev", "none, test", "chosen, test", "gain", "gain, same seeds", "optimism",
+         "best in hindsight", "best gain", "regret"),
         tuple(rows),
         frozenset(rules),
     )  # fmt: skip
@@ -231,7 +257,7 @@ def gaps_table(frame: pl.DataFrame) -> Table:
 def averaging_table(frame: pl.DataFrame) -> Table:
     """What averaged models gain over the models that they are made of."""
     names = ("target", "encoder", "recipe")
-    rows = tuple((*(row[name] for name in names), gain_number(row), row["verdict"]) for row in frame.to_dicts())
+    rows = tuple((*(row[name] for name in names), gain_number(row), said_verdict(row)) for row in frame.to_dicts())
     return Table(
         "averaging",
         "Models with averaged weights: points over the plain models of the same recipe, mean over the non-English "
@@ -267,7 +293,7 @@ def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
 
 def gain_number(row: dict[str, object]) -> Number:
     """A row of GAINS_SCHEMA as a number, bold where it is shown to help or hurt."""
-    return _number(row, "gain", marked=row["verdict"] in (HELPS, HURTS), sign=True)
+    return _number(row, "gain", marked=row["verdict"] in MARKED, sign=True)
 
 
 def blocks_tables(analysis: Analysis, scores: pl.DataFrame) -> list[Table]:

@@ -18,14 +18,15 @@ from markupsafe import Markup
 
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import QUESTION, counted, signed
-from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
+from xstilts.analysis.evidence import Assessment
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
 from xstilts.reporting.charts import CHARTED_TARGETS, all_charts
 from xstilts.reporting.drawing import Chart
+from xstilts.reporting.evidence import Section, section
 from xstilts.reporting.table import Number, Table, latex, markdown, shortened
-from xstilts.reporting.tables import Verdict, all_tables
+from xstilts.reporting.tables import INTERVALS, Verdict, all_tables
 
 # The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
 #: Cells of the tables of one kind.
@@ -36,14 +37,31 @@ _MISSING_LISTED = 30
 _CAVEATS_OPEN = 16  # further ones are folded: in a study with much collapse most are single trainings
 
 
-def write_report(results: Results, out: Path, analysis: Analysis | None = None, claims: Sequence[Verdict] = ()) -> Path:
+def write_report(
+    results: Results,
+    out: Path,
+    analysis: Analysis | None = None,
+    claims: Sequence[Verdict] = (),
+    published: Assessment | None = None,
+) -> Path:
     """Write report.html, scores.parquet, scores.csv, tables/ and charts/ to ``out``, and return the page's path.
 
-    ``analysis`` saves the time to analyse the results again. Raises UserError where ``out`` cannot be written.
+    ``analysis`` saves the time to analyse the results again; ``published`` is what stands beside them. Raises UserError
+    where ``out`` cannot be written.
     """
     analysis = analysis or analyse(results)
-    charts = list(all_charts(results, analysis))
-    return publish(out, lambda new: _write(results, analysis, claims, charts, new))
+    charts, beside = list(all_charts(results, analysis)), section(published) if published else None
+    return publish(out, lambda new: _write(results, analysis, claims, charts, beside, new))
+
+
+def write_evidence(published: Assessment, out: Path, asked: str) -> Path:
+    """Write the page ``out``, which is one file, and return its path. Raises UserError where it cannot be written."""
+    page = environment().get_template("evidence.html.j2").render(evidence=section(published), asked=asked)
+    try:
+        out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written: {error.strerror or error}; name another file") from None
+    return out
 
 
 def publish(out: Path, write: Callable[[Path], None]) -> Path:
@@ -68,7 +86,13 @@ def publish(out: Path, write: Callable[[Path], None]) -> Path:
     return out / "report.html"
 
 
-def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapping[str, list[Table]]) -> str:
+def page(
+    results: Results,
+    analysis: Analysis,
+    charts: list[Chart],
+    tables: Mapping[str, list[Table]],
+    beside: Section | None = None,
+) -> str:
     """The report as one HTML page; everything in it that comes from the study is escaped."""
     by_name = {chart.name: chart for chart in charts}
 
@@ -87,7 +111,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             answer=analysis.answer,
             axes=analysis.axes,
             question=QUESTION,
-            margin=f"{EQUIVALENCE_MARGIN:g} point{'' if EQUIVALENCE_MARGIN == 1 else 's'}",
+            intervals=INTERVALS.replace("`", ""),
             overview=by_name.get("overview"),
             gains_map=by_name.get("gains"),
             forests=those("forest-"),
@@ -102,6 +126,7 @@ def page(results: Results, analysis: Analysis, charts: list[Chart], tables: Mapp
             sizes_table=only("sizes"),
             choices_table=only("choices"),
             claims_table=only("claims"),
+            evidence=beside,
             gaps_table=only("gaps"),
             averaging_table=only("averaging"),
             paper=_Shown.of(tables.get("paper", [])),
@@ -174,18 +199,27 @@ def count(number: float | None) -> str:
     return f"{mantissa} · 10{str(int(exponent)).translate(str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def _write(results: Results, analysis: Analysis, claims: Sequence[Verdict], charts: list[Chart], new: Path) -> None:
+def _write(
+    results: Results,
+    analysis: Analysis,
+    claims: Sequence[Verdict],
+    charts: list[Chart],
+    beside: Section | None,
+    new: Path,
+) -> None:
     results.scores.write_parquet(new / "scores.parquet")
     results.scores.write_csv(new / "scores.csv")
-    write_charts(charts, new)
+    write_charts([*charts, *(beside.charts if beside else ())], new)
     tables = all_tables(results, analysis, claims)
+    if beside:
+        tables |= {name: (frame, [table]) for name, (frame, table) in beside.tables.items()}
     write_tables(tables, new)
     analysis.size_points.write_csv(new / "tables" / "size-points.csv")
     analysis.size_lines.write_csv(new / "tables" / "size-lines.csv")
     results.stages.write_csv(new / "tables" / "stages.csv")
     results.data.write_csv(new / "tables" / "data.csv")
     (new / "report.html").write_text(
-        page(results, analysis, charts, {name: those for name, (_, those) in tables.items()}), encoding="utf-8"
+        page(results, analysis, charts, {name: those for name, (_, those) in tables.items()}, beside), encoding="utf-8"
     )
 
 
