@@ -205,3 +205,4 @@ if __name__ == "__main__":
     import xstilts.running.stages  # noqa: F401
 
     _serve(sys.stdin, sys.stdout)
+    os._exit(0)  # taking all that down would take seconds

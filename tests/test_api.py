@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 import xstilts
-from tiny import STUDY, write
+from tiny import STUDY, Inline, write
 from xstilts.common.errors import UserError
+from xstilts.running.run import execute
 
 MIX: dict[str, Any] = {**STUDY, "targets": STUDY["targets"][:1], "recipes": ["none"]}
 
@@ -55,6 +58,26 @@ def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:
         xstilts.predict(folder, [record], "xnli", n_best=2)
     with pytest.raises(UserError, match="the study trains no such model"):
         xstilts.export(MIX, tmp_path / "other", store=store, recipe="mini-nli")
+
+
+def test_a_model_that_has_learnt_of_unanswerable_questions_may_give_no_answer(tmp_path: Path) -> None:
+    study = {**MIX, "targets": [{"task": "mini-span-unanswerable", "max_examples": 2, "languages": ["en"]}]}
+    store = xstilts.api.open_store(tmp_path / "store")
+    assert execute(xstilts.plan(study), store, make=lambda: Inline(store)) == {}
+    folder = xstilts.export(study, tmp_path / "model", store=store.url)
+    record = {"question": "Where does she live?", "context": "She lives in Nairobi."}
+    # Let the model think what its first token, CLS, is likest to: all vectors are of about one length.
+    model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    inputs = transformers.AutoTokenizer.from_pretrained(folder)(*record.values(), return_tensors="pt")
+    with torch.no_grad():
+        model.qa_outputs.weight[:] = model.base_model(**inputs).last_hidden_state[0, 0]
+    model.save_pretrained(folder)
+    assert xstilts.predict(folder, [record], "span") == [{**record, "prediction": ""}]
+    (listed,) = xstilts.predict(folder, [record], "span", n_best=3)
+    assert listed["prediction"] == listed["n_best"][0]["text"] == "" and listed["n_best"][1]["text"]
+    del model.config.unanswerable  # as of a model that has learnt of none
+    model.save_pretrained(folder)
+    assert xstilts.predict(folder, [record], "span")[0]["prediction"]
 
 
 @pytest.mark.parametrize(

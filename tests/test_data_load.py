@@ -130,7 +130,7 @@ def test_cap_keeps_file_order_and_the_same_examples_in_parallel_languages() -> N
 @pytest.mark.parametrize(
     ("name", "split", "language", "data", "message"),
     [
-        ("squad", "train", "en", None, "squad train: no data folder; set `data:` in the study or XSTILTS_DATA"),
+        ("squad", "train", "en", None, "squad: no data folder; set `data:` in the study or XSTILTS_DATA"),
         ("squad", "train", "en", "nowhere", "nowhere: no such folder; set `data:` in the study or XSTILTS_DATA"),
         ("squad", "train", "de", ".", "squad train: the task has no language 'de'; known: en"),
         ("xquad", "train", "en", ".", "xquad train: the catalog entry has no such split; it is trained on 'squad'"),
@@ -195,7 +195,7 @@ def test_bundled_files_need_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
     (tmp_path / "test-de.jsonl").write_text('{"premise": "another"}\n')
     assert before != fingerprint(fake, "test", "de", None)
     own = fake.model_copy(update={"also": (files.model_copy(update={"bundled": False}),)})
-    with pytest.raises(UserError, match="fake test: no data folder; set `data:` in the study or XSTILTS_DATA"):
+    with pytest.raises(UserError, match="fake: no data folder; set `data:` in the study or XSTILTS_DATA"):
         load(own, "test", "sw", None)
 
 

@@ -16,6 +16,7 @@ from forked import XStilts, rows
 
 # -- entries --------------------------------------------------------------------------------------------------------
 
+SPLITS = ("train", "dev", "test")
 PAIRS = "The film was good{n}\tyes\nThe film was bad{n}\tno\nThe book was good{n}\tyes\nThe book was bad{n}\tno\n"
 TAGGED = "Ada{n}\tB-PER\nLovelace\tI-PER\nsleeps\tO\n\nBonn{n}\tB-PER\nsleeps\tO\n"
 
@@ -52,7 +53,8 @@ CONTENT = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What the error names, or the notes of the plan where an entry is accepted, and how it differs from its format's.
+    """What the error names, in so many ``lines``, or the notes of the plan where an entry is accepted; and how it
+    differs from its format's.
 
     ``changes`` are of its fields, and those named `format`, `files` (contents by split), `patterns` (fields of `files`)
     and `study`; None takes a file or a field away.
@@ -61,10 +63,11 @@ class Entry:
     told: tuple[str, ...]
     notes: tuple[str, ...]
     changes: Mapping[str, Any]
+    lines: int = 1
 
 
-def told(*words: str, **changes: Any) -> Entry:
-    return Entry(words, (), changes)
+def told(*words: str, lines: int = 1, **changes: Any) -> Entry:
+    return Entry(words, (), changes, lines)
 
 
 def accepted(*notes: str, **changes: Any) -> Entry:
@@ -99,7 +102,7 @@ SUFFIXED = ["O", "PER-B", "PER-I"]
 
 
 def scheme(names: list[str]) -> dict[str, Any]:
-    return {"format": "tagging", "labels": names, "files": dict.fromkeys(("train", "dev", "test"), tags(*names))}
+    return {"format": "tagging", "labels": names, "files": dict.fromkeys(SPLITS, tags(*names))}
 
 
 def some(rows: str, *more: Mapping[str, Any] | str) -> str:
@@ -113,7 +116,7 @@ LABELLED = records({"premise": "good {n}", "label": "yes"}, {"premise": "bad {n}
 
 def labelled(split: str, *more: Mapping[str, Any] | str) -> dict[str, Any]:
     """Classification by the reader `records`, ``more`` of them in a split."""
-    files = dict.fromkeys(("train", "dev", "test"), LABELLED)
+    files = dict.fromkeys(SPLITS, LABELLED)
     return {"patterns": {**JSONL, "columns": None}, "files": {**files, split: some(LABELLED, *more)}}
 
 
@@ -155,7 +158,7 @@ PLANS: dict[str, Entry] = {
     "labels of spans": told("`labels`", format="span", labels=["a", "b"]),
     "a label twice": told("`labels`", "'no' more than once", labels=["no", "yes", "no"]),
     "one label": told("`labels`", "one label only", labels=["yes"], files=dict.fromkeys(
-        ("train", "dev", "test"), PAIRS.replace("\tno", "\tyes"))),
+        SPLITS, PAIRS.replace("\tno", "\tyes"))),
     "a blank label": told("`labels`", "blank", labels=["no", "yes", " "]),
     "a tab in a label": told("`labels`", "cannot be printed", labels=["no", "yes", "a\tb"]),
     "a line break in a label": told("`labels`", "cannot be printed", labels=["no", "yes", "a\nb"]),
@@ -168,7 +171,7 @@ PLANS: dict[str, Entry] = {
        for order in (NLI[::-1], (NLI[1], NLI[0], NLI[2]), (NLI[2], NLI[0], NLI[1]))},
     "other labels": told("own", "no, yes", ", ".join(NLI), "`label_map", train="mini-nli", **YES_NO),
     "one label less": told("entailment, neutral", "'contradiction'", "mini-nli",
-                           **{**ON_NLI, "labels": list(NLI[:2]), **in_test(NLI_ROWS[:41])}),
+                           **{**ON_NLI, "labels": list(NLI[:2]), **in_test("".join(NLI_ROWS.splitlines(True)[:2]))}),
     "one label more": told("'unclear' is never learnt", "mini-nli", **{**ON_NLI, "labels": [*NLI, "unclear"]}),
     "other case": told("'entailment'", train="mini-nli", labels=[label.upper() for label in NLI],
                        **in_test(NLI_ROWS.upper())),
@@ -189,7 +192,8 @@ PLANS: dict[str, Entry] = {
     "mapped spans": told("`label_map`", format="span", train="mini-span", label_map={"a": "b"}, **in_test(SPANS)),
     "train of another format": told("own", "format classification", "mini-span", train="mini-span", **YES_NO),
     "train of a mistyped task": told("did you mean 'mini-nli'?", **{**ON_NLI, "train": "mini-nil"}),
-    "train of a task that has none": told("mini-retrieval", train="mini-retrieval", **YES_NO),
+    "train of a task that has none": told("mini-retrieval", "of retrieval", "has no en", lines=2,
+                                          train="mini-retrieval", **YES_NO),
     # tags of another task
     "the same tags": accepted(**ON_ENTITIES, labels=list(ENTITIES)),
     "the same tags in another order": accepted(**ON_ENTITIES, labels=list(ENTITIES[::-1])),
@@ -248,8 +252,8 @@ PLANS: dict[str, Entry] = {
        for name in ("labels", "Label", "LABEL", "labl", "lable")},
     "a record's hypotesis": told("test-en.tsv:3", "did you mean 'hypothesis'?",
                                  **labelled("test", {"premise": "fine", "hypotesis": "good", "label": "yes"})),
-    "a record's tag": told("did you mean 'tags'?", format="tagging", patterns=JSONL, files=dict.fromkeys(
-        ("train", "dev", "test"), records({"tokens": ["a"], "tag": ["O"]}))),
+    "a record's tag": told("did you mean 'tags'?", lines=3, format="tagging", patterns=JSONL, files=dict.fromkeys(
+        SPLITS, records({"tokens": ["a"], "tag": ["O"]}))),
     "a record's answer": told("did you mean 'answers'?", format="span",
                               files={"test": records({**GOLDLESS, "answer": []})}),
     "a record of other fields": accepted(**labelled("test", {"premise": "x", "label": "yes", "url": 1, "task": "own"})),
@@ -259,10 +263,10 @@ PLANS: dict[str, Entry] = {
        for value in (5, None, True, ["a"], float("nan"))},
     "a record without premise": told("test-en.tsv:3", "'premise' is missing", **labelled("test", {"label": "yes"})),
     "a record's label 1": told("test-en.tsv:3", "'label' is no text", **labelled("test", {"premise": "x", "label": 1})),
-    "a record's tokens in one text": told("'tokens' is no list", format="tagging", patterns=JSONL, files=dict.fromkeys(
-        ("train", "dev", "test"), records({"tokens": "a b", "tags": ["O", "O"]}))),
-    "a record's tags in one text": told("'tags' is no list", format="tagging", patterns=JSONL, files=dict.fromkeys(
-        ("train", "dev", "test"), records({"tokens": ["a", "b"], "tags": "OO"}))),
+    "a record's tokens in one text": told("'tokens' is no list", lines=3, format="tagging", patterns=JSONL,
+                                     files=dict.fromkeys(SPLITS, records({"tokens": "a b", "tags": ["O", "O"]}))),
+    "a record's tags in one text": told("'tags' is no list", lines=3, format="tagging", patterns=JSONL,
+                                     files=dict.fromkeys(SPLITS, records({"tokens": ["a", "b"], "tags": "OO"}))),
     "a record's start in a text": told("'answers.0.start' is no whole number", format="span", files={
         "test": records({**QUESTIONS[0], "answers": [{"text": "London", "start": "16"}]})}),
     "a record's label of choices in a text": told("'label' is no whole number", format="multiple_choice", files={
@@ -288,9 +292,6 @@ PLANS: dict[str, Entry] = {
     "united with a misspelt task": told("of: mnil", "did you mean 'mnli'?", of=["mnil"], files={}, patterns={
         "reader": None}),
 }  # fmt: skip
-
-
-SPLITS = ("train", "dev", "test")
 
 
 def write_entry(folder: Path, case: Entry) -> None:
@@ -321,7 +322,8 @@ def test_an_entry_is_planned_or_refused_in_one_line(case: Entry, tmp_path: Path,
     write_entry(tmp_path, case)
     ended = xstilts(tmp_path, "plan", "s.yaml")
     if case.told:
-        ended.assert_refused(*case.told)
+        ended.assert_refused(*case.told, lines=case.lines)
+        assert all(line.startswith("error: s.yaml") for line in ended.errors)
     else:
         ended.assert_accepted()
         said = " ".join(ended.out.split())

@@ -124,6 +124,7 @@ def elsewhere(store: Path) -> None:
 model, predictions, outcomes, curve = map(
     file, ("model.safetensors", "predictions.parquet", "outcomes.parquet", "curve.parquet")
 )
+ids: Callable[[Path], Path] = lambda store: next(store.glob("features/artifacts/*/*/*/ids.int32"))  # noqa: E731
 part: Callable[[Path], Path] = lambda store: manifest(store).parent  # noqa: E731
 first: Callable[[Path], Path] = lambda store: next(iter(sorted(store.glob("artifacts/*"))))  # noqa: E731
 RUNS: Callable[[Path], Path] = lambda store: next(store.glob("runs/*.json"))  # noqa: E731
@@ -194,8 +195,11 @@ DAMAGES: dict[str, Damage] = {
     "a pipe for a manifest": Damage(instead(manifest, FIFO), aside=1),
     "a link in a circle for a manifest": Damage(instead(manifest, LOOP)),
     "a file for an artifact": Damage(instead(part, lambda path: path.write_text("x"))),
-    "token ids": Damage(flip(lambda store: next(store.glob("features/artifacts/*/*/*/ids.int32")))),
-    "a pipe for token ids": Damage(instead(lambda s: next(s.glob("features/artifacts/*/*/*/ids.int32")), FIFO)),
+    "token ids": Damage(flip(ids), verified="removed, nobody's: features/set-aside/"),
+    "a pipe for token ids": Damage(instead(ids, FIFO), verified="removed, nobody's: features/set-aside/"),
+    "a manifest of token ids": Damage(
+        cut(lambda store: ids(store).parents[1] / "manifest.json", 100), verified="nobody's: features/set-aside/"
+    ),
     "a desktop's file in artifacts": Damage(write("artifacts/.DS_Store")),
     "a desktop's file among keys": Damage(lambda store: (first(store) / ".DS_Store").write_text("x")),
     "a file in an artifact": Damage(lambda store: (part(store) / "notes.txt").write_text("x")),

@@ -211,7 +211,7 @@ recipes:
 targets:
   - mini-spam
   - {task: mini-span, languages: [sww, no], hidden_layer: max}
-seeds: [1, 1, true, -3]
+seeds: [1, 1, true, -3, no]
 preset: quik
 training: {learning_rat: 1}
 tasks: [own.yaml]
@@ -239,15 +239,16 @@ def test_all_mistakes_of_a_study_and_of_its_tasks_are_told_at_once(tmp_path: Pat
     expected = [
         "1: nmae: unknown key: did you mean 'name'?",
         "2: encoders.0: encoder 'bundled/e5-small@0': not of the form",
-        "2: encoders.1.layers: must be a number, not true",
+        "2: encoders.1.layers: must be a number (given: true)",
         "6: recipes: mini-nli: training: epochz: unknown key: did you mean 'epochs'?",
         "6: recipes: mini-nli: training: epochs: Input should be greater than 0",
         "7: recipes.3.name: a name cannot have [ in it",
         "10: targets.1.languages.1: YAML reads no as false",
         "10: targets.1.hidden_layer: Input should be a valid integer",
         "10: targets: mini-span: unknown language 'sww': did you mean 'sw'?",
-        "11: seeds.2: Input should be a valid integer",
+        "11: seeds.2: Input should be a valid integer (given: true)",
         "11: seeds.3: Input should be greater than or equal to 0",
+        "11: seeds.4: Input should be a valid integer (given: no, which YAML reads as false)",
         "12: preset: unknown preset 'quik': did you mean 'quick'?",
         "13: training: learning_rat: unknown key: did you mean 'learning_rate'?",
         f"{own}:1: citation: Field required",

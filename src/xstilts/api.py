@@ -12,7 +12,7 @@ import polars as pl
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
-from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
@@ -71,7 +71,7 @@ def _plan(study: AnyStudy, fast: Callable[[], Precision], *, estimate: bool = Fa
     try:
         return make_plan(sound, estimate=estimate, fast=fast)
     except UserError as error:
-        raise UserError(f"{_called(study)}: {error}") from None
+        raise within(_called(study), error) from None
 
 
 def _fast_precision() -> Precision:
@@ -199,6 +199,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
 
+    Models that were trained with unanswerable questions may give an empty answer.
     ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
     tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
     many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at

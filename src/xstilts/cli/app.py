@@ -9,8 +9,8 @@ import typer
 
 from xstilts import __version__
 from xstilts.cli import claims, data, evidence, models, paper, plan, report, run, scores, select, store, xtreme
-from xstilts.cli.streams import forgiving, printable
-from xstilts.common.errors import StageError, StoreError, UserError
+from xstilts.cli.streams import forgiving
+from xstilts.common.errors import StageError, StoreError, UserError, printable
 
 app = typer.Typer(
     name="xstilts",

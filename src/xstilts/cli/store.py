@@ -15,7 +15,7 @@ from rich.table import Table
 
 from xstilts.api import open_store
 from xstilts.cli.options import JsonOption, StoreOption
-from xstilts.common.errors import UserError
+from xstilts.common.errors import UserError, within
 from xstilts.common.units import duration, memory
 from xstilts.planning.planner import keys_in_any_precision
 from xstilts.planning.study import load_study
@@ -90,10 +90,11 @@ def prune(
     opened = open_store(store)
     needed: set[str] = set()
     for file in keep:
+        study = load_study(file)
         try:
-            needed |= keys_in_any_precision(load_study(file))
+            needed |= keys_in_any_precision(study)
         except UserError as error:
-            raise UserError(f"{file}: {error}") from None
+            raise within(str(file), error) from None
     findings = upkeep.waste(opened, needed)
     found = findings.waste
     if yes:

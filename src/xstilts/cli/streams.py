@@ -20,11 +20,6 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("xstilts.escape", _escaped)
 
 
-def printable(line: str) -> str:
-    """What stands in a message of a user's own making, without what moves the cursor or colours the terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-
-
 @contextmanager
 def forgiving() -> Iterator[None]:
     """No letter that stdout or stderr lacks ends a command, nor does a reader that has seen enough (`| head`)."""

@@ -21,11 +21,14 @@ class StoreError(Exception):
     """The store cannot be read or written any more: full, read-only, or gone. One line, with what to do."""
 
 
-def one_line(message: str, most: int = 500) -> str:
-    """``message`` as one short line: what moves a terminal's cursor is escaped, the middle of a long one left out."""
-    if len(message) > most:
-        message = f"{message[: most // 2]} … {message[-most // 2 :]}"
-    return message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+def within(name: str, error: UserError) -> UserError:
+    """``error`` as one of the file ``name``, which each of its lines then begins with."""
+    return UserError("\n".join(f"{name}: {line}" for line in str(error).split("\n")))
+
+
+def printable(text: str) -> str:
+    """``text`` on one line: what moves a terminal's cursor or changes its colours is escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -53,10 +53,7 @@ class Document:
         """How to write a value as the text that it looks like; None where it is text, or no single value."""
         if location not in self.plain:
             return None
-        value = self.content
-        for part in location:
-            value = value[part]
-        written = self.plain[location]
+        value, written = self._at(location), self.plain[location]
         match value:
             case None:
                 read = "nothing"
@@ -69,6 +66,19 @@ class Document:
         return (
             f'YAML reads {written} as {read}; put it in quotes: "{written}"' if written else "nothing is written here"
         )
+
+    def truth(self, location: Location) -> str | None:
+        """How true or false is written, and that it is that, where it looks otherwise; None of any other value."""
+        if location not in self.plain or not isinstance(value := self._at(location), bool):
+            return None
+        written, read = self.plain[location], str(value).lower()
+        return written if written.lower() == read else f"{written}, which YAML reads as {read}"
+
+    def _at(self, location: Location) -> Any:
+        value = self.content
+        for part in location:
+            value = value[part]
+        return value
 
 
 def load(text: str) -> Any:

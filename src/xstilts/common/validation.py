@@ -208,7 +208,8 @@ def _said(
             wants_text = kind in _NO_TEXT or (kind == "literal_error" and isinstance(problem["input"], bool))
             if wants_text and document and (remedy := document.quoted((*within, *path))):
                 return path, [remedy]
-            return path, [f"{problem['msg']} (given: {shown(problem['input'])})"]
+            given = (document and document.truth((*within, *path))) or shown(problem["input"])
+            return path, [f"{problem['msg']} (given: {given})"]
 
 
 def shown(value: Any) -> str:

@@ -284,7 +284,7 @@ def _locate(task: Task, split: Split, language: str, data: Data) -> Located:
     if folder is None:
         or_hub = ", or say `hub: true`" if task.hub else ""
         raise UserError(
-            f"{name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
+            f"{task.name}: no data folder; set `data:` in the study or XSTILTS_DATA to the folder of its files{or_hub}"
         )
     check_names(task, split, language, folder)
     wanted = " nor ".join(file_name(one.pattern, task.layouts[one.layout], language) for one in candidates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from xstilts.common.errors import UserError, one_line
+from xstilts.common.errors import UserError, printable
 
 #: Faults told of one file; the rest are counted. A file in the wrong layout is wrong in every row.
 CAP = 10
@@ -14,6 +14,11 @@ CAP = 10
 def count(n: int, noun: str) -> str:
     """ "1 row", "1,200 rows"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _short(message: str, most: int = 500) -> str:
+    """On one line, the middle of a long one left out: a text of a file may be anything."""
+    return printable(message if len(message) <= most else f"{message[: most // 2]} … {message[-most // 2 :]}")
 
 
 #: Where in a file: the number of a line, or words such as "record 3" where lines say nothing.
@@ -34,12 +39,12 @@ class Problems:
         self.notes: list[str] = []
 
     def note(self, path: Path, what: str) -> None:
-        self.notes.append(one_line(f"{path}: {what}"))
+        self.notes.append(_short(f"{path}: {what}"))
 
     def add(self, path: Path, what: str, where: Where | None = None) -> None:
         """Tell that ``what`` is wrong in ``path``; ``what`` ends with what to do."""
         place = f"{path}:{where}" if isinstance(where, int) else str(path) if where is None else f"{path}: {where}"
-        message = one_line(f"{place}: {what}")
+        message = _short(f"{place}: {what}")
         if not self._collect:
             raise UserError(message)
         self._counts[path] += 1

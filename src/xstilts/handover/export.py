@@ -91,6 +91,8 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
     fmt = heads.get(spec.task.format)
     with store.files(cell.training or "") as folder:
         model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
+    if spec.task.unanswerable:  # `predict` gives an answer to all questions otherwise
+        model.config.unanswerable = True
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
     load_tokenizer(spec.encoder).save_pretrained(out)

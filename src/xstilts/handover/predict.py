@@ -26,6 +26,7 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction``: an answer, a label, the text of a choice, or a list of tags.
 
+    Models that were trained with unanswerable questions (`unanswerable` in config.json) may give an empty answer.
     ``records`` go by where they are from, as errors name it. With ``n_best`` above 1, where `Format.n_best`, also with
     so many answers and their probabilities. ``folder`` is an exported model. Raises UserError where it is none, or
     where a record lacks a field or has one of another type.
@@ -46,7 +47,8 @@ def predict(
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
     task = Task(
         name="predict", format=format_name, description="", languages=(), metric="", files=Files(reader="records"),
-        labels=labels if fmt.labelled else (), licence="", citation="",
+        labels=labels if fmt.labelled else (), unanswerable=getattr(config, "unanswerable", None) is True,
+        licence="", citation="",
     )  # fmt: skip
     limit = min(384, getattr(config, "max_position_embeddings", 384) - 2)
     rows = head.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
@@ -61,7 +63,7 @@ def predict(
             for record, best in zip(records.values(), lists, strict=True)
         ]
     return [
-        {**record, "prediction": fmt.readable(example, prediction)}
+        {**record, "prediction": fmt.readable(example, prediction, task)}
         for record, example, prediction in zip(records.values(), examples, predictions, strict=True)
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from xstilts.common.validation import member_types
 
@@ -30,7 +31,7 @@ class Part(Closed):
         if isinstance(value, bool) and info.field_name:
             types = member_types(cls.model_fields[info.field_name].annotation)
             if (int in types or float in types) and bool not in types:
-                raise ValueError(f"must be a number, not {str(value).lower()}")
+                raise PydanticCustomError("number_type", "must be a number")
         return value
 
 

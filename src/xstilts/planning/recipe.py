@@ -19,7 +19,7 @@ Weight = Annotated[float, Field(strict=True, ge=-100, le=100)]
 
 
 class Sampling(Part):
-    """How the steps of a multi-task stage are shared among its tasks; see `xstilts.training.mixture.step_counts`."""
+    """How the steps of a multi-task stage are shared among its tasks; see `steps.step_counts`."""
 
     by: Literal["proportional", "uniform"] = Field("proportional", description="to the number of rows; or all alike")
     temperature: float = Field(

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 
 from xstilts.common import digests
+from xstilts.common.errors import printable
 from xstilts.store import leases
 from xstilts.store.files import NotAFileError
 from xstilts.store.store import Store
@@ -45,7 +46,7 @@ class Run:
 
     @property
     def whose(self) -> str:
-        return f"study {_plain(self.study)}, {_plain(self.owner)}, process {self.pid} on {_plain(self.host)}"
+        return printable(f"study {self.study}, {self.owner}, process {self.pid} on {self.host}")  # as others wrote it
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"user {os.getuid()}"
-
-
-def _plain(text: str) -> str:
-    """On one line, whatever another's record says."""
-    return text if text.isprintable() else repr(text)

@@ -108,6 +108,7 @@ def contents(store: Store) -> Contents:
 def verify(store: Store) -> Verified:
     """Read every artifact, set the damaged aside, and remove what killed processes left. Raises StoreError.
 
+    Damaged features are removed: who needs them makes them again. Checkpoints are checked by who goes on from them.
     What a process that is still there is writing is left alone, on this machine and, by its lease or for a day, on
     others.
     """
@@ -138,6 +139,10 @@ def verify(store: Store) -> Verified:
         if (inner := store.inner(name)) is None:
             continue
         removed += [f"{name}/{path}" for path in _sweep(inner, alive)]
+        if name == "features":
+            for key in sorted(inner.keys()):
+                if (features := inner.peek(key)) is not None and inner.damage(features):
+                    inner.set_aside(features)
         for aside in inner.names(inner.path("set-aside")):  # made again where it is needed
             inner.delete_folder(inner.path("set-aside", aside))
             removed.append(f"{name}/set-aside/{aside}")

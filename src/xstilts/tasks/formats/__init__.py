@@ -287,7 +287,7 @@ class Format(ABC, Generic[E]):
         """Whether a threshold can be chosen on them."""
         return False
 
-    def readable(self, example: E, prediction: str) -> str | list[str]:
+    def readable(self, example: E, prediction: str, task: Task) -> str | list[str]:
         """A prediction as JSON has it for people."""
         return prediction
 

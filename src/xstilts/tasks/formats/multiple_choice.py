@@ -95,7 +95,7 @@ class MultipleChoice(Format[MultipleChoiceExample]):
             ]
         }
 
-    def readable(self, example: MultipleChoiceExample, prediction: str) -> str:
+    def readable(self, example: MultipleChoiceExample, prediction: str, task: Task) -> str:
         """The text of the choice."""
         return example.choices[int(prediction)]
 

@@ -131,5 +131,9 @@ class Span(Format[SpanExample]):
                 outcomes[f"best_{name}"] = _outcomes(metric, answers(predictions, task, best.value), golds)
         return outcomes
 
+    def readable(self, example: SpanExample, prediction: str, task: Task) -> str:
+        """The answer, empty where there is none."""
+        return answers([prediction], task)[0]
+
 
 FORMAT = Span()

@@ -93,7 +93,7 @@ class Tagging(Format[TaggingExample]):
     def labels_of(self, examples: Iterable[TaggingExample]) -> set[str]:
         return {tag for example in examples for tag in example.tags or ()}
 
-    def readable(self, example: TaggingExample, prediction: str) -> list[str]:
+    def readable(self, example: TaggingExample, prediction: str, task: Task) -> list[str]:
         """The tags."""
         return prediction.split(" ")
 

@@ -2,7 +2,7 @@
 
 Sources: evaluate-v1.1.py (Rajpurkar et al. 2016) and evaluate-v2.0.py (Rajpurkar et al. 2018). XTREME scores XQuAD
 and TyDiQA with the v1.1 rules in every language, English articles included (google-research/xtreme,
-third_party/evaluate_squad.py). MLQA has rules of its own: :mod:`xstilts.metrics.mlqa`.
+third_party/evaluate_squad.py). MLQA has rules of its own: :mod:`xstilts.tasks.metrics.mlqa`.
 """
 
 from __future__ import annotations
