@@ -43,7 +43,8 @@ def write_paper(
 ) -> Path:
     """Write paper.md, paper.tex, references.bib and data.csv to ``out``, and return the path of paper.md.
 
-    ``published`` is what stands beside the results; ``languages`` are those that scores are means over. Raises UserError where ``out`` cannot be written.
+    ``published`` is what stands beside the results; ``languages`` are those that scores are means over. Raises
+    UserError where ``out`` cannot be written.
     """
 
     def write(new: Path) -> None:
