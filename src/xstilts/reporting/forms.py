@@ -62,6 +62,9 @@ class Form(ABC):
     @abstractmethod
     def _cite(self, keys: Sequence[str]) -> str: ...
 
+    @abstractmethod
+    def link(self, address: str) -> Written: ...
+
     def text(self, text: str, cite: Sequence[str] = ()) -> Written:
         return Written(self.escape(text) + self.cite(*cite))
 
@@ -107,6 +110,9 @@ class Markdown(Form):
     def end(self) -> Written:
         return Written("")
 
+    def link(self, address: str) -> Written:
+        return self.escape(address)
+
     def _cite(self, keys: Sequence[str]) -> str:
         return f"({self.escape('; '.join(entries()[key].short for key in keys))})"
 
@@ -122,7 +128,7 @@ class Latex(Form):
         return Written(
             "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage[utf8]{inputenc}\n"
             "\\IfFileExists{lmodern.sty}{\\usepackage{lmodern}}{}\n"
-            f"\\usepackage[margin=25mm]{{geometry}}\n{packages}\n\\emergencystretch=3em\n"
+            f"\\usepackage[margin=25mm]{{geometry}}\n{packages}\n{_BREAKS}\n\\emergencystretch=3em\n"
             f"\\title{{{self.escape(title)}}}\n\\author{{Authors}}\n\\begin{{document}}\n\\maketitle"
         )
 
@@ -152,8 +158,20 @@ class Latex(Form):
     def end(self) -> Written:
         return Written("\\end{document}")
 
+    def link(self, address: str) -> Written:
+        plain = re.fullmatch(r"https?://[\w./~#?=&%:+-]+", address, re.ASCII)
+        return Written(f"\\url{{{address}}}") if plain else self.escape(address)
+
     def _cite(self, keys: Sequence[str]) -> str:
         return f"\\cite{{{','.join(keys)}}}"
+
+
+#: Addresses may be broken before a digit too, as those with a commit in them must be.
+_BREAKS = (
+    "\\expandafter\\def\\expandafter\\UrlBreaks\\expandafter{\\UrlBreaks"
+    + "".join(f"\\do\\{digit}" for digit in range(10))
+    + "}"
+)
 
 
 def _indented(line: str) -> str:

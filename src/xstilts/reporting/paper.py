@@ -21,7 +21,7 @@ from xstilts.analysis.evidence import Assessment
 from xstilts.analysis.methods import Methods, Span, UsedRecipe, methods, planned
 from xstilts.analysis.results import Results
 from xstilts.common.units import duration
-from xstilts.reporting.evidence import section
+from xstilts.reporting.evidence import Section, section
 from xstilts.reporting.forms import Form, Latex, Markdown, Written
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Table
@@ -99,7 +99,7 @@ def draft(
         trainings=_trainings(used),
         intervals=INTERVALS,
         evidence=evidence,
-        sources=[f"{citation}{f', {url}' if url else ''}" for _, citation, url in evidence.sources] if evidence else [],
+        sources=list(_sources(evidence, form)) if evidence else [],
         compute_said=_compute_said(results),
         compute=_compute(results),
         results=[*answer.best, *filter(None, [answer.hurt, answer.controls, answer.basis])],
@@ -304,6 +304,14 @@ def _limitations(results: Results, used: Methods) -> Iterator[str]:
         yield f"Computed in {_listed(precisions)}; scores may differ on machines of another kind{where}."
     if any(one.hyperparameters.lora for one in used.trainings):
         yield "Low-rank adapters were trained; full training may gain more or less."
+
+
+def _sources(evidence: Section, form: Form) -> Iterator[Written]:
+    """The publications of the evidence, each with its address."""
+    for _, citation, address in evidence.sources:
+        if address:
+            citation = citation.replace(address, "").rstrip(" ,") + ", "
+        yield Written(form.escape(citation) + (form.link(address) if address else ""))
 
 
 def _data(results: Results) -> Table:

@@ -212,7 +212,8 @@ _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "…": r"\ldots{}", "→": r"$\rightarrow$",
-    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "\n": " ",
+    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "—": "---", "\n": " ",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "•": r"$\bullet$", "„": r"\quotedblbase{}",
     **{digit: f"$^{value}$" for value, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}, "⁻": "$^-$",
     "≈": r"$\approx$", "∞": r"$\infty$", "ρ": r"$\rho$", "τ": r"$\tau$", "β": r"$\beta$", "Σ": r"$\Sigma$",
     "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}",
@@ -229,7 +230,7 @@ def tex(text: str) -> str:
 
 
 def _letter(character: str) -> str:
-    if (character < "\u0180" and character not in _NO_LETTERS) or character in "‘’“”„•":
+    if character < "\u0180" and character not in _NO_LETTERS:
         return character if character.isprintable() or character == "\u00a0" else " "
     return f"{{[}}U+{ord(character):04X}{{]}}"
 
