@@ -12,6 +12,9 @@ from hypothesis import settings
 from forked import XStilts
 from tiny import command, loaded, write
 
+# Tests run side by side: PyTorch's threads would wait for each other, which takes more time than they save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The examples of property tests are the same in every run of `make test`; `make soak` searches for others.
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("search", max_examples=1000, deadline=None)
@@ -31,7 +34,7 @@ def real_data() -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the tiny study ran from the command line, uninterrupted."""
     folder = tmp_path_factory.mktemp("finished")
-    ended = command(folder, "run", str(write(folder)), "--workers", "1")
+    ended = command(folder, "run", str(write(folder)))
     assert ended.returncode == 0, ended.stderr
     assert "Report: runs/tiny/report.html" in ended.stdout.splitlines()[-1]
     return folder

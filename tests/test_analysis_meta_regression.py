@@ -137,6 +137,21 @@ def test_errors_that_are_shared_do_not_count_as_evidence_of_the_mean():
     assert together.q > apart.q and together.q_p < 1
 
 
+def test_a_covariance_that_is_hardly_known_refutes_less():
+    """Of errors whose variance has f degrees of freedom, the test of fit is one of F: 5 % of lines are refuted."""
+    rng = np.random.default_rng(0)
+    design = np.column_stack([np.ones(6), np.arange(6)])
+    refuted = []
+    for _ in range(1000):
+        variance = rng.chisquare(8) / 8  # estimated, of 1
+        effects = rng.normal(size=6)
+        found = fit(effects, design, variance * np.eye(6), freedom=8)
+        refuted.append((found.q_p < 0.05, fit(effects, design, variance * np.eye(6)).q_p < 0.05,
+                        found.components[0].low > 0))  # fmt: skip
+    of_f, of_chi, above = np.mean(refuted, axis=0)
+    assert 0.035 <= of_f <= 0.065 < 0.08 < of_chi and 0.012 <= above <= 0.04
+
+
 def test_without_each_row_in_turn():
     effects, variances = bcg()
     design = np.column_stack([np.ones(13), BCG[:, 4]])

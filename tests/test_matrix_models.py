@@ -239,7 +239,7 @@ def test_a_folder(xstilts: XStilts, model: Path, tmp_path: Path, case: tuple[Cha
     copytree(model, tmp_path / "m")
     change(tmp_path / "m")
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(STUDY))
-    ended = xstilts(tmp_path, "run", "s.yaml", "--workers", "1", seconds=60, HF_HUB_OFFLINE="1")
+    ended = xstilts(tmp_path, "run", "s.yaml", seconds=60, HF_HUB_OFFLINE="1")
     if named is None:
         ended.assert_accepted()
     else:

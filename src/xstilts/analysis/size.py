@@ -23,7 +23,7 @@ import polars as pl
 from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers
-from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of
+from xstilts.analysis.crossed import BySeed, MeanOverSeeds, encoders_covariance, mean_of, mean_over_seeds, weighted
 from xstilts.analysis.meta_regression import Fit, fit, leave_one_out
 from xstilts.analysis.scales import SCALES, Scale
 from xstilts.common.arrays import Floats
@@ -138,6 +138,27 @@ class Sides(NamedTuple):
         )
 
 
+class _Measured(NamedTuple):
+    """What is known of an encoder's gain, of each of SCALES."""
+
+    baseline: float
+    gains: tuple[MeanOverSeeds, ...]
+    points: tuple[_Row, ...]  # the columns of POINTS_SCHEMA
+
+    @classmethod
+    def of(cls, encoder: SizedEncoder, sides: Sides) -> _Measured:
+        baseline = float(np.nanmean(sides.without.values))
+        gains = tuple(mean_over_seeds(sides.gain(scale)) for scale in SCALES)
+        points = []
+        for gain in gains:
+            alone = weighted([(1.0, gain)])
+            points.append({
+                "encoder": encoder.label, "parameters": encoder.parameters, "gain": alone.value, "low": alone.low,
+                "high": alone.high, "error": alone.error, "baseline": baseline,
+            })  # fmt: skip
+        return cls(baseline, gains, tuple(points))
+
+
 @dataclass(frozen=True)
 class Sizes:
     slopes: pl.DataFrame  # SIZES_SCHEMA
@@ -166,14 +187,14 @@ def sizes(cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
     points: list[_Row] = []
     for what, confounded, found in _quantities(cells, of, learnt):
         rows = []
-        for scale in SCALES:
+        baselines = [measured.baseline for measured in found.values()]
+        for i, scale in enumerate(SCALES):
             of_scale = what | {"scale": scale.name}
-            gains = {encoder: sides.gain(scale) for encoder, sides in found.items()}
-            baselines = [float(np.nanmean(sides.without.values)) for sides in found.values()]
+            gains = {encoder: measured.gains[i] for encoder, measured in found.items()}
             row, fitted = _regression(gains, baselines)
             rows.append(of_scale | {"confounded": confounded} | row)
             lines += [of_scale | line for line in _line(fitted, gains)]
-            points += [of_scale | point for point in _points(gains, baselines)]
+            points += [of_scale | measured.points[i] for measured in found.values()]
         verdict = _verdict(rows)
         slopes += [row | {"verdict": verdict} for row in rows]
     return Sizes(_frame(slopes, SIZES_SCHEMA), _frame(lines, LINES_SCHEMA), _frame(points, POINTS_SCHEMA))
@@ -203,16 +224,20 @@ def sides_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], o
     Without the seeds that lack one of the two, for which both are NaN.
     """
     found = {}
+    means: dict[tuple[int, tuple[int, ...]], BySeed] = {}  # recipes share their baseline
     for i, recipe in enumerate(block.recipes):
-        at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
+        at = tuple(block.languages.index(language) for language in languages.get((block.target, recipe), ()))
         if not at or recipe == of.baselines[recipe]:
             continue
-        base = block.recipes.index(of.baselines[recipe])
-        score, without = (BySeed(block.values[row][:, at].mean(axis=1), block.replicates[row][:, at].mean(axis=1))
-                          for row in (i, base))  # fmt: skip
+        pair = (i, at), (block.recipes.index(of.baselines[recipe]), at)
+        for row, _ in pair:
+            if (row, at) not in means:
+                drawn = block.means(np.array([row]), np.array(at))[0]
+                means[row, at] = BySeed(block.values[row][:, list(at)].mean(axis=1), drawn)
+        score, without = (means[one] for one in pair)
         there = ~np.isnan(score.values + without.values)
         if there.any():
-            n = int(block.examples[i][:, at].sum(axis=1).max())
+            n = int(block.examples[i][:, list(at)].sum(axis=1).max())
             found[SizeCell(block.encoder, recipe, block.target)] = Sides(_only(score, there), _only(without, there), n)
     return found
 
@@ -256,13 +281,16 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
 
 
 def _only(side: BySeed, there: npt.NDArray[np.bool_]) -> BySeed:
+    if there.all():
+        return side
     return BySeed(np.where(there, side.values, np.nan), np.where(there[:, None], side.replicates, np.float32(np.nan)))
 
 
 def _quantities(
     cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
-) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, Sides]]]:
+) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, _Measured]]]:
     """What each three rows are of (a row for each scale), whether it is confounded, and its encoders."""
+    known: dict[tuple[SizeCell, ...], _Measured | None] = {}  # groups and estimates share them
     recipes = tuple(recipe for recipe in of.recipes if recipe != of.baselines[recipe])
     own = tuple(recipe for recipe in recipes if recipe not in of.means)
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
@@ -275,11 +303,14 @@ def _quantities(
                 for recipe, averaged in averages.items():
                     found = {}
                     for encoder in group.encoders:
-                        names = [SizeCell(encoder.label, one, name) for one in averaged for name in pooled]
+                        names = tuple(SizeCell(encoder.label, one, name) for one in averaged for name in pooled)
                         if names and all(name in kept for name in names):
-                            sides = _mean_of([kept[name] for name in names])
-                            if not np.isnan(sides.score.values).all():
-                                found[encoder] = sides
+                            if names not in known:
+                                sides = _mean_of([kept[name] for name in names])
+                                there = not np.isnan(sides.score.values).all()
+                                known[names] = _Measured.of(encoder, sides) if there else None
+                            if measured := known[names]:
+                                found[encoder] = measured
                     if found:
                         what = {"family": group.name, "recipe": recipe, "target": target, "estimate": estimate}
                         yield what, group.confounded, found
@@ -315,11 +346,11 @@ def _mean_of(sides: Sequence[Sides]) -> Sides:
     )
 
 
-def _regression(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
+def _regression(gains: Mapping[SizedEncoder, MeanOverSeeds], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
     """The columns of SIZES_SCHEMA that the gains and baselines of encoders give, and the fit behind them."""
     encoders, parts = list(gains), list(gains.values())
     parameters = [encoder.parameters for encoder in encoders]
-    fewest = min(int((~np.isnan(part.values)).sum()) for part in parts)
+    fewest = min(part.n for part in parts)
     row: _Row = {
         "n_encoders": len(encoders),
         "n_sizes": len(set(parameters)),
@@ -330,14 +361,14 @@ def _regression(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]
     }
     if row["n_sizes"] == 1:
         return row, None
-    these = combined(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
+    these = weighted(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
     row |= {"slope": these.value, "these_low": these.low, "these_high": these.high}
-    sampling = covariance(parts, encoders)
+    sampling, known = encoders_covariance(parts)
     if len(encoders) < ENOUGH_SIZES or not these.error > 0 or not _all_vary(sampling):
         return row, None
-    values = np.array([float(np.nanmean(part.values)) for part in parts])
+    values = np.array([part.value for part in parts])
     design = np.column_stack([np.ones(len(encoders)), np.log10(parameters)])
-    found = fit(values, design, sampling)
+    found = fit(values, design, sampling, freedom=known)
     slope = float(found.coefficients[1])
     half = max(float(found.high[1]) - slope, (these.high - these.low) / 2)
     deviation = np.sqrt(found.components[0])
@@ -366,7 +397,7 @@ def _all_vary(covariance: Floats) -> bool:
     return bool(np.linalg.eigvalsh(covariance).min() > 1e-9 * np.diag(covariance).max())
 
 
-def _line(found: Fit | None, gains: Mapping[SizedEncoder, BySeed]) -> Iterator[_Row]:
+def _line(found: Fit | None, gains: Mapping[SizedEncoder, MeanOverSeeds]) -> Iterator[_Row]:
     """Rows of LINES_SCHEMA."""
     if found is not None:
         parameters = [encoder.parameters for encoder in gains]
@@ -376,16 +407,6 @@ def _line(found: Fit | None, gains: Mapping[SizedEncoder, BySeed]) -> Iterator[_
                 "parameters": round(size), "gain": there.value, "low": there.low, "high": there.high,
                 "new_low": there.predicted_low, "new_high": there.predicted_high,
             }  # fmt: skip
-
-
-def _points(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> Iterator[_Row]:
-    """Rows of POINTS_SCHEMA."""
-    for (encoder, part), baseline in zip(gains.items(), baselines, strict=True):
-        gain = combined([(1.0, part)])
-        yield {
-            "encoder": encoder.label, "parameters": encoder.parameters, "gain": gain.value, "low": gain.low,
-            "high": gain.high, "error": gain.error, "baseline": baseline,
-        }  # fmt: skip
 
 
 def _verdict(rows: Sequence[_Row]) -> str:

@@ -11,7 +11,8 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted, signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
-from xstilts.analysis.claims import Verdict
+from xstilts.analysis.claims import EVIDENCE, SETUP, Verdict
+from xstilts.analysis.claims import table as table_of_claims
 from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
@@ -50,7 +51,7 @@ def all_tables(
         "scores": (analysis.scores, scores_tables(analysis)),
         "gains": (analysis.gains, gains_tables(analysis)),
         "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
-        "sizes": (analysis.sizes, [sizes_table(analysis)]),
+        "sizes": (analysis.sizes, [sizes_table(analysis.sizes)]),
     }
     where_there_are_rows = {
         "choices": (analysis.choices, choices_table),
@@ -67,7 +68,7 @@ def all_tables(
     if by_block.height:
         found["blocks"] = (by_block, blocks_tables(analysis, by_block))
     if claims:
-        found["claims"] = (claims_frame(claims), [claims_table(claims)])
+        found["claims"] = (claims_frame(claims), claims_tables(claims))
     return found
 
 
@@ -132,12 +133,12 @@ def gains_tables(analysis: Analysis) -> list[Table]:
     return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 
 
-def sizes_table(analysis: Analysis) -> Table:
-    """How the zero-shot gain changes with size on each scale, for each target, family and recipe."""
+def sizes_table(sizes: pl.DataFrame) -> Table:
+    """How the zero-shot gain changes with size on each scale, for each target, family and recipe (SIZES_SCHEMA)."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    several = analysis.sizes["estimate"].n_unique() > 1
-    for of_scales in by_scale(analysis.sizes):
+    several = sizes["estimate"].n_unique() > 1
+    for of_scales in by_scale(sizes):
         row = of_scales[0]
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
@@ -156,11 +157,11 @@ def sizes_table(analysis: Analysis) -> Table:
         )
         rows.append((row["target"], row["family"], recipe, span, *size_numbers(of_scales), these or "", deviation,
                      fit_p, new or "", verdict))  # fmt: skip
-    seeds = _range(analysis.sizes["n_seeds"], "seed") if rows else ""
+    seeds = _range(sizes["n_seeds"], "seed") if rows else ""
     learnt = "; learnt: of the intermediate trainings that were learnt" if several else ""
     return Table(
         "sizes",
-        f"Change of the gain over `none` (non-English mean) {_over(analysis.sizes)}, ± half the 95 % interval for "
+        f"Change of the gain over `none` (non-English mean) {_over(sizes)}, ± half the 95 % interval for "
         "encoders like these: in points, in % of the remaining error, and in logits; bold: it excludes 0. These only: "
         "the interval for these encoders, in points. Deviation: SD of an encoder's true gain from the line, in points. "
         "Fit p: of all lying on it. New encoder: where the true gain of one that was not seen is expected, in points, "
@@ -268,27 +269,24 @@ def averaging_table(frame: pl.DataFrame) -> Table:
     )
 
 
-def claims_table(claims: Sequence[Verdict]) -> Table:
-    """What was claimed, and what the study says of it."""
+def claims_tables(claims: Sequence[Verdict]) -> list[Table]:
+    """What was claimed, and what the study says of it; apart, what is said of catalog, data and set-up."""
+    captions = {
+        EVIDENCE: "Claims of effects, and what this study says of each: supported, contradicted, undecided, not "
+        "tested, or not comparable, for what it estimates is not what is claimed.",
+        SETUP: "Setup: what is said of the catalog, the data and how studies are made. No evidence of any effect.",
+    }
+    columns = ("claim", "verdict", "statement", "evidence", "source")
     frame = claims_frame(claims)
-    return Table(
-        "claims",
-        "Claims, and what this study says of each: supported, contradicted, undecided, or not tested.",
-        ("claim", "verdict", "statement", "evidence", "source"),
-        tuple(frame.select("claim", "verdict", "statement", "evidence", "source").iter_rows()),
-        texts=frozenset({2, 3}),
-    )
+    return [
+        Table("claims", caption, columns, tuple(own.select(columns).iter_rows()), texts=frozenset({2, 3}))
+        for group, caption in captions.items()
+        if (own := frame.filter(group=group)).height
+    ]
 
 
 def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
-    rows = [
-        (one.claim.id, one.verdict, one.claim.statement, one.evidence, one.claim.source, one.low, one.high)
-        for one in claims
-    ]
-    columns = ("claim", "verdict", "statement", "evidence", "source")
-    return pl.DataFrame(
-        rows, schema={name: pl.String for name in columns} | {"low": pl.Float64, "high": pl.Float64}, orient="row"
-    )
+    return table_of_claims(claims).rename({"id": "claim"})
 
 
 def gain_number(row: dict[str, object]) -> Number:
