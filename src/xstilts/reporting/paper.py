@@ -25,7 +25,7 @@ from xstilts.reporting.evidence import Section, section
 from xstilts.reporting.forms import Form, Latex, Markdown, Written
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Table
-from xstilts.reporting.tables import INTERVALS, Verdict, choices_table, claims_table, sizes_table
+from xstilts.reporting.tables import INTERVALS, Verdict, choices_table, claims_tables, sizes_table
 from xstilts.reporting.write import costs, count, publish
 
 #: The form of each file of a draft.
@@ -104,10 +104,10 @@ def draft(
         compute=_compute(results),
         results=[*answer.best, *filter(None, [answer.hurt, answer.controls, answer.basis])],
         paper=paper_table(results, analysis, languages).panels,
-        sizes=[sizes_table(analysis)] if analysis.sizes.height else [],
+        sizes=[sizes_table(analysis.sizes)] if analysis.sizes.height else [],
         size_said=list(filter(None, answer.size)),
         choices=choices_table(analysis.choices) if analysis.choices.height else None,
-        claims=claims_table(claims) if claims else None,
+        claims=claims_tables(claims),
         limitations=[*answer.cannot, *_limitations(results, used)],
         uncited=[f"`{name}`: no reference is known; add one." for name in used.uncited],
         data=_data(results),
