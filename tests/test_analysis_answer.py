@@ -66,7 +66,7 @@ def test_size_dependence_in_words():
     assert "the gain grows with size, for mini-squad: +" in grows[0] and " points (95 % interval +" in grows[0]
     assert "over that range" in grows[0] and "tenfold" not in grows[0], "sixfold is what was measured"
     assert grows[1].startswith("By target, over that range: XQuAD: the gain grows, +")
-    assert "; xnli: the gain grows, +" in grows[1] and len(grows) == 2
+    assert "; XNLI: the gain grows, +" in grows[1] and len(grows) == 2
     shrinks = of(make_results(by_size(-30.0, at_smallest=30.0), examples=200, **few)).size
     assert "the gain shrinks with size, for mini-squad: −" in shrinks[0]
 
