@@ -41,6 +41,11 @@ class Matched:
         return {name: one for name, one in self.recipes.items() if one.tasks and not (one.mlm or one.translated)}
 
     @property
+    def learnt(self) -> pl.DataFrame:
+        """Encoder and recipe of what was learnt in all seeds."""
+        return self.analysis.learnt.filter("learnt").select("encoder", "recipe")
+
+    @property
     def axes(self) -> Axes:
         return self.analysis.axes
 

@@ -11,7 +11,8 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted, signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
-from xstilts.analysis.claims import Verdict
+from xstilts.analysis.claims import EVIDENCE, SETUP, Verdict
+from xstilts.analysis.claims import table as table_of_claims
 from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
@@ -54,7 +55,7 @@ def all_tables(
     if by_block.height:
         found["blocks"] = (by_block, blocks_tables(analysis, by_block))
     if claims:
-        found["claims"] = (claims_frame(claims), [claims_table(claims)])
+        found["claims"] = (claims_frame(claims), claims_tables(claims))
     return found
 
 
@@ -255,27 +256,24 @@ def averaging_table(frame: pl.DataFrame) -> Table:
     )
 
 
-def claims_table(claims: Sequence[Verdict]) -> Table:
-    """What was claimed, and what the study says of it."""
+def claims_tables(claims: Sequence[Verdict]) -> list[Table]:
+    """What was claimed, and what the study says of it; apart, what is said of catalog, data and set-up."""
+    captions = {
+        EVIDENCE: "Claims of effects, and what this study says of each: supported, contradicted, undecided, not "
+        "tested, or not comparable, for what it estimates is not what is claimed.",
+        SETUP: "Setup: what is said of the catalog, the data and how studies are made. No evidence of any effect.",
+    }
+    columns = ("claim", "verdict", "statement", "evidence", "source")
     frame = claims_frame(claims)
-    return Table(
-        "claims",
-        "Claims, and what this study says of each: supported, contradicted, undecided, or not tested.",
-        ("claim", "verdict", "statement", "evidence", "source"),
-        tuple(frame.select("claim", "verdict", "statement", "evidence", "source").iter_rows()),
-        texts=frozenset({2, 3}),
-    )
+    return [
+        Table("claims", caption, columns, tuple(own.select(columns).iter_rows()), texts=frozenset({2, 3}))
+        for group, caption in captions.items()
+        if (own := frame.filter(group=group)).height
+    ]
 
 
 def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
-    rows = [
-        (one.claim.id, one.verdict, one.claim.statement, one.evidence, one.claim.source, one.low, one.high)
-        for one in claims
-    ]
-    columns = ("claim", "verdict", "statement", "evidence", "source")
-    return pl.DataFrame(
-        rows, schema={name: pl.String for name in columns} | {"low": pl.Float64, "high": pl.Float64}, orient="row"
-    )
+    return table_of_claims(claims).rename({"id": "claim"})
 
 
 def gain_number(row: dict[str, object]) -> Number:

@@ -126,7 +126,7 @@ def page(
             comparisons=only("comparisons"),
             sizes_table=only("sizes"),
             choices_table=only("choices"),
-            claims_table=only("claims"),
+            claims_tables=_Shown.of(tables.get("claims", [])).tables,
             evidence=beside,
             gaps_table=only("gaps"),
             averaging_table=only("averaging"),
