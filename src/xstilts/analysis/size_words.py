@@ -14,6 +14,7 @@ from xstilts.analysis.size import (
     ALL,
     ALL_ENCODERS,
     ALL_RECIPES,
+    COLLAPSED,
     DIRECTIONS,
     ENOUGH_ENCODERS,
     ENOUGH_SIZES,
@@ -57,8 +58,12 @@ def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
     points, verdict = first[0], first[0]["verdict"]
     if verdict == TOO_FEW:
         return f"{name}: {_count(points['n_sizes'], 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
-    if verdict in (ONE_SEED, NO_VARIANCE):
-        why = {ONE_SEED: "one seed an encoder", NO_VARIANCE: "neither seeds nor examples vary"}[verdict]
+    no_verdict = {
+        ONE_SEED: "one seed an encoder",
+        COLLAPSED: "a model of at least one encoder collapsed",
+        NO_VARIANCE: "neither seeds nor examples vary",
+    }
+    if why := no_verdict.get(verdict):
         return f"{name}: {why}, from which nothing follows on whether the gain depends on size."
     recipes = rows.filter(pl.col("recipe") != ALL_RECIPES)["recipe"].n_unique()
     whose = (
