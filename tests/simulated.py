@@ -17,6 +17,8 @@ from xstilts.analysis.scales import POINTS, SCALES
 from xstilts.analysis.size import READING, Sides, SizeCell, sides_in, sizes, slope_weights
 from xstilts.planning.recipe import NONE
 
+MIDDLE = "middle"
+
 
 @dataclass(frozen=True)
 class Design:
@@ -53,6 +55,8 @@ class Design:
 
 def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, dict[tuple[str, str], float]]:
     """Outcomes (OUTCOMES_SCHEMA), and the true slope for each target and scale, for encoders like these.
+
+    And, under the name `middle`, the mean gain in points of an encoder half-way between the smallest and the largest.
 
     A language has a level, a gain and a slope of its own. An encoder deviates from the line, on all targets alike. A
     trained model has luck of its own, in part from its intermediate stage, which targets share, and in part by
@@ -91,6 +95,8 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
         for target, (base, score) in sides.items()
         for scale in SCALES
     }
+    for target, (base, score) in sides.items():
+        truth[target, MIDDLE] = float(np.interp(size.max() / 2, size, score - base))
     return pl.concat(frames), truth
 
 
@@ -104,7 +110,7 @@ def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed
 
 
 def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
-    """The share of ``runs`` whose 95 % intervals hold the true slope, by scale, and the deviation of the encoders.
+    """The share of ``runs`` whose 95 % intervals hold the slope, by scale, a new encoder's gain, and the deviation.
 
     Of READING where there are several targets, else of the one.
     """
@@ -116,6 +122,8 @@ def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) 
         for row in slopes(design, outcomes, resamples=resamples, seed=run).filter(target=target).iter_rows(named=True):
             held[row["scale"]].append(row["low"] <= truth[target, row["scale"]] <= row["high"])
             if row["scale"] == POINTS.name:
+                new = truth[target, MIDDLE] + rng.normal(0, design.deviation)
+                held["new encoder"].append(row["new_low"] <= new <= row["new_high"])
                 held["deviation"].append(row["deviation_low"] <= design.deviation <= row["deviation_high"])
                 held["narrower"].append(row["high"] - row["low"] < row["these_high"] - row["these_low"] - 1e-9)
     return {name: float(np.mean(found)) for name, found in held.items()}

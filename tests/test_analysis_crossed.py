@@ -7,7 +7,17 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
 from test_analysis_bootstrap import block_of
-from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of, over_seeds, spread, sum_of
+from xstilts.analysis.crossed import (
+    BySeed,
+    combined,
+    covariance,
+    encoders_covariance,
+    mean_of,
+    mean_over_seeds,
+    over_seeds,
+    spread,
+    sum_of,
+)
 from xstilts.analysis.intervals import Spread
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 
@@ -234,3 +244,17 @@ def test_recipes_of_an_encoder_vary_with_their_baseline():
 def test_a_covariance_without_replicates_is_not_known():
     part = BySeed(np.array([1.0, 2.0]), np.full((2, 50), np.nan))
     assert np.isnan(covariance([part, part], "ab")).all()
+
+
+def test_encoders_lend_each_other_what_they_say_of_seeds():
+    """Their variances are drawn together, examples and pairs stay, and more is known of them than by one alone."""
+    rng = np.random.default_rng(7)
+    parts = crossed(rng, 6)
+    apart = covariance(parts, range(6))
+    found, freedom = encoders_covariance([mean_over_seeds(part) for part in parts])
+    off = ~np.eye(6, dtype=bool)
+    assert found[off] == pytest.approx(apart[off])
+    assert np.ptp(np.diag(found)) < np.ptp(np.diag(apart)) and freedom > 3
+    assert np.linalg.eigvalsh(found).min() > 0
+    alone, of_one = encoders_covariance([mean_over_seeds(BySeed(*(side[:1] for side in part))) for part in parts])
+    assert np.isinf(of_one) and np.isfinite(alone).all()

@@ -166,6 +166,12 @@ def test_gains_of_another_question_are_not_pooled():
     assert assessed(*rows).pooled.filter(pl.col("rho") == RHO)["k"].to_list() == [1, 1, 1, 1]
 
 
+def test_what_is_left_out_and_copies_are_no_gains(found):
+    assert set(found.pairs["use"]) == {"pool", "show"}
+    tydiqa = found.pairs.filter(pl.col("target") == "tydiqa", pl.col("recipe") == "best", pl.col("metric") == "f1")
+    assert tydiqa["source"].to_list() == ["Table 16 of chung-2021"], "the README has the same"
+
+
 def test_that_size_is_not_identified_is_said_until_a_file_identifies_it(found):
     assert found.size.startswith(NO_SIZES) and found.size.endswith("zero-shot on XQuAD, MLQA or TyDiQA-GoldP.")
 
@@ -226,3 +232,22 @@ def test_tables_have_their_columns(found):
 def test_nothing_published_is_no_error():
     nothing = assess(load_published(), CATALOG, targets=["xquad"], recipe="hellaswag", sizes=(1.0, 2.0))
     assert nothing.flow["rows"].to_list() == [0] and not nothing.pooled.height and not nothing.pairs.height
+
+
+def test_encoders_and_studies_have_variances_where_they_can_be_told_apart():
+    """Of rows of one encoder in two studies and of others: between studies, between encoders, and beyond."""
+    gains = {("p", "e"): 2.0, ("p", "f"): 6.0, ("q", "e"): 3.0, ("q", "f"): 7.5, ("r", "e"): 4.0, ("r", "g"): 9.0}
+    rows = [row for (study, encoder), gain in gains.items()
+            for row in both(gain, publication=study, encoder=encoder, n=20_000)]  # fmt: skip
+    row = assessed(*rows).pooled.filter(pl.col("rho") == RHO).row(0, named=True)
+    alone = assessed(*(one for i, one in enumerate(rows) if i < 4)).pooled.row(1, named=True)
+    assert row["k"] == 6 and row["studies"] == 3 and alone["k"] == 2
+    assert row["high"] - row["low"] > 6, "three encoders, not six gains, are what the mean is known by"
+
+
+def test_the_pooled_gain_without_one_of_them_is_told():
+    gains = {"a": 1.0, "b": 4.0, "c": 10.0}
+    rows = [row for name, gain in gains.items() for row in both(gain, encoder=name)]
+    row = assessed(*rows).pooled.row(1, named=True)
+    assert row["least"] == pytest.approx(2.5, abs=0.1) and row["most"] == pytest.approx(7.0, abs=0.1)
+    assert assessed(*rows[:4]).pooled.row(1, named=True)["least"] is None, "of two, nothing is pooled without one"

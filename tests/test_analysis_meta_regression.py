@@ -137,6 +137,21 @@ def test_errors_that_are_shared_do_not_count_as_evidence_of_the_mean():
     assert together.q > apart.q and together.q_p < 1
 
 
+def test_a_covariance_that_is_hardly_known_refutes_less():
+    """Of errors whose variance has f degrees of freedom, the test of fit is one of F: 5 % of lines are refuted."""
+    rng = np.random.default_rng(0)
+    design = np.column_stack([np.ones(6), np.arange(6)])
+    refuted = []
+    for _ in range(1000):
+        variance = rng.chisquare(8) / 8  # estimated, of 1
+        effects = rng.normal(size=6)
+        found = fit(effects, design, variance * np.eye(6), freedom=8)
+        refuted.append((found.q_p < 0.05, fit(effects, design, variance * np.eye(6)).q_p < 0.05,
+                        found.components[0].low > 0))  # fmt: skip
+    of_f, of_chi, above = np.mean(refuted, axis=0)
+    assert 0.035 <= of_f <= 0.065 < 0.08 < of_chi and 0.012 <= above <= 0.04
+
+
 def test_without_each_row_in_turn():
     effects, variances = bcg()
     design = np.column_stack([np.ones(13), BCG[:, 4]])
@@ -227,7 +242,7 @@ def held(encoders: int, deviation: float, runs: int, *, uneven: bool, seed: int 
 @pytest.mark.parametrize("deviation", [0.0, 2.0])
 def test_intervals_hold_the_slope_about_as_often_as_they_say(deviation: float):
     found = held(4, deviation, 300, uneven=True)
-    assert all(0.91 <= share <= 0.995 for share in found.values()), found
+    assert all(share >= 0.91 for share in found.values()) and found["slope"] <= 0.99, found
 
 
 @pytest.mark.soak
@@ -237,6 +252,6 @@ def test_intervals_hold_the_slope_about_as_often_as_they_say(deviation: float):
 def test_intervals_hold_the_slope_in_three_thousand_simulations(encoders: int, deviation: float, uneven: bool):
     found = held(encoders, deviation, 3000, uneven=uneven)
     print(f"\n| {encoders} | {deviation} | {uneven} | " + " | ".join(f"{100 * one:.1f}" for one in found.values()))
-    # The interval of the new encoder's effect is short of its nominal level where the deviation is small against the
-    # errors, as Partlett and Riley 2017 found.
-    assert 0.92 <= found["slope"] <= 0.98 and 0.93 <= found["deviation"] <= 0.99 and 0.91 <= found["new"] <= 0.98
+    # Without a deviation, the new encoder's effect is on the line, and its interval is never short of the line's own.
+    assert 0.92 <= found["slope"] <= 0.98 and 0.93 <= found["deviation"] <= 0.99
+    assert 0.92 <= found["new"] <= (0.98 if deviation > 1 else 1.0)

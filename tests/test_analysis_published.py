@@ -59,16 +59,18 @@ def test_the_mean_of_x_stilts_in_rembert_is_that_of_its_figures():
 def test_a_result_counts_once():
     one, copy = result(), result(publication="c")
     [(where, text)] = check_counted_once([("f:2", one), ("f:3", copy)])
-    assert where == "f:3" and text.startswith("result: the same number as in f:2; give both one name")
-    named = result(result="r"), result(publication="c", result="r")
+    assert where == "f:3" and text.startswith("use: the same number as in f:2, which counts: write `show` and a reason")
+    named = result(result="r"), result(publication="c", result="r", value=81.0)
     [(where, text)] = check_counted_once([("f:2", named[0]), ("f:3", named[1])])
     assert where == "f:3" and text == "use: f:2 counts the result 'r' already; write `show` and a reason"
-    shown = result(publication="c", result="r", use="show", reason="a copy")
-    assert not [*check_counted_once([("f:2", named[0]), ("f:3", shown)])]
-    two = result(result="r"), result(publication="c", result="another")
-    assert not [*check_counted_once([("f:2", two[0]), ("f:3", two[1])])], "they say that they are two"
-    prompts = result(protocol="first prompt"), result(protocol="second prompt")
-    assert not [*check_counted_once([("f:2", prompts[0]), ("f:3", prompts[1])])], "a publication says what differs"
+    for said in (
+        result(publication="c", use="show", reason="a copy"),
+        result(publication="c", result="another"),
+        result(publication="c", value=80.1),
+        result(publication="c", language="de"),
+        result(protocol="another prompt"),
+    ):
+        assert not [*check_counted_once([("f:2", one), ("f:3", said)])], said
 
 
 def test_a_copy_of_what_comes_with_xstilts_is_told_in_a_users_file(tmp_path):

@@ -297,7 +297,7 @@ def test_a_place_that_cannot_be_written_is_the_users_error(tmp_path: Path):
 def test_tables_for_papers():
     results = make_results(gain_by_size(20.0), examples=50, targets={"qa_100%": "span"})
     analysis = analyse(results)
-    text = latex([*scores_tables(analysis), *gains_tables(analysis), sizes_table(analysis)])
+    text = latex([*scores_tables(analysis), *gains_tables(analysis), sizes_table(analysis.sizes)])
     assert r"qa\_100\%" in text and "qa_100" not in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\end{table}") == 7
     assert re.search(r"\$\\mathbf\{\+\d+\.\d\}_\{\\pm \d+\.\d\}\$", text)

@@ -1,18 +1,22 @@
-"""What a study says of claims: supported, contradicted, undecided or not tested, with the evidence.
+"""What a study says of claims: supported, contradicted, undecided, not comparable or not tested, with the evidence.
 
 A claim of an effect names a range of points: "about 8.2" is 8.2 ± the margin of equivalence, "at least 0" is open
 above. It is supported only if the whole 95 % interval of the study's estimate lies in the range, contradicted only if
 none of it does, and undecided otherwise: so is an equivalence test read, and an effect in the claimed direction but of
-another size does not support a number. One seed decides nothing, since its interval leaves out how much training
-varies. Of a share of recipes, each gain is judged in this way by its own interval, not corrected for their number; the
-claim is supported if the gains that lie in the range suffice for the share, contradicted if those that may do not.
+another size does not support a number. As with gains, nothing is decided with one seed, without variation, or where
+models collapsed. Of a share of recipes, each gain is judged in this way by its own interval, not corrected for their
+number; the claim is supported if the gains that lie in the range suffice for the share, contradicted if those that may
+do not. Beside a mean or share over recipes stands that of the recipes that were learnt (`xstilts.analysis.learnt`).
 
-An effect claimed for one encoder is not settled by another. Where the study differs from what the claim is about, in
-encoder, targets, languages, split or training data, the verdict says so, and reads "supported, in another setting".
-The study's encoder for a claim is the claim's own, else the largest pretrained one.
+All that holds for the quantity that the claim is about. Where the study estimates another one, in encoder, targets,
+languages, split or training data, the two are not comparable: the verdict says so, with what was found here and in what
+it differs. The study's encoder for a claim is the claim's own, else the largest pretrained one.
+
+What a claim says of the catalog, the data or the set-up of a study is no evidence of anything: such claims are a group
+of their own, and agree or differ.
 
 A recipe is matched with a claim by the tasks that it trains on, not by its name, and by what else it has (MLM,
-translations, a merge). A task that `stands_for` another in the catalog is taken for it, as another setting.
+translations, a merge). A task that `stands_for` another in the catalog is taken for it, and differs from it.
 """
 
 from __future__ import annotations
@@ -50,12 +54,18 @@ from xstilts.tasks import Catalog, builtin_catalog, formats
 from xstilts.tasks.task import Task
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
+NOT_COMPARABLE = "not comparable"
+#: Of the group SETUP.
+AGREES, DIFFERS = "agrees", "differs"
+#: Groups of claims: those that scores decide, and those on catalog, data and set-up.
+EVIDENCE, SETUP = "evidence", "setup"
 
 CLAIMS_SCHEMA: dict[str, type[pl.DataType]] = {
     "id": pl.String,
     "statement": pl.String,
     "source": pl.String,
-    "verdict": pl.String,  # with ", in another setting" where it is one
+    "group": pl.String,  # evidence | setup
+    "verdict": pl.String,  # "not comparable" with what was found here
     "evidence": pl.String,
     "low": pl.Float64,  # of the 95 % interval in points; of a share, from 0 to 1: the pairs that surely hold
     "high": pl.Float64,  # ... and those that may
@@ -67,9 +77,10 @@ class Verdict:
     """What the study says of a claim."""
 
     claim: Claim
-    outcome: str  # supported | contradicted | undecided | not tested
+    outcome: str  # supported | contradicted | undecided | not comparable | not tested; of set-up: agrees | differs
     found: str  # in a sentence
-    setting: tuple[str, ...] = ()  # in what the study differs from the claim's setting
+    setting: tuple[str, ...] = ()  # in what the study's quantity differs from the claim's
+    here: str = ""  # the study's estimate, in a word or two
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
@@ -77,12 +88,16 @@ class Verdict:
     stages: tuple[str, ...] = ()  # keys of the stages whose scores these are
 
     @property
+    def group(self) -> str:
+        return EVIDENCE if isinstance(self.claim.predicate, Effect) else SETUP
+
+    @property
     def verdict(self) -> str:
-        return f"{self.outcome}, in another setting" if self.setting and self.outcome != NOT_TESTED else self.outcome
+        return f"{self.outcome} (here: {self.here})" if self.outcome == NOT_COMPARABLE else self.outcome
 
     @property
     def evidence(self) -> str:
-        return f"{self.found}. Another setting: {'; '.join(self.setting)}." if self.setting else f"{self.found}."
+        return f"{self.found}. What differs: {'; '.join(self.setting)}." if self.setting else f"{self.found}."
 
 
 def check(
@@ -109,10 +124,10 @@ def check(
 
 
 def table(verdicts: Iterable[Verdict]) -> pl.DataFrame:
-    """A row for each verdict (CLAIMS_SCHEMA)."""
+    """A row for each verdict (CLAIMS_SCHEMA), evidence first."""
     rows = [
-        (one.claim.id, one.claim.statement, one.claim.source, one.verdict, one.evidence, one.low, one.high)
-        for one in verdicts
+        (one.claim.id, one.claim.statement, one.claim.source, one.group, one.verdict, one.evidence, one.low, one.high)
+        for one in sorted(verdicts, key=lambda one: one.group)
     ]
     return pl.DataFrame(rows, schema=CLAIMS_SCHEMA, orient="row")
 
@@ -161,9 +176,10 @@ def _effect(claim: Claim, effect: Gain | Share | Difference | Best, study: Match
     if found.outcome == NOT_TESTED:
         return found
     found = replace(found, setting=_setting(claim, effect, study, found.rows), stages=study.keys(found.rows))
-    if found.rows["n_seeds"].to_numpy().min() < 2 and found.outcome != UNDECIDED:
-        return replace(found, outcome=UNDECIDED, found=f"{found.found}; one seed decides nothing")
-    return found
+    reasons = found.rows["reason"].drop_nulls().unique(maintain_order=True).to_list()
+    if reasons:
+        found = replace(found, outcome=UNDECIDED, found=f"{found.found}; nothing is decided: {'; '.join(reasons)}")
+    return replace(found, outcome=NOT_COMPARABLE) if found.setting else found
 
 
 def _gain(claim: Claim, said: Gain, study: Matched, encoder: str) -> Verdict:
@@ -206,16 +222,33 @@ def _combined(
     weights: dict[tuple[str, str], float] | None = None,
 ) -> Verdict:
     """Of Σ weight · gain over (recipe, target): their mean by default."""
-    weights = weights or {(row["recipe"], row["target"]): 1 / rows.height for row in rows.iter_rows(named=True)}
-    if rows.height == 1:  # as the table of gains has it
-        estimate, low, high = (float(rows[name].item()) for name in ("gain", "low", "high"))
+    if weights is None and rows.height == 1:  # as the table of gains has it
+        estimate, low, high = (rows[name].item() for name in ("gain", "low", "high"))
     else:
-        found = study.combined(rows, weights)
+        found = study.combined(rows, weights or _mean(rows))
         estimate, low, high = found.value, found.low, found.high
-    outcome = decide(low, high, said)
-    return Verdict(
-        claim, outcome, f"{what} {_over(rows)} {signed(estimate)} points ({ranged(low, high, '')}), "
-        f"claimed {_claimed(said)}", (), estimate, low, high, rows)  # fmt: skip
+    here = f"{signed(estimate)} points"
+    told = f"{what} {_over(rows)} {here} ({ranged(low, high, '')}), claimed {_claimed(said)}"
+    outcome = UNDECIDED if low is None or high is None else decide(low, high, said)
+    learnt = rows.join(study.learnt, on=["encoder", "recipe"], how="semi", maintain_order="left")
+    if weights is None and 0 < learnt.height < rows.height:
+        alone = study.combined(learnt, _mean(learnt))
+        told += f"; of the learnt alone {signed(alone.value)} ({ranged(alone.low, alone.high, '')})"
+    return Verdict(claim, outcome, told + _unlearnt(study, rows), (), here, estimate, low, high, rows)
+
+
+def _mean(rows: pl.DataFrame) -> dict[tuple[str, str], float]:
+    """Weights of a mean over the rows."""
+    return {(recipe, target): 1 / rows.height for recipe, target in rows.select("recipe", "target").iter_rows()}
+
+
+def _unlearnt(study: Matched, rows: pl.DataFrame) -> str:
+    """Which recipes of the rows are known not to have been learnt."""
+    failed = study.analysis.learnt.filter(pl.col("learnt").not_())
+    names = rows.join(failed, on=["encoder", "recipe"], how="semi", maintain_order="left")["recipe"].unique(
+        maintain_order=True
+    )
+    return f"; not learnt: {', '.join(names)}" if len(names) else ""
 
 
 def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
@@ -230,11 +263,15 @@ def _share(claim: Claim, said: Share, study: Matched, encoder: str) -> Verdict:
     surely, not_at_all = outcomes.count(SUPPORTED), outcomes.count(CONTRADICTED)
     low, high = surely / rows.height, 1 - not_at_all / rows.height
     outcome = SUPPORTED if low >= said.share else CONTRADICTED if high < said.share else UNDECIDED
+    here = f"{surely} of {rows.height} gains"
     found = (
-        f"{surely} of {rows.height} gains of {n_recipes} recipes {_over(rows)} are shown to be {_claimed(said)}, "
-        f"{not_at_all} not to be, {rows.height - surely - not_at_all} are open; claimed of {100 * said.share:.0f} %"
+        f"{here} of {n_recipes} recipes {_over(rows)} lie surely in the range ({_claimed(said)}), {not_at_all} surely "
+        f"not, {rows.height - surely - not_at_all} are open; claimed of {100 * said.share:.0f} %"
     )
-    return Verdict(claim, outcome, found, (), surely / rows.height, low, high, rows)
+    passed = rows.with_row_index("row").join(study.learnt, on=["encoder", "recipe"], how="semi")["row"].to_list()
+    if 0 < len(passed) < rows.height:
+        found += f"; of the {len(passed)} learnt {[outcomes[i] for i in passed].count(SUPPORTED)}"
+    return Verdict(claim, outcome, found + _unlearnt(study, rows), (), here, surely / rows.height, low, high, rows)
 
 
 def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
@@ -251,7 +288,9 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     recipes = single.select("target", recipe="chosen")
     compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
     if row["gain"] is None:
-        return Verdict(claim, UNDECIDED, f"Chosen by English dev data, but {row['reason']}", rows=compared)
+        return Verdict(
+            claim, UNDECIDED, f"Chosen by English dev data, but {row['reason']}", here="one seed", rows=compared
+        )
     rows = compared.join(recipes, on=["target", "recipe"], how="semi", maintain_order="left")
     if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
         rows = compared
@@ -259,11 +298,14 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
         return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{NONE}`")
     chosen = ", ".join(f"{recipe} on {target}" for target, recipe in recipes.iter_rows())
     found = (
-        f"Chosen by English dev data: {chosen}; mean gain over non-English languages {signed(row['gain'])} points "
+        f"Chosen by English dev data: {chosen}; mean gain over non-English languages, by the choice "
+        f"of the other seeds, {signed(row['gain'])} points "
         f"({ranged(row['low'], row['high'], '')}), claimed {_claimed(said)}"
     )
     outcome = UNDECIDED if row["low"] is None else decide(row["low"], row["high"], said)
-    return Verdict(claim, outcome, found, (), row["gain"], row["low"], row["high"], rows)
+    return Verdict(
+        claim, outcome, found, (), f"{signed(row['gain'])} points", row["gain"], row["low"], row["high"], rows
+    )
 
 
 def _setting(claim: Claim, said: OverTargets, study: Matched, rows: pl.DataFrame) -> tuple[str, ...]:
@@ -320,7 +362,7 @@ def _encoder(claim: Claim, said: EncoderIs, study: Matched) -> Verdict:
     if not labels:
         return Verdict(claim, NOT_TESTED, "The study has no scores yet")
     if all(is_known_as(one, said.source) for one in study.axes.encoders):
-        return Verdict(claim, SUPPORTED, f"The study starts from {', '.join(labels)}")
+        return Verdict(claim, AGREES, f"The study starts from {', '.join(labels)}")
     return Verdict(claim, NOT_TESTED, f"The study starts from {', '.join(labels)}, not from {said.source}")
 
 
@@ -341,13 +383,13 @@ def _roles(claim: Claim, said: Roles, study: Matched) -> Verdict:
         *([f"none of format {', '.join(lacking)}"] if lacking else []),
     ]
     if problems:
-        return Verdict(claim, CONTRADICTED, f"The catalog: {'; '.join(problems)}")
-    return Verdict(claim, SUPPORTED, f"The catalog has {len(tasks)} {role}: {', '.join(said.tasks)}")
+        return Verdict(claim, DIFFERS, f"The catalog: {'; '.join(problems)}")
+    return Verdict(claim, AGREES, f"The catalog has {len(tasks)} {role}: {', '.join(said.tasks)}")
 
 
 def _languages(claim: Claim, said: Languages, study: Matched) -> Verdict:
     found = {language for name in said.tasks for language in study.catalog[name].languages}
-    outcome = SUPPORTED if len(found) == said.count else CONTRADICTED
+    outcome = AGREES if len(found) == said.count else DIFFERS
     return Verdict(claim, outcome, f"The catalog has {len(found)} languages of these tasks, claimed {said.count}")
 
 
@@ -355,7 +397,7 @@ def _provenance(claim: Claim, said: Provenance, study: Matched) -> Verdict:
     texts = {name: study.catalog[name].provenance for name in said.tasks}
     told = "; ".join(f"{name}: {text or 'nothing'}" for name, text in texts.items())
     holds = all(word.lower() in text.lower() for text in texts.values() for word in said.mentions)
-    return Verdict(claim, SUPPORTED if holds else CONTRADICTED, f"The catalog says of {told}")
+    return Verdict(claim, AGREES if holds else DIFFERS, f"The catalog says of {told}")
 
 
 def _examples(claim: Claim, said: Examples, study: Matched) -> Verdict:
@@ -365,7 +407,7 @@ def _examples(claim: Claim, said: Examples, study: Matched) -> Verdict:
         return Verdict(claim, NOT_TESTED, f"The training data of {said.task} are not at hand")
     if counted < said.count:
         return Verdict(claim, UNDECIDED, f"The files at hand have {counted:,}, and may be a part")
-    outcome = SUPPORTED if counted == said.count else CONTRADICTED
+    outcome = AGREES if counted == said.count else DIFFERS
     return Verdict(claim, outcome, f"{counted:,} training examples of {said.task} were counted")
 
 
@@ -380,7 +422,7 @@ def _phases(claim: Claim, said: Phases, study: Matched) -> Verdict:
     whole = sum(phases == set(said.phases) for phases in found.values())
     keys = tuple(curves["key"].unique(maintain_order=True))
     told = f"{whole} of {len(found)} runs of recipes with tasks were trained in the phases {' and '.join(said.phases)}"
-    outcome = SUPPORTED if whole == len(found) else UNDECIDED if whole else CONTRADICTED
+    outcome = AGREES if whole == len(found) else UNDECIDED if whole else DIFFERS
     return Verdict(claim, outcome, told, stages=keys)
 
 

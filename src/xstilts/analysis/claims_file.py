@@ -177,7 +177,7 @@ AnyPredicate = Annotated[
 
 
 class Claim(Closed):
-    """One claim. ``encoder`` and ``split`` are what an effect is claimed for: others are another setting."""
+    """One claim. ``encoder`` and ``split`` are what an effect is claimed for: others are not comparable."""
 
     id: str = Field(min_length=1)
     statement: str = Field(min_length=1)

@@ -25,9 +25,9 @@ parts, the recipe and `none`: each side's seeds vary as they do, so that neither
 that all recipes share one `none`, makes an interval too narrow, and rows lend each other nothing. That the two sides
 have the same seed is not made use of, which errs on the safe side: what a seed decides for both (head, order of the
 data) makes them alike (in docs/results/size-real.parquet their covariance is positive or 0 in all 16 cells of an
-encoder and target). It is made use of where both sides are one training, as with averaged weights. With three seeds
-quantiles lie between 2.8 standard errors (four degrees of freedom) and 4.3 (two) where seeds make up all of the
-variance.
+encoder and target). It is made use of, with one part, where both sides are one training, as with averaged weights, and
+where the training sample is drawn anew for each seed. With three seeds quantiles lie between 2.8 standard errors (four
+degrees of freedom) and 4.3 (two) where seeds make up all of the variance.
 
 `covariance` has V of each part and of each pair of them, for models that take it as known.
 """
@@ -114,32 +114,73 @@ def sum_of(parts: Sequence[tuple[float, BySeed]]) -> BySeed:
     )
 
 
+class MeanOverSeeds(NamedTuple):
+    """A part's mean over its seeds, and what its variance is made of."""
+
+    value: float
+    drawn: Floats  # [resamples], the mean over samples of the examples
+    of_seeds: float  # s² / S; 0 with one seed
+    noise: float  # its part of V_noise
+    n: int  # seeds
+
+
+def mean_over_seeds(part: BySeed) -> MeanOverSeeds:
+    """Of a part of which one seed at least was run. A replicate that is not defined (NaN) is left out of the noise."""
+    there = ~np.isnan(part.values)
+    values, replicates = part.values[there], part.replicates[there].astype(np.float64)
+    n, drawn = len(values), replicates.mean(axis=0)
+    if n < 2:
+        return MeanOverSeeds(float(values.mean()), drawn, 0.0, 0.0, n)
+    left = (replicates - drawn)[:, ~np.isnan(drawn)]
+    left -= left.mean(axis=1, keepdims=True) if left.size else 0.0
+    noise = float((left * left).sum()) / max(left.shape[1] - 1, 1) / (n * (n - 1))
+    return MeanOverSeeds(float(values.mean()), drawn, float(np.var(values, ddof=1)) / n, noise, n)
+
+
 def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
     """Σ weight · (mean over the part's seeds), as the module says. A part with one seed varies by its examples alone.
 
     A replicate that is not defined (NaN) is left out; without two that are, all but the value is NaN.
     """
-    run = [(weight, part.values[there], part.replicates[there]) for weight, part in parts
-           if (there := ~np.isnan(part.values)).any()]  # fmt: skip
-    value = float(sum(weight * values.mean() for weight, values, _ in run))
-    drawn = np.sum([weight * replicates.mean(axis=0, dtype=np.float64) for weight, _, replicates in run], axis=0)
+    return weighted([(weight, mean_over_seeds(part)) for weight, part in parts if not np.isnan(part.values).all()])
+
+
+def weighted(parts: Sequence[tuple[float, MeanOverSeeds]]) -> Contrast:
+    """`combined`, of means that are known."""
+    value = float(sum(weight * part.value for weight, part in parts))
+    drawn = np.sum([weight * part.drawn for weight, part in parts], axis=0)
     defined = ~np.isnan(drawn)
     if np.count_nonzero(defined) < 2:
         return Contrast(value, *[float("nan")] * 5)
-    noise, own, freedoms = 0.0, [], []
-    for weight, values, replicates in run:
-        n = len(values)
-        if n > 1:
-            left = replicates[:, defined] - replicates[:, defined].mean(axis=0)
-            noise += weight**2 * float(np.var(left, axis=1, ddof=1).sum()) / (n * (n - 1))
-            own.append(weight**2 * float(np.var(values, ddof=1)) / n)
-            freedoms.append(n - 1)
-    of_seeds, squares = sum(own), sum(one**2 / freedom for one, freedom in zip(own, freedoms, strict=True))
-    of_examples, freedom = float(np.var(drawn[defined], ddof=1)), of_seeds**2 / squares if squares else 0.0
-    about = spread(*(np.array([one]) for one in (of_examples, of_seeds, noise, freedom)))
+    own = np.array([weight**2 * part.of_seeds for weight, part in parts])
+    squares = float((own**2 / np.array([max(part.n - 1, 1) for _, part in parts])).sum())
+    noise = sum(weight**2 * part.noise for weight, part in parts)
+    of_examples, freedom = float(np.var(drawn[defined], ddof=1)), own.sum() ** 2 / squares if squares else 0.0
+    about = spread(*(np.array([one]) for one in (of_examples, own.sum(), noise, freedom)))
     at = np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
+
+
+def encoders_covariance(parts: Sequence[MeanOverSeeds]) -> tuple[Floats, float]:
+    """The covariance [k, k] of a part of each of k encoders, and the degrees of freedom with which it is known.
+
+    As `covariance` has it, but that the variance s² between seeds is one for all encoders: two or three seeds say
+    little of an encoder's, and a model that takes it as known would find deviations where there are none. The degrees
+    of freedom are Satterthwaite's, of the mean variance. NaN where fewer than two replicates of the examples are
+    defined for all.
+    """
+    drawn = np.array([part.drawn for part in parts])
+    defined = ~np.isnan(drawn).any(axis=0)
+    if np.count_nonzero(defined) < 2:
+        return np.full((len(parts), len(parts)), np.nan), np.inf
+    total = np.atleast_2d(np.cov(drawn[:, defined]))
+    own, noise, n = (np.array([getattr(part, name) for part in parts]) for name in ("of_seeds", "noise", "n"))
+    freedom = float((n - 1).sum())
+    together = (own * n * (n - 1)).sum() / max(freedom, 1.0) / n
+    of_seeds = np.where(n > 1, np.maximum(together - noise, 0.0), 0.0)
+    total += np.diag(of_seeds)
+    return total, freedom * float(np.trace(total) / of_seeds.sum()) ** 2 if of_seeds.any() else np.inf
 
 
 def covariance(parts: Sequence[BySeed], encoders: Sequence[Hashable]) -> Floats:

@@ -33,7 +33,7 @@ import polars as pl
 from scipy import linalg
 
 from xstilts.analysis.axes import millions
-from xstilts.analysis.meta_regression import Fit, fit
+from xstilts.analysis.meta_regression import Fit, Groups, fit
 from xstilts.analysis.published import BASELINE, FINE_TUNED, LEFT_OUT, MEAN, NON_ENGLISH, POOL, SHOW, Literature, Result
 from xstilts.analysis.scales import ERROR, LOGIT, POINTS, SCALES, Scale
 from xstilts.common.arrays import Floats
@@ -95,6 +95,8 @@ POOLED_SCHEMA: dict[str, type[pl.DataType]] = {
     "gain": pl.Float64,  # points
     "low": pl.Float64,
     "high": pl.Float64,
+    "least": pl.Float64,  # of the pooled gains without one of the gains in turn
+    "most": pl.Float64,
     "predicted_low": pl.Float64,  # where the true gain of a further encoder is expected
     "predicted_high": pl.Float64,
     "tau2": pl.Float64,
@@ -246,7 +248,7 @@ class Assessment:
     literature: Literature
     targets: tuple[str, ...]  # that were asked about; the span tasks where none was
     flow: pl.DataFrame  # FLOW_SCHEMA
-    pairs: pl.DataFrame  # PAIRS_SCHEMA: gains of means over languages, and all that are pooled; no copies of the same
+    pairs: pl.DataFrame  # PAIRS_SCHEMA: of means over languages and of all that is pooled; no copies, nothing left out
     pooled: pl.DataFrame  # POOLED_SCHEMA, a row for each ρ
     slopes: pl.DataFrame  # SLOPES_SCHEMA
     baselines: pl.DataFrame  # scores without intermediate training: encoder, family, parameters, target, metric, value
@@ -309,15 +311,17 @@ def assess(
 
     ``own`` gains join those of the same question.
     """
-    asked = [row for row in literature.results if _is_asked(row, targets, recipe, sizes)]
+    question = _Asked(targets, recipe, sizes)
+    asked = [row for row in literature.results if question.holds(row.target, row.recipe, row.parameters)]
     pairs = paired(asked)
     pool = [pair for pair in pairs if pair.row.use == POOL and (pair.without is None or pair.without.use == POOL)]
     known = [pair for pair in pool if _has_error(pair, catalog)]
     counted = {row.result: row.value for row in literature.results if row.result and row.counted}
-    main = [pair for pair in pairs if (pair.row.is_mean or pair.row.use == POOL)
+    main = [pair for pair in pairs if pair.row.use != LEFT_OUT and (pair.row.is_mean or pair.row.use == POOL)
             and (pair.row.counted or pair.row.value != counted.get(pair.row.result or ""))]  # fmt: skip
     shown = effects_of(main, catalog)
     units = _units(known)
+    own = question.of_own(own)
     by_topic = {topic: [unit for unit, _ in those] for topic, those in units.items()}
     pooled = [_pooled(effects_of(those, catalog, rho), topic, rho, own)
               for topic, those in by_topic.items() for rho in RHOS]  # fmt: skip
@@ -349,12 +353,27 @@ def called(name: str, catalog: Catalog) -> str:
     return next((task.called for task in catalog if task.name == name), name)
 
 
-def _is_asked(row: Result, targets: Sequence[str], recipe: str | None, sizes: tuple[float, float] | None) -> bool:
-    return (
-        (not targets or row.target in targets)
-        and (recipe is None or row.recipe in (NONE, recipe) or recipe in row.tasks)
-        and (sizes is None or (row.parameters is not None and sizes[0] <= row.parameters <= sizes[1]))
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """Targets (all, if there are none), a recipe, and encoders from the least to the most parameters."""
+
+    targets: Sequence[str]
+    recipe: str | None
+    sizes: tuple[float, float] | None
+
+    def holds(self, target: str, recipe: str, parameters: int | None) -> bool:
+        """Of a row, or of a gain; scores without intermediate training are of every recipe."""
+        return (
+            (not self.targets or target in self.targets)
+            and (self.recipe is None or recipe == NONE or self.recipe in (recipe, *recipe.split("+")))
+            and (self.sizes is None or (parameters is not None and self.sizes[0] <= parameters <= self.sizes[1]))
+        )
+
+    def of_own(self, own: Effects | None) -> Effects | None:
+        if own is None:
+            return None
+        kept = [self.holds(*row) for row in own.frame.select("target", "recipe", "parameters").iter_rows()]
+        return own.among(np.array(kept)) if any(kept) else None
 
 
 def _variance(row: Result, catalog: Catalog) -> float:
@@ -473,10 +492,24 @@ def _fit(of: Effects, scale: Scale, moderator: Floats | None = None) -> Fit | No
     columns = [np.ones(k)] if moderator is None else [np.ones(k), moderator]
     if found is None or k <= len(columns):
         return None
-    studies = of.frame["publication"].to_list()
-    apart = 1 < len(set(studies)) < k - 1
-    groups = [studies, list(range(k))] if apart else []
-    return fit(found[0], np.column_stack(columns), found[1], groups=groups)
+    design = np.column_stack(columns)
+    return fit(found[0], design, found[1], groups=_groups(of.frame, design))
+
+
+def _groups(frame: pl.DataFrame, design: Floats) -> Groups:
+    """Studies, encoders and rows: of these, those whose variances can be told apart from each other and the design."""
+    k = frame.height
+    basis = linalg.null_space(design.T)
+    encoders = frame["encoder"].str.split("/").list.last().str.to_lowercase()
+    kept: list[list[Hashable]] = []
+    projected: list[Floats] = []
+    for labels in (np.arange(k), frame["publication"].to_numpy(), encoders.to_numpy()):
+        same = (labels[:, None] == labels).astype(np.float64)
+        tried = [*projected, (basis.T @ same @ basis).ravel()]
+        if np.linalg.matrix_rank(np.array(tried), tol=1e-9 * k) == len(tried):
+            kept.append(labels.tolist())
+            projected = tried
+    return kept
 
 
 def _pooled(published: Effects, topic: Topic, rho: float, own: Effects | None) -> dict[str, object]:
@@ -493,21 +526,33 @@ def _pooled(published: Effects, topic: Topic, rho: float, own: Effects | None) -
         return row | frame.select("gain", "low", "high").row(0, named=True)
     mean = found.at([1.0])
     parts = found.components
+    without = _without_one(of)
     return row | {
         "gain": mean.value, "low": mean.low, "high": mean.high,
+        "least": min(without, default=None), "most": max(without, default=None),
         "predicted_low": mean.predicted_low, "predicted_high": mean.predicted_high,
         "tau2": sum(part.variance for part in parts), "tau2_low": sum(part.low for part in parts),
         "tau2_high": sum(part.high for part in parts), "i2": found.i2, "q": found.q, "q_p": found.q_p,
     }  # fmt: skip
 
 
+def _without_one(of: Effects) -> list[float]:
+    """The pooled gains without each of the gains; none of two, where a single one would be left."""
+    k = of.frame.height
+    fits = (_fit(of.among(np.arange(k) != i), POINTS) for i in range(k))
+    return [float(one.coefficients[0]) for one in fits if one is not None]
+
+
 def _slopes(of: Effects, topic: Topic) -> list[dict[str, object]]:
-    """Over the sizes of each series of encoders that has several, on each scale."""
+    """Over the sizes of each series of encoders that has several, on each scale.
+
+    A series with a study's own gains alone is the study's own affair: `xstilts.analysis.size`.
+    """
     rows = []
     sized = of.frame.with_row_index("at").filter(pl.col("parameters").is_not_null(), pl.col("family").is_not_null())
     for (family,), group in sized.group_by("family", maintain_order=True):
         parameters = group["parameters"].to_numpy()
-        if len(set(parameters.tolist())) < 2:
+        if len(set(parameters.tolist())) < 2 or group["own"].all():
             continue
         those = of.among(np.isin(np.arange(of.frame.height), group["at"].to_numpy()))
         span = np.log10(parameters.max() / parameters.min())

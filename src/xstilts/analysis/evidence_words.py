@@ -52,9 +52,10 @@ def pooled_sentence(topic: Topic, of: Assessment) -> str:
         return f"A single gain, with nothing to pool it with: {_interval(row)}, over examples only; {others}."
     return (
         f"Pooled: {_interval(row)} points over {counted(row['k'], 'gain')}{own} of "
-        f"{counted(row['studies'], 'study', 'studies')}; of a further encoder {signed(row['predicted_low'])} to "
-        f"{signed(row['predicted_high'])} is expected; τ² {row['tau2']:.1f} ({row['tau2_low']:.1f} to "
-        f"{row['tau2_high']:.1f}), I² {row['i2']:.0f} %, Q {row['q']:.1f} (p {row['q_p']:.2g}); {others}."
+        f"{counted(row['studies'], 'study', 'studies')}{_without_one(row)}; of a further encoder "
+        f"{signed(row['predicted_low'])} to {signed(row['predicted_high'])} is expected; "
+        f"τ² {row['tau2']:.1f} ({row['tau2_low']:.1f} to {row['tau2_high']:.1f}), I² {row['i2']:.0f} %, "
+        f"Q {row['q']:.1f} (p {row['q_p']:.2g}); {others}."
     )
 
 
@@ -106,6 +107,10 @@ _STEPS = {
     "no error": "in gains without a standard error",
     "pooled": "in the gains that are pooled",
 }
+
+
+def _without_one(row: Mapping[str, Any]) -> str:
+    return "" if row["least"] is None else f" ({signed(row['least'])} to {signed(row['most'])} without one of them)"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

@@ -69,8 +69,12 @@ class _Problem:
     effects: Floats
     design: Floats
     covariance: Floats
-    indicators: tuple[Floats, ...]  # Z Zᵀ of each grouping, [k, k]: 1 where two rows are of one group
     levels: tuple[npt.NDArray[np.int64], ...]  # of each grouping, the group of each row
+
+    @cached_property
+    def indicators(self) -> tuple[Floats, ...]:
+        """Z Zᵀ of each grouping, [k, k]: 1 where two rows are of one group."""
+        return tuple((one[:, None] == one).astype(np.float64) for one in self.levels)
 
     @cached_property
     def basis(self) -> Floats:
@@ -121,9 +125,6 @@ class _Problem:
 
         A search that begins ``near`` begins nowhere else.
         """
-        if self.by_row:
-            variance = np.array([self._row_variance()])
-            return self.deviance(variance)[0], variance
         size = float(np.mean(self.errors**2)) or float(np.mean(np.diag(self.sampling)))
         n = len(self.random)
         starts = np.vstack([np.full(n, 1 / n), np.eye(n) + 0.01, np.full(n, 0.01)]) if near is None else [near / size]
@@ -140,6 +141,10 @@ class _Problem:
                 if found.fun < best[0]:
                     best = float(found.fun), found.x * size
         return best
+
+    def variances(self) -> Floats:
+        """The restricted maximum likelihood estimates."""
+        return np.array([self._row_variance()]) if self.by_row else self.least()[1]
 
     def _scaled(self, variances: Floats, size: float) -> tuple[float, Floats]:
         value, gradient = self.deviance(variances * size)
@@ -173,6 +178,8 @@ class Fit:
     freedom: Floats
     variances: Floats  # of the random effects, one a grouping
     _of: _Problem
+    _unscaled: Floats  # (XᵀM⁻¹X)⁻¹
+    _known: float = np.inf  # degrees of freedom with which the sampling covariance is known
 
     @property
     def errors(self) -> Floats:
@@ -211,7 +218,9 @@ class Fit:
 
     @property
     def q_p(self) -> float:
-        return float(special.chdtrc(self.q_freedom, self.q))
+        if np.isinf(self._known):
+            return float(special.chdtrc(self.q_freedom, self.q))
+        return float(special.fdtrc(self.q_freedom, self._known, self.q / self.q_freedom))
 
     @property
     def i2(self) -> float:
@@ -234,19 +243,21 @@ class Fit:
         ones = np.ones((len(of.effects), 1))
         if of.design.shape[1] == 1 or not np.allclose(of.basis.T @ ones, 0):
             return None
-        without = _Problem(of.effects, ones, of.covariance, of.indicators, of.levels).least()[1].sum()
+        without = _Problem(of.effects, ones, of.covariance, of.levels).variances().sum()
         return float(100 * max(0.0, 1 - self.variances.sum() / without)) if without > 0 else None
 
     def at(self, x: npt.ArrayLike) -> Prediction:
         """The mean effect at the row ``x`` [p] of the design, and the interval of the true effect of a new group there.
 
         The latter: Higgins, Thompson and Spiegelhalter 2009, "A re-evaluation of random-effects meta-analysis", with
-        the degrees of freedom of the coefficients, as in metafor.
+        the degrees of freedom of the coefficients, as in metafor. Where Knapp and Hartung's factor is below 1, it is
+        left out: with few effects that lie close to the line by chance, the interval would be too short.
         """
         row = np.asarray(x, dtype=np.float64)
         value, variance = float(row @ self.coefficients), float(row @ self.covariance @ row)
         quantile = float(special.stdtrit(self.freedom[row != 0].min(initial=self.freedom.max()), (1 + LEVEL) / 2))
-        half, wide = quantile * np.sqrt(variance), quantile * np.sqrt(variance + self.variances.sum())
+        around = max(variance, float(row @ self._unscaled @ row)) + self.variances.sum()
+        half, wide = quantile * np.sqrt(variance), quantile * np.sqrt(around)
         return Prediction(value, value - half, value + half, value - wide, value + wide)
 
     def _q_profile(self) -> tuple[float, float]:
@@ -258,7 +269,9 @@ class Fit:
             above = of.diagonal[1].sum() / quantile  # q falls below the quantile there, for no d is negative
             return float(optimize.brentq(lambda variance: of.q(variance) - quantile, 0, above))
 
-        low, high = special.chdtri(freedom, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        ends = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        known = not np.isinf(self._known)
+        low, high = freedom * special.fdtri(freedom, self._known, 1 - ends) if known else special.chdtri(freedom, ends)
         return variance_with(low), variance_with(high)
 
     def _profile(self, at: int) -> tuple[float, float]:
@@ -276,17 +289,25 @@ class Fit:
         return low, float(optimize.brentq(beyond, estimate, above, xtol=1e-6 * above))
 
 
-def fit(effects: npt.ArrayLike, design: npt.ArrayLike, covariance: npt.ArrayLike, *, groups: Groups = ()) -> Fit:
+def fit(
+    effects: npt.ArrayLike,
+    design: npt.ArrayLike,
+    covariance: npt.ArrayLike,
+    *,
+    groups: Groups = (),
+    freedom: float = np.inf,
+) -> Fit:
     """Fit the model to ``effects`` [k] with the ``design`` [k, p] and the sampling ``covariance`` [k, k].
 
     ``groups`` has the label of each row's group, [k], for each variance component; without any, each row is a group.
-    Labels that are nested must differ between the groups that they are nested in.
+    Labels that are nested must differ between the groups that they are nested in. Of a covariance that was estimated,
+    with ``freedom`` degrees of freedom, the test of fit and the Q-profiles refer to F in place of χ².
 
     Raises ValueError if there are not more effects than coefficients, if the design's columns depend on each other, if
     the covariance is not that of errors which all vary, or if groupings cannot be told apart, or from the design.
     """
     of = _problem(effects, design, covariance, groups)
-    return _fitted(of, of.least()[1])
+    return _fitted(of, of.variances(), freedom)
 
 
 def der_simonian_laird(effects: npt.ArrayLike, variances: npt.ArrayLike) -> Fit:
@@ -306,12 +327,17 @@ def leave_one_out(
     effects: npt.ArrayLike, design: npt.ArrayLike, covariance: npt.ArrayLike, *, groups: Groups = ()
 ) -> list[Fit]:
     """The fits without each row in turn. Raises ValueError as `fit` does, of what is left."""
-    y, x, v = np.asarray(effects), np.asarray(design), np.asarray(covariance)
+    of = _problem(effects, design, covariance, groups)
     found = []
-    for out in range(len(y)):
-        kept = np.arange(len(y)) != out
-        of_these = [[label for i, label in enumerate(one) if i != out] for one in groups]
-        found.append(fit(y[kept], x[kept], v[np.ix_(kept, kept)], groups=of_these))
+    for out in range(len(of.effects)):
+        kept = np.arange(len(of.effects)) != out
+        x, v = of.design[kept], of.covariance[np.ix_(kept, kept)]
+        if of.by_row and len(x) > x.shape[1] == np.linalg.matrix_rank(x):  # all else was looked at
+            without = _Problem(of.effects[kept], x, v, (np.arange(len(x)),))
+        else:
+            of_these = [[label for i, label in enumerate(one) if i != out] for one in groups]
+            without = _problem(of.effects[kept], x, v, of_these)
+        found.append(_fitted(without, without.variances()))
     return found
 
 
@@ -330,7 +356,7 @@ def _problem(effects: npt.ArrayLike, design: npt.ArrayLike, covariance: npt.Arra
     if not np.allclose(v, v.T) or not np.linalg.eigvalsh(v).min() > 1e-12 * np.diag(v).max() > 0:
         raise ValueError("the covariance is not that of errors which all vary: not symmetric and positive definite")
     levels = tuple(_levels(one) for one in groups) or (np.arange(k),)
-    of = _Problem(y, x, v, tuple((one[:, None] == one).astype(np.float64) for one in levels), levels)
+    of = _Problem(y, x, v, levels)
     if not of.by_row:
         apart = np.array([one.ravel() for one in of.random])
         if np.linalg.matrix_rank(apart, tol=1e-9 * k) < len(apart):
@@ -343,7 +369,7 @@ def _levels(labels: Sequence[Hashable]) -> npt.NDArray[np.int64]:
     return np.array([places[label] for label in labels], dtype=np.int64)
 
 
-def _fitted(of: _Problem, variances: Floats) -> Fit:
+def _fitted(of: _Problem, variances: Floats, known: float = np.inf) -> Fit:
     total = of.covariance + sum(v * one for v, one in zip(variances, of.indicators, strict=True))
     factor = linalg.cho_factor(total, lower=True)
     weighted = linalg.cho_solve(factor, of.design)
@@ -354,7 +380,7 @@ def _fitted(of: _Problem, variances: Floats) -> Fit:
         scale, freedom = of.q(float(variances[0])) / (k - p), np.full(p, float(k - p))
     else:
         scale, freedom = 1.0, np.array([max(1.0, _contained(column, of.levels) - p) for column in of.design.T])
-    return Fit(coefficients, scale * covariance, freedom, variances, of)
+    return Fit(coefficients, scale * covariance, freedom, variances, of, covariance, known)
 
 
 def _contained(column: Floats, levels: Sequence[npt.NDArray[np.int64]]) -> int:

@@ -185,29 +185,27 @@ def load_published(*own: Path) -> Literature:
 def check_counted_once(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:
     """Where a result would count twice, and what to do; ``rows`` are results with where they stand.
 
-    Of the rows that name one `result`, one at most is pooled or a baseline. Rows of several publications or places that
-    agree in all but that, value included, are taken for copies unless they say by their names that they are not.
+    A row counts if it is pooled or a baseline. Of those that name one `result`, one may. Two that agree in all but the
+    publication and the place in it, value included, are taken for copies unless the later one has a name of its own.
     """
-    by_name: dict[str, list[tuple[str, Result]]] = defaultdict(list)
+    named: dict[str, str] = {}
     alike: dict[tuple[object, ...], list[tuple[str, Result]]] = defaultdict(list)
     for where, row in rows:
-        if row.result is not None and row.counted:
-            by_name[row.result].append((where, row))
+        if not row.counted:
+            continue
+        if row.result is not None:
+            first = named.setdefault(row.result, where)
+            if first != where:
+                yield where, f"use: {first} counts the result {row.result!r} already; write `show` and a reason"
         bare = row.encoder.rsplit("/", 1)[-1].lower()
-        alike[bare, row.recipe, row.target, row.language, row.metric, row.split, row.quantity, row.value].append(
-            (where, row)
-        )
-    for name, group in by_name.items():
-        for where, _ in group[1:]:
-            yield where, f"use: {group[0][0]} counts the result {name!r} already; write `show` and a reason"
-    for group in alike.values():
-        for i, (where, row) in enumerate(group):
-            for before, other in group[:i]:
-                differ = row.publication == other.publication and row.protocol != other.protocol
-                if not differ and (row.result is None or other.result is None):
-                    yield where, f"result: the same number as in {before}; give both one name if it is the same " \
-                                 "result, two if not"  # fmt: skip
-                    break
+        same = alike[bare, row.recipe, row.target, row.language, row.metric, row.split, row.quantity, row.value]
+        for before, other in same:
+            protocols = row.publication == other.publication and row.protocol != other.protocol
+            if row.result is None and not protocols:
+                yield where, f"use: the same number as in {before}, which counts: write `show` and a reason if it is " \
+                             "the same result, or a name of its own in `result`"  # fmt: skip
+                break
+        same.append((where, row))
 
 
 def _encoders_of_two_sizes(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ import polars as pl
 from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers
-from xstilts.analysis.crossed import BySeed, combined, covariance, mean_of
+from xstilts.analysis.crossed import BySeed, MeanOverSeeds, encoders_covariance, mean_of, mean_over_seeds, weighted
 from xstilts.analysis.meta_regression import Fit, fit, leave_one_out
 from xstilts.analysis.scales import SCALES, Scale
 from xstilts.common.arrays import Floats
@@ -41,7 +41,8 @@ ALL, LEARNT = "all", "learnt"
 GAIN_GROWS, GAIN_SHRINKS = "the gain grows", "the gain shrinks"
 HARM_GROWS, HARM_SHRINKS = "the harm grows", "the harm shrinks"
 UNDECIDED, SCALES_DIFFER = "no evidence either way", "the scales do not agree"
-TOO_FEW, ONE_SEED, NO_VARIANCE = "too few sizes to tell", "one seed: no verdict", "nothing varies: no verdict"
+TOO_FEW, ONE_SEED = "too few sizes to tell", "one seed: no verdict"
+COLLAPSED, NO_VARIANCE = "a model collapsed: no verdict", "nothing varies: no verdict"
 DIRECTIONS = (GAIN_GROWS, GAIN_SHRINKS, HARM_GROWS, HARM_SHRINKS)
 #: A line through two points always fits.
 ENOUGH_SIZES = 3
@@ -138,6 +139,28 @@ class Sides(NamedTuple):
         )
 
 
+class _Measured(NamedTuple):
+    """What is known of an encoder's gain, of each of SCALES."""
+
+    baseline: float
+    gains: tuple[MeanOverSeeds, ...]
+    points: tuple[_Row, ...]  # the columns of POINTS_SCHEMA
+    collapsed: bool  # a model of either side
+
+    @classmethod
+    def of(cls, encoder: SizedEncoder, sides: Sides, collapsed: bool) -> _Measured:
+        baseline = float(np.nanmean(sides.without.values))
+        gains = tuple(mean_over_seeds(sides.gain(scale)) for scale in SCALES)
+        points = []
+        for gain in gains:
+            alone = weighted([(1.0, gain)])
+            points.append({
+                "encoder": encoder.label, "parameters": encoder.parameters, "gain": alone.value, "low": alone.low,
+                "high": alone.high, "error": alone.error, "baseline": baseline,
+            })  # fmt: skip
+        return cls(baseline, gains, tuple(points), collapsed)
+
+
 @dataclass(frozen=True)
 class Sizes:
     slopes: pl.DataFrame  # SIZES_SCHEMA
@@ -154,27 +177,34 @@ class Group:
     confounded: bool
 
 
-def sizes(cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None = None) -> Sizes:
+def sizes(
+    cells: Mapping[SizeCell, Sides],
+    of: Axes,
+    learnt: pl.DataFrame | None = None,
+    collapsed: pl.DataFrame | None = None,
+) -> Sizes:
     """How the zero-shot gain changes with size, on each scale.
 
     From `sides_in` of every block. Rows for each group of encoders, target and recipe, the pooled ones first; encoders
     that lack some of what is pooled are left out. By ``learnt`` (LEARNT_SCHEMA), rows of the estimate LEARNT follow:
     the recipes that were learnt, each on the encoders that have learnt it, their mean over those learnt on all of them.
+    Rows with a model that is ``collapsed`` (COLLAPSED_SCHEMA), of either side, have no verdict.
     """
     slopes: list[_Row] = []
     lines: list[_Row] = []
     points: list[_Row] = []
-    for what, confounded, found in _quantities(cells, of, learnt):
+    bad = _collapsed(cells, of, collapsed)
+    for what, confounded, found in _quantities(cells, of, learnt, bad):
         rows = []
-        for scale in SCALES:
+        baselines = [measured.baseline for measured in found.values()]
+        for i, scale in enumerate(SCALES):
             of_scale = what | {"scale": scale.name}
-            gains = {encoder: sides.gain(scale) for encoder, sides in found.items()}
-            baselines = [float(np.nanmean(sides.without.values)) for sides in found.values()]
+            gains = {encoder: measured.gains[i] for encoder, measured in found.items()}
             row, fitted = _regression(gains, baselines)
             rows.append(of_scale | {"confounded": confounded} | row)
             lines += [of_scale | line for line in _line(fitted, gains)]
-            points += [of_scale | point for point in _points(gains, baselines)]
-        verdict = _verdict(rows)
+            points += [of_scale | measured.points[i] for measured in found.values()]
+        verdict = _verdict(rows, any(measured.collapsed for measured in found.values()))
         slopes += [row | {"verdict": verdict} for row in rows]
     return Sizes(_frame(slopes, SIZES_SCHEMA), _frame(lines, LINES_SCHEMA), _frame(points, POINTS_SCHEMA))
 
@@ -203,16 +233,20 @@ def sides_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], o
     Without the seeds that lack one of the two, for which both are NaN.
     """
     found = {}
+    means: dict[tuple[int, tuple[int, ...]], BySeed] = {}  # recipes share their baseline
     for i, recipe in enumerate(block.recipes):
-        at = [block.languages.index(language) for language in languages.get((block.target, recipe), ())]
+        at = tuple(block.languages.index(language) for language in languages.get((block.target, recipe), ()))
         if not at or recipe == of.baselines[recipe]:
             continue
-        base = block.recipes.index(of.baselines[recipe])
-        score, without = (BySeed(block.values[row][:, at].mean(axis=1), block.replicates[row][:, at].mean(axis=1))
-                          for row in (i, base))  # fmt: skip
+        pair = (i, at), (block.recipes.index(of.baselines[recipe]), at)
+        for row, _ in pair:
+            if (row, at) not in means:
+                drawn = block.means(np.array([row]), np.array(at))[0]
+                means[row, at] = BySeed(block.values[row][:, list(at)].mean(axis=1), drawn)
+        score, without = (means[one] for one in pair)
         there = ~np.isnan(score.values + without.values)
         if there.any():
-            n = int(block.examples[i][:, at].sum(axis=1).max())
+            n = int(block.examples[i][:, list(at)].sum(axis=1).max())
             found[SizeCell(block.encoder, recipe, block.target)] = Sides(_only(score, there), _only(without, there), n)
     return found
 
@@ -256,13 +290,24 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
 
 
 def _only(side: BySeed, there: npt.NDArray[np.bool_]) -> BySeed:
+    if there.all():
+        return side
     return BySeed(np.where(there, side.values, np.nan), np.where(there[:, None], side.replicates, np.float32(np.nan)))
 
 
+def _collapsed(cells: Mapping[SizeCell, Sides], of: Axes, collapsed: pl.DataFrame | None) -> set[SizeCell]:
+    """The cells of which a model, or one of the baseline, collapsed."""
+    if collapsed is None:
+        return set()
+    models = set(collapsed.filter(pl.col("collapsed") > 0).select("encoder", "recipe", "target").iter_rows())
+    return {cell for cell in cells if cell in models or cell._replace(recipe=of.baselines[cell.recipe]) in models}
+
+
 def _quantities(
-    cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
-) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, Sides]]]:
+    cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None, collapsed: set[SizeCell]
+) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, _Measured]]]:
     """What each three rows are of (a row for each scale), whether it is confounded, and its encoders."""
+    known: dict[tuple[SizeCell, ...], _Measured | None] = {}  # groups and estimates share them
     recipes = tuple(recipe for recipe in of.recipes if recipe != of.baselines[recipe])
     own = tuple(recipe for recipe in recipes if recipe not in of.means)
     targets = {READING: of.span_targets} if len(of.span_targets) > 1 else {}
@@ -275,11 +320,14 @@ def _quantities(
                 for recipe, averaged in averages.items():
                     found = {}
                     for encoder in group.encoders:
-                        names = [SizeCell(encoder.label, one, name) for one in averaged for name in pooled]
+                        names = tuple(SizeCell(encoder.label, one, name) for one in averaged for name in pooled)
                         if names and all(name in kept for name in names):
-                            sides = _mean_of([kept[name] for name in names])
-                            if not np.isnan(sides.score.values).all():
-                                found[encoder] = sides
+                            if names not in known:
+                                sides = _mean_of([kept[name] for name in names])
+                                fell, run = not collapsed.isdisjoint(names), not np.isnan(sides.score.values).all()
+                                known[names] = _Measured.of(encoder, sides, fell) if run else None
+                            if measured := known[names]:
+                                found[encoder] = measured
                     if found:
                         what = {"family": group.name, "recipe": recipe, "target": target, "estimate": estimate}
                         yield what, group.confounded, found
@@ -315,11 +363,11 @@ def _mean_of(sides: Sequence[Sides]) -> Sides:
     )
 
 
-def _regression(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
+def _regression(gains: Mapping[SizedEncoder, MeanOverSeeds], baselines: Sequence[float]) -> tuple[_Row, Fit | None]:
     """The columns of SIZES_SCHEMA that the gains and baselines of encoders give, and the fit behind them."""
     encoders, parts = list(gains), list(gains.values())
     parameters = [encoder.parameters for encoder in encoders]
-    fewest = min(int((~np.isnan(part.values)).sum()) for part in parts)
+    fewest = min(part.n for part in parts)
     row: _Row = {
         "n_encoders": len(encoders),
         "n_sizes": len(set(parameters)),
@@ -330,14 +378,14 @@ def _regression(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]
     }
     if row["n_sizes"] == 1:
         return row, None
-    these = combined(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
+    these = weighted(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
     row |= {"slope": these.value, "these_low": these.low, "these_high": these.high}
-    sampling = covariance(parts, encoders)
+    sampling, known = encoders_covariance(parts)
     if len(encoders) < ENOUGH_SIZES or not these.error > 0 or not _all_vary(sampling):
         return row, None
-    values = np.array([float(np.nanmean(part.values)) for part in parts])
+    values = np.array([part.value for part in parts])
     design = np.column_stack([np.ones(len(encoders)), np.log10(parameters)])
-    found = fit(values, design, sampling)
+    found = fit(values, design, sampling, freedom=known)
     slope = float(found.coefficients[1])
     half = max(float(found.high[1]) - slope, (these.high - these.low) / 2)
     deviation = np.sqrt(found.components[0])
@@ -366,7 +414,7 @@ def _all_vary(covariance: Floats) -> bool:
     return bool(np.linalg.eigvalsh(covariance).min() > 1e-9 * np.diag(covariance).max())
 
 
-def _line(found: Fit | None, gains: Mapping[SizedEncoder, BySeed]) -> Iterator[_Row]:
+def _line(found: Fit | None, gains: Mapping[SizedEncoder, MeanOverSeeds]) -> Iterator[_Row]:
     """Rows of LINES_SCHEMA."""
     if found is not None:
         parameters = [encoder.parameters for encoder in gains]
@@ -378,23 +426,15 @@ def _line(found: Fit | None, gains: Mapping[SizedEncoder, BySeed]) -> Iterator[_
             }  # fmt: skip
 
 
-def _points(gains: Mapping[SizedEncoder, BySeed], baselines: Sequence[float]) -> Iterator[_Row]:
-    """Rows of POINTS_SCHEMA."""
-    for (encoder, part), baseline in zip(gains.items(), baselines, strict=True):
-        gain = combined([(1.0, part)])
-        yield {
-            "encoder": encoder.label, "parameters": encoder.parameters, "gain": gain.value, "low": gain.low,
-            "high": gain.high, "error": gain.error, "baseline": baseline,
-        }  # fmt: skip
-
-
-def _verdict(rows: Sequence[_Row]) -> str:
+def _verdict(rows: Sequence[_Row], collapsed: bool) -> str:
     """What the ``rows`` say, one for each scale, points first."""
     points = rows[0]
     if points["n_sizes"] < ENOUGH_SIZES:
         return TOO_FEW
     if points["n_seeds"] < 2:
         return ONE_SEED
+    if collapsed:
+        return COLLAPSED
     if any(row.get("low") is None for row in rows):
         return NO_VARIANCE
     signs = {int(np.sign(row["low"])) if row["low"] * row["high"] > 0 else 0 for row in rows}

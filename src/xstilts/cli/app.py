@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xstilts import __version__
-from xstilts.cli import claims, data, evidence, models, paper, plan, report, run, scores, select, store, xtreme
+from xstilts.cli import claims, data, evidence, models, paper, plan, power, report, run, scores, select, store, xtreme
 from xstilts.cli.streams import forgiving
 from xstilts.common.errors import StageError, StoreError, UserError, printable
 
@@ -25,6 +25,10 @@ app.command(epilog="Example: `xstilts run studies/quickstart.yaml --out runs/fir
 app.command(epilog="Example: `xstilts status studies/quickstart.yaml`, from another terminal or machine")(run.status)
 app.command(epilog="Example: `xstilts plan studies/phang2020.yaml`, or `--json` for a script")(plan.plan)
 app.command(
+    epilog="Example: `xstilts power studies/quickstart.yaml --run-sd 1.2 --example-sd 0.6 --encoder-sd 0.5`, or with "
+    "`--from PILOT` by what the scores of a pilot show"
+)(power.power)
+app.command(
     epilog="Example: `xstilts report studies/quickstart.yaml --out report`, or several on one page: "
     "`xstilts report --compare studies/a.yaml studies/b.yaml`"
 )(report.report)
@@ -36,6 +40,7 @@ app.command(
 app.command(
     epilog="Example: `xstilts table studies/quickstart.yaml --format latex > table.tex`, or `--mean all` as on XTREME"
 )(paper.table)
+app.command(epilog="Example: `xstilts paper studies/quickstart.yaml --out draft`")(paper.paper)
 app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
 app.command(
     epilog="Example: `xstilts evidence --target tydiqa`, or with your own gains on a page: "

@@ -47,12 +47,13 @@ def claims(
 ) -> None:
     """Say of each claim whether the study's scores support it, with the evidence.
 
-    Claims are supported, contradicted, undecided or not tested; docs/claims.md says by which rules. Published results
-    for the same recipes and targets stand beside the study's own, and are pooled with them.
+    Claims are supported, contradicted, undecided, not comparable or not tested; docs/claims.md says by which rules.
+    What is said of catalog, data and set-up stands apart. Published results for the same recipes and targets stand
+    beside the study's own, and are pooled with them.
     """
     from xstilts.analysis.analyse import analyse
     from xstilts.analysis.beside import beside, own_effects
-    from xstilts.analysis.claims import CLAIMS_SCHEMA, check, table
+    from xstilts.analysis.claims import CLAIMS_SCHEMA, EVIDENCE, SETUP, check, table
     from xstilts.analysis.claims_file import BUILTIN, load_claims
     from xstilts.analysis.evidence import RHO, assess
     from xstilts.analysis.matched import Matched
@@ -74,22 +75,29 @@ def claims(
         rows = [
             {**row, "outcome": one.outcome, "setting": one.setting, "estimate": one.estimate,
              "rows": one.rows.to_dicts(), "stages": one.stages}
-            for row, one in zip(found.to_dicts(), verdicts, strict=True)
+            for row, one in zip(found.to_dicts(), sorted(verdicts, key=lambda one: one.group), strict=True)
         ]  # fmt: skip
         print(json.dumps({"study": results.name, "claims": rows, "published": compared.to_dicts(),
                           "pooled": together.to_dicts()}, indent=1, ensure_ascii=False))  # fmt: skip
     elif format == ClaimsFormat.csv:
         print(found.write_csv(), end="")
     elif format == ClaimsFormat.md:
-        print(_markdown(found, list(CLAIMS_SCHEMA)[:5]))
-        for name, frame, columns in (("Published results", compared, _BESIDE), ("Pooled", together, _POOLED)):
-            if frame.height:
-                print(f"\n{name}\n\n{_markdown(frame, columns)}")
+        columns = [name for name in CLAIMS_SCHEMA if name not in ("group", "low", "high")]
+        parts = [("", found.filter(group=EVIDENCE), columns), (_SETUP, found.filter(group=SETUP), columns)]
+        parts += [("Published results", compared, [*_BESIDE]), ("Pooled", together, [*_POOLED])]
+        print("\n".join(f"{name}\n\n{_markdown(frame, of)}\n" if name else f"{_markdown(frame, of)}\n"
+                        for name, frame, of in parts if frame.height).rstrip())  # fmt: skip
     else:
-        for row in found.iter_rows(named=True):
-            print(f"{row['id']}  {row['verdict']}: {row['statement']}\n    {row['evidence']}")
-        counts = found["verdict"].value_counts(sort=True, name="n").sort("n", "verdict", descending=[True, False])
-        print("\n" + "; ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()))
+        for name, group in (("", EVIDENCE), (f"{_SETUP}:", SETUP)):
+            own = found.filter(group=group)
+            if name and own.height:
+                print(name)
+            for row in own.iter_rows(named=True):
+                print(f"{row['id']}  {row['verdict']}: {row['statement']}\n    {row['evidence']}")
+            if own.height:
+                outcomes = own["verdict"].str.replace(r" \(here:.*", "")
+                counts = outcomes.value_counts(sort=True, name="n").sort("n", "verdict", descending=[True, False])
+                print("; ".join(f"{n} {verdict}" for verdict, n in counts.iter_rows()) + "\n")
         means = compared.filter(pl.col("language").is_in([MEAN, NON_ENGLISH]))
         for row in means.iter_rows(named=True):
             print(_published_line(row))
@@ -99,6 +107,7 @@ def claims(
             print(_pooled_line(row))
 
 
+_SETUP = "Setup, no evidence: what is said of the catalog, the data and how studies are made"
 _BESIDE = ("publication", "source", "quantity", "recipe", "target", "language", "published_encoder", "published",
            "encoder", "own_recipe", "own", "low", "high")  # fmt: skip
 _POOLED = ("recipe", "target", "metric", "setting", "k", "own", "gain", "low", "high", "predicted_low",

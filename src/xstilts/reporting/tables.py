@@ -11,8 +11,10 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted, signed
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_compared, millions
-from xstilts.analysis.claims import Verdict
+from xstilts.analysis.claims import EVIDENCE, SETUP, Verdict
+from xstilts.analysis.claims import table as table_of_claims
 from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
 from xstilts.analysis.size import LEARNT
@@ -28,6 +30,18 @@ _MARKED = (
 )
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
 
+MARGIN = f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}"
+#: How the intervals and verdicts of the tables are made.
+INTERVALS = (
+    "Gains are a recipe's score minus that of `none`, same encoder, target and language, paired by seed and "
+    "example. The standard error is that of seeds and examples crossed (bootstrap over the examples); 95 % "
+    "intervals are Student's t with Satterthwaite's degrees of freedom, not corrected for their number. "
+    "Languages, recipes and targets are fixed: what is said holds for these. With one seed intervals cover "
+    "examples only, and nothing is judged; nor is it where a model collapsed, or nothing varies. A mean over the "
+    "non-English languages helps or hurts where its p-value is below 0.05 after Holm's correction for the number "
+    f"of such means. “No effect”: less than {MARGIN} either way, corrected likewise; “no evidence”: neither."
+)
+
 
 def all_tables(
     results: Results, analysis: Analysis, claims: Sequence[Verdict]
@@ -37,10 +51,11 @@ def all_tables(
         "scores": (analysis.scores, scores_tables(analysis)),
         "gains": (analysis.gains, gains_tables(analysis)),
         "comparisons": (_zero_shot(analysis.gains), [comparisons_table(analysis)]),
-        "sizes": (analysis.sizes, [sizes_table(analysis)]),
+        "sizes": (analysis.sizes, [sizes_table(analysis.sizes)]),
     }
     where_there_are_rows = {
         "choices": (analysis.choices, choices_table),
+        "learnt": (analysis.learnt, learnt_table),
         "gaps": (analysis.gaps, gaps_table),
         "averaging": (_zero_shot(analysis.averaging), averaging_table),
     }
@@ -54,7 +69,7 @@ def all_tables(
     if by_block.height:
         found["blocks"] = (by_block, blocks_tables(analysis, by_block))
     if claims:
-        found["claims"] = (claims_frame(claims), [claims_table(claims)])
+        found["claims"] = (claims_frame(claims), claims_tables(claims))
     return found
 
 
@@ -119,12 +134,12 @@ def gains_tables(analysis: Analysis) -> list[Table]:
     return _pivots(analysis, _shown(analysis.gains, "gain"), "gains", gain_number, recipes, said)
 
 
-def sizes_table(analysis: Analysis) -> Table:
-    """How the zero-shot gain changes with size on each scale, for each target, family and recipe."""
+def sizes_table(sizes: pl.DataFrame) -> Table:
+    """How the zero-shot gain changes with size on each scale, for each target, family and recipe (SIZES_SCHEMA)."""
     rows: list[tuple[Entry, ...]] = []
     rules = set()
-    several = analysis.sizes["estimate"].n_unique() > 1
-    for of_scales in by_scale(analysis.sizes):
+    several = sizes["estimate"].n_unique() > 1
+    for of_scales in by_scale(sizes):
         row = of_scales[0]
         if rows and rows[-1][0] != row["target"]:
             rules.add(len(rows))
@@ -143,11 +158,11 @@ def sizes_table(analysis: Analysis) -> Table:
         )
         rows.append((row["target"], row["family"], recipe, span, *size_numbers(of_scales), these or "", deviation,
                      fit_p, new or "", verdict))  # fmt: skip
-    seeds = _range(analysis.sizes["n_seeds"], "seed") if rows else ""
+    seeds = _range(sizes["n_seeds"], "seed") if rows else ""
     learnt = "; learnt: of the intermediate trainings that were learnt" if several else ""
     return Table(
         "sizes",
-        f"Change of the gain over `none` (non-English mean) {_over(analysis.sizes)}, ± half the 95 % interval for "
+        f"Change of the gain over `none` (non-English mean) {_over(sizes)}, ± half the 95 % interval for "
         "encoders like these: in points, in % of the remaining error, and in logits; bold: it excludes 0. These only: "
         "the interval for these encoders, in points. Deviation: SD of an encoder's true gain from the line, in points. "
         "Fit p: of all lying on it. New encoder: where the true gain of one that was not seen is expected, in points, "
@@ -185,6 +200,24 @@ def _over(sizes: pl.DataFrame) -> str:
         frozenset({True}): "per tenfold parameters without embeddings",
         frozenset({False}): "from the smallest to the largest encoder",
     }.get(frozenset(tenfold), "per tenfold parameters without embeddings, or over the range where it is less")
+
+
+def learnt_table(frame: pl.DataFrame) -> Table:
+    """Which intermediate trainings were learnt."""
+    said = {True: "learnt", False: "not learnt", None: "not known"}
+    rows = tuple(
+        (row["encoder"], row["recipe"], f"{row['n_learnt']} of {row['n_seeds']}", said[row["learnt"]])
+        for row in frame.iter_rows(named=True)
+    )
+    rules = frozenset(i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0])
+    return Table(
+        "learnt",
+        "Intermediate trainings that were learnt: English dev score more than 1 point above predictions that read "
+        "nothing, of SQuAD v2.0 and its like on the questions that have an answer; it is if all seeds are.",
+        ("encoder", "recipe", "seeds", "training"),
+        rows,
+        rules,
+    )
 
 
 def choices_table(frame: pl.DataFrame) -> Table:
@@ -255,27 +288,24 @@ def averaging_table(frame: pl.DataFrame) -> Table:
     )
 
 
-def claims_table(claims: Sequence[Verdict]) -> Table:
-    """What was claimed, and what the study says of it."""
+def claims_tables(claims: Sequence[Verdict]) -> list[Table]:
+    """What was claimed, and what the study says of it; apart, what is said of catalog, data and set-up."""
+    captions = {
+        EVIDENCE: "Claims of effects, and what this study says of each: supported, contradicted, undecided, not "
+        "tested, or not comparable, for what it estimates is not what is claimed.",
+        SETUP: "Setup: what is said of the catalog, the data and how studies are made. No evidence of any effect.",
+    }
+    columns = ("claim", "verdict", "statement", "evidence", "source")
     frame = claims_frame(claims)
-    return Table(
-        "claims",
-        "Claims, and what this study says of each: supported, contradicted, undecided, or not tested.",
-        ("claim", "verdict", "statement", "evidence", "source"),
-        tuple(frame.select("claim", "verdict", "statement", "evidence", "source").iter_rows()),
-        texts=frozenset({2, 3}),
-    )
+    return [
+        Table("claims", caption, columns, tuple(own.select(columns).iter_rows()), texts=frozenset({2, 3}))
+        for group, caption in captions.items()
+        if (own := frame.filter(group=group)).height
+    ]
 
 
 def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
-    rows = [
-        (one.claim.id, one.verdict, one.claim.statement, one.evidence, one.claim.source, one.low, one.high)
-        for one in claims
-    ]
-    columns = ("claim", "verdict", "statement", "evidence", "source")
-    return pl.DataFrame(
-        rows, schema={name: pl.String for name in columns} | {"low": pl.Float64, "high": pl.Float64}, orient="row"
-    )
+    return table_of_claims(claims).rename({"id": "claim"})
 
 
 def gain_number(row: dict[str, object]) -> Number:
