@@ -38,7 +38,7 @@ def both(gain: float, **fields: object) -> list[Result]:
 
 
 def assessed(*rows: Result, **asked: object) -> Assessment:
-    return assess(Literature(tuple(rows), {}, {}), CATALOG, **asked)
+    return assess(Literature(tuple(rows), {}, {}, ("xquad", "mlqa", "tydiqa")), CATALOG, **asked)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def test_what_a_users_file_says_is_escaped(tmp_path):
     rows = [Result.model_validate({**given, "recipe": recipe, "value": value, "protocol": protocol})
             for recipe, value, protocol in (("none", 50.0, "a"), (EVIL, 60.0, "a"), ("none", 51.0, "b"))]  # fmt: skip
     publication = Publication(authors=(EVIL,), title=EVIL, url="javascript:alert(1)", note=EVIL)
-    literature = Literature(tuple(rows), {EVIL: publication}, {})
+    literature = Literature(tuple(rows), {EVIL: publication}, {}, ("xquad",))
     text = write_evidence(assess(literature, CATALOG), tmp_path / "e.html", EVIL).read_text("utf-8")
     assert "alert(1)" in text and EVIL not in text
     assert not [tag for tag in Page(text).tags if "javascript:" in str(tag)], "no link to it"

@@ -328,7 +328,7 @@ def assess(
     slopes = [row for topic, those in by_topic.items()
               for row in _slopes(_with_own(effects_of(those, catalog), topic, own), topic)]  # fmt: skip
     parts = [pair for those in units.values() for _, of in those for pair in of]
-    asked_of = tuple(targets or SPAN_TARGETS)
+    asked_of = tuple(targets or literature.targets)
     return Assessment(
         literature=literature,
         targets=asked_of,
@@ -342,10 +342,6 @@ def assess(
         size=_of_size(pairs, asked_of, catalog),
         names={task.name: task.called for task in catalog},
     )
-
-
-#: The reading comprehension targets of XTREME.
-SPAN_TARGETS = ("xquad", "mlqa", "tydiqa")
 
 
 def called(name: str, catalog: Catalog) -> str:

@@ -149,11 +149,12 @@ class Result(Closed):
 
 @dataclass(frozen=True)
 class Literature:
-    """Published results, and what their publications and mixtures of tasks are."""
+    """Published results, what their publications and mixtures of tasks are, and which targets are mainly asked of."""
 
     results: tuple[Result, ...]
     publications: Mapping[str, Publication]
     mixtures: Mapping[str, str]
+    targets: tuple[str, ...]
 
     def publication(self, key: str) -> Publication:
         """What is cited; of a key that no file describes, the key is all that is known."""
@@ -165,21 +166,25 @@ class _Described(Closed):
 
     publications: dict[str, Publication] = Field(default_factory=dict)
     mixtures: dict[str, str] = Field(default_factory=dict)
+    targets: tuple[str, ...] = Field((), description="what is asked of where no target is named")
 
 
 def load_published(*own: Path) -> Literature:
     """What comes with xstilts, and the user's ``own`` files. Raises UserError: a line a mistake, with file and line."""
-    rows, publications, mixtures = list(_builtin().items()), *_described(BUILTIN)
+    rows, described = list(_builtin().items()), [_described(path) for path in (BUILTIN, *own)]
     for path in own:
         rows += _rows(path)
-        described = _described(path)
-        publications, mixtures = {**publications, **described[0]}, {**mixtures, **described[1]}
     if own:  # else as tests/test_analysis_published.py has checked it
         mistakes = Mistakes()
         for where, text in (*_encoders_of_two_sizes(rows), *_said_twice(rows), *check_counted_once(rows)):
             mistakes.add(f"{where}: {text}")
         mistakes.check()
-    return Literature(tuple(row for _, row in rows), publications, mixtures)
+    return Literature(
+        results=tuple(row for _, row in rows),
+        publications={key: one for each in described for key, one in each.publications.items()},
+        mixtures={name: what for each in described for name, what in each.mixtures.items()},
+        targets=tuple(dict.fromkeys(target for each in described for target in each.targets)),
+    )
 
 
 def check_counted_once(rows: Sequence[tuple[str, Result]]) -> Iterator[tuple[str, str]]:
@@ -230,21 +235,20 @@ def _builtin() -> dict[str, Result]:
     return dict(_rows(BUILTIN))
 
 
-def _described(path: Path) -> tuple[dict[str, Publication], dict[str, str]]:
-    """The publications and mixtures of the YAML file beside ``path``, where there is one."""
+def _described(path: Path) -> _Described:
+    """What the YAML file beside ``path`` says, where there is one."""
     beside = path.with_suffix(".yaml")
     if not beside.exists():
-        return {}, {}
+        return _Described()
     document = fast_yaml.read_document(beside)
     try:
-        found = _Described.model_validate(document.content)
+        return _Described.model_validate(document.content)
     except ValidationError as error:
         mistakes = Mistakes(str(beside), document)
         for one in problems(error, _Described, "publications", document=document):
             mistakes.add(one.text, *one.location)
         mistakes.check()
         raise
-    return dict(found.publications), dict(found.mixtures)
 
 
 def _rows(path: Path) -> list[tuple[str, Result]]:

@@ -21,8 +21,8 @@ from xstilts.tasks import builtin_catalog
 if TYPE_CHECKING:
     from xstilts.analysis.evidence import Assessment, Topic
 
-#: What is printed without --target, and what --target says for everything.
-_DEFAULT, _ALL = ("xquad", "mlqa", "tydiqa"), "all"
+#: What --target says for everything.
+_ALL = "all"
 #: Characters of a forest plot, and of the names beside it.
 _PLOT, _NAMES = 41, 46
 
@@ -66,7 +66,7 @@ def evidence(
         raise UserError(f"--out {out}: must end in .html, .csv or .json")
     literature = load_published(*([published] if published else []))
     catalog = load_study(own).catalog if own else builtin_catalog()
-    targets = [*_DEFAULT] if not target else [] if _ALL in target else target
+    targets = [*literature.targets] if not target else [] if _ALL in target else target
     known = {row.target for row in literature.results}
     for name in targets:
         if name not in known:
