@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from synthetic import SIZES, Gain, gain_by_size, make_results, without
+from synthetic import SIZES, Gain, gain_by_size, make_results, with_recipes, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
 from xstilts.analysis.results import STAGES_SCHEMA, Results
@@ -62,11 +62,11 @@ def test_size_dependence_in_words():
         "encoders": SIX, "languages": ("en", "de", "ru"), "targets": targets, "recipes": ("none", "mini-squad")
     }  # fmt: skip
     grows = of(make_results(by_size(30.0), examples=200, **few)).size
-    assert grows[0].startswith("Reading comprehension (xquad, mlqa), over 6 sizes of bundled/e5-small (3.55M to 21.3M ")
+    assert grows[0].startswith("Reading comprehension (XQuAD, MLQA), over 6 sizes of bundled/e5-small (3.55M to 21.3M ")
     assert "the gain grows with size, for mini-squad: +" in grows[0] and " points (95 % interval +" in grows[0]
     assert "over that range" in grows[0] and "tenfold" not in grows[0], "sixfold is what was measured"
-    assert grows[1].startswith("By target, over that range: xquad: the gain grows, +")
-    assert "; xnli: the gain grows, +" in grows[1] and len(grows) == 2
+    assert grows[1].startswith("By target, over that range: XQuAD: the gain grows, +")
+    assert "; XNLI: the gain grows, +" in grows[1] and len(grows) == 2
     shrinks = of(make_results(by_size(-30.0, at_smallest=30.0), examples=200, **few)).size
     assert "the gain shrinks with size, for mini-squad: −" in shrinks[0]
 
@@ -201,3 +201,27 @@ def test_the_text_fits_a_terminal_even_for_a_large_study():
 def test_numbers_in_words():
     assert [signed(x) for x in (4.249, -0.3, 0.02, -0.04)] == ["+4.2", "−0.3", "0.0", "0.0"]
     assert ranged(None, None, "examples") == "no interval"
+
+
+def test_tasks_go_by_the_names_that_people_write():
+    targets = {"xquad": "span", "mini-qa": "span"}
+    found = analyse(make_results(gain_by_size(30.0, "squad_v2"), targets=targets, recipes=("none", "squad_v2", "mnli")))
+    assert found.answer.best[0].startswith("XQuAD: SQuAD v2.0 helps most, +")
+    assert found.answer.best[1].startswith("mini-qa: "), "no task of the catalog"
+    assert "Reading comprehension (XQuAD, mini-qa)" in found.answer.size[0] and "squad_v2" not in found.answer.text()
+    assert found.axes.called("mnli") == "MNLI" and found.axes.called("none") == "none"
+    renamed = make_results(recipes=("none", "mine"), targets={"xquad": "span"}, examples=10)
+    mine = with_recipes(renamed, ["none", {"name": "mine", "tasks": ["squad_v2", "mnli"]}])
+    assert analyse(mine).axes.called("mine") == "mine"
+
+
+def test_what_helps_though_it_was_not_learnt_is_said():
+    results = make_results(gain_by_size(30.0), examples=60, seeds=(0, 1, 2))
+    key = pl.when(pl.col("recipe") != "none").then(pl.format("i{}/{}/{}", "encoder", "recipe", "seed"))
+    scores = results.scores.with_columns(intermediate=key)
+    keys = scores["intermediate"].drop_nulls().unique()
+    gate = pl.DataFrame({"key": keys, "learnt": keys.str.ends_with("2")})
+    stages = results.stages.clear().select(pl.exclude("key", "learnt"))
+    stages = pl.concat([gate, stages], how="diagonal").select(*STAGES_SCHEMA).cast(pl.Schema(STAGES_SCHEMA))
+    first = of(replace(results, scores=scores, stages=stages)).best[0]
+    assert "helps most" in first and "though its intermediate training was learnt with 1 of 3 seeds" in first

@@ -92,9 +92,22 @@ def test_own_gains_are_pooled_with_published_ones_of_the_same_question(study):
     [row] = found.pooled.filter(pl.col("rho") == RHO).to_dicts()
     assert (row["k"], row["own"], row["studies"]) == (3, 2, 2)
     assert 4.0 < row["gain"] < 9.0, "between the published 4 and the 8 here"
-    slope = found.slopes.filter(pl.col("scale") == POINTS.name).row(0, named=True)
-    assert slope["family"] == "bundled/e5-small" and slope["k"] == 2, "a series of its own"
     assert found.pairs.filter("own").height == 2
+    assert not found.slopes.height, "the sizes here are the study's own affair"
+
+
+def test_own_and_published_encoders_of_one_family_are_one_series():
+    base = "FacebookAI/xlm-roberta-base"
+    results = make_results(lambda encoder, recipe, target: 8.0 * (recipe == "nli"), encoders={base: 85_000_000},
+                           recipes=("none", "nli"), targets={"xnli": "classification"}, examples=100)  # fmt: skip
+    results = with_recipes(results, ["none", {"name": "nli", "tasks": ["mnli"]}])
+    own = Matched(results, analyse(results, resamples=50), CATALOG, None)
+    large = {"encoder": "FacebookAI/xlm-roberta-large", "family": "XLM-R", "parameters": 560_000_000}
+    published = literature(result(recipe="none", **large), result(value=84.0, **large))
+    found = assess(published, CATALOG, own=own_effects(published, own))
+    slope = found.slopes.filter(pl.col("scale") == POINTS.name).row(0, named=True)
+    assert (slope["family"], slope["k"], slope["n_sizes"]) == ("XLM-R", 2, 2)
+    assert slope["slope"] < 0 and slope["low"] is None, "8 here, 4 there: a line through two gains"
 
 
 def test_a_study_without_a_published_recipe_has_no_effects(study):

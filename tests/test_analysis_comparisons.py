@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -183,6 +185,16 @@ def test_the_detectable_gain_is_that_of_the_corrected_test():
         critical = stats.t.isf(level / 2, rows["freedom"])
         power = stats.nct.sf(critical, rows["freedom"], rows["mde"] / rows["error"])
         assert power == pytest.approx(np.full(rows.height, 0.8), abs=0.03)
+
+
+def test_seeds_are_paired_where_each_has_a_training_sample_of_its_own():
+    results = make_results(seeds=(0, 1, 2), examples=40, seed_noise=6.0)
+    apart, paired = of(results), gains(resample(results.outcomes), replace(axes(results), paired_seeds=True))
+    assert paired["gain"].to_list() == apart["gain"].to_list()
+    main = pl.col("language") == ZERO_SHOT
+    assert paired.filter(main)["freedom"].min() < 4 and (paired["error"] != apart["error"]).any()
+    drawn_anew = replace(results, study=results.study.model_copy(update={"sample": "per_seed"}))
+    assert axes(drawn_anew).paired_seeds and not axes(results).paired_seeds
 
 
 def test_intervals_hold_though_none_varies_most():

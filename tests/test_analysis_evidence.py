@@ -166,6 +166,12 @@ def test_gains_of_another_question_are_not_pooled():
     assert assessed(*rows).pooled.filter(pl.col("rho") == RHO)["k"].to_list() == [1, 1, 1, 1]
 
 
+def test_what_is_left_out_and_copies_are_no_gains(found):
+    assert set(found.pairs["use"]) == {"pool", "show"}
+    tydiqa = found.pairs.filter(pl.col("target") == "tydiqa", pl.col("recipe") == "best", pl.col("metric") == "f1")
+    assert tydiqa["source"].to_list() == ["Table 16 of chung-2021"], "the README has the same"
+
+
 def test_that_size_is_not_identified_is_said_until_a_file_identifies_it(found):
     assert found.size.startswith(NO_SIZES) and found.size.endswith("zero-shot on XQuAD, MLQA or TyDiQA-GoldP.")
 

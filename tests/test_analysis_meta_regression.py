@@ -242,7 +242,7 @@ def held(encoders: int, deviation: float, runs: int, *, uneven: bool, seed: int 
 @pytest.mark.parametrize("deviation", [0.0, 2.0])
 def test_intervals_hold_the_slope_about_as_often_as_they_say(deviation: float):
     found = held(4, deviation, 300, uneven=True)
-    assert all(0.91 <= share <= 0.995 for share in found.values()), found
+    assert all(share >= 0.91 for share in found.values()) and found["slope"] <= 0.99, found
 
 
 @pytest.mark.soak
@@ -252,6 +252,6 @@ def test_intervals_hold_the_slope_about_as_often_as_they_say(deviation: float):
 def test_intervals_hold_the_slope_in_three_thousand_simulations(encoders: int, deviation: float, uneven: bool):
     found = held(encoders, deviation, 3000, uneven=uneven)
     print(f"\n| {encoders} | {deviation} | {uneven} | " + " | ".join(f"{100 * one:.1f}" for one in found.values()))
-    # The interval of the new encoder's effect is short of its nominal level where the deviation is small against the
-    # errors, as Partlett and Riley 2017 found.
-    assert 0.92 <= found["slope"] <= 0.98 and 0.93 <= found["deviation"] <= 0.99 and 0.91 <= found["new"] <= 0.98
+    # Without a deviation, the new encoder's effect is on the line, and its interval is never short of the line's own.
+    assert 0.92 <= found["slope"] <= 0.98 and 0.93 <= found["deviation"] <= 0.99
+    assert 0.92 <= found["new"] <= (0.98 if deviation > 1 else 1.0)

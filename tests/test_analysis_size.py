@@ -16,6 +16,7 @@ from xstilts.analysis.size import (
     ALL,
     ALL_ENCODERS,
     ALL_RECIPES,
+    COLLAPSED,
     GAIN_GROWS,
     GAIN_SHRINKS,
     HARM_GROWS,
@@ -157,6 +158,19 @@ def test_one_seed_has_no_verdict():
     assert "one seed an encoder, from which nothing follows" in size_sentence("mini-qa", found.axes, found.sizes)
 
 
+def test_a_collapsed_model_takes_the_verdict_from_what_it_is_in():
+    results = study(lambda size: 55 + 30 * size, recipes=(*TWO, "mini-mnli"), examples=40)
+    models = pl.concat_str("encoder", "recipe", "seed", separator="/")
+    scores = results.scores.with_columns(model=models)
+    fell = (pl.col("recipe") == "mini-mnli") & (pl.col("encoder") == next(iter(SIX)))
+    stages = scores.select(key="model", collapsed=fell).unique()
+    missing = [pl.lit(None, kind).alias(n) for n, kind in STAGES_SCHEMA.items() if n not in ("key", "collapsed")]
+    found = analyse(replace(results, scores=scores, stages=stages.with_columns(missing).select(*STAGES_SCHEMA)))
+    verdicts = dict(found.sizes.filter(estimate=ALL, scale=POINTS.name).select("recipe", "verdict").iter_rows())
+    assert verdicts == {ALL_RECIPES: COLLAPSED, "mini-squad": GAIN_GROWS, "mini-mnli": COLLAPSED}
+    assert "a model of at least one encoder collapsed" in size_sentence("mini-qa", found.axes, found.sizes)
+
+
 def test_models_that_all_get_nothing_right_have_no_verdict():
     found = analyse(study(lambda size: -50.0, lambda size: -50.0, examples=20))
     assert set(found.sizes["verdict"]) == {NO_VARIANCE} and found.sizes["low"].is_null().all()
@@ -293,13 +307,13 @@ def test_sizes_that_go_with_family_are_confounded(sizes: dict[str, int], confoun
 DESIGNS: dict[str, dict[str, Any]] = {  # what the variance of a slope is made of
     "50 questions": {"examples": 50},
     "500 questions": {"examples": 500},
-    "seeds": {"run": 3.0, "examples": 200},
     "uneven seeds": {"run": 1.0, "run_of_smallest": 4.0, "examples": 200},
 }
+ONE_TARGET: dict[str, Any] = {"targets": ("xquad",), "languages": 3}
 
 
 def test_intervals_hold_the_known_slope_about_as_often_as_they_say():
-    found = coverage(Design(deviation=1.0, targets=("xquad",), languages=3, examples=50), runs=100, resamples=100)
+    found = coverage(Design(deviation=1.0, examples=50, **ONE_TARGET), runs=100, resamples=100)
     assert found.pop("narrower") == 0, "than the interval for these encoders"
     assert all(0.88 <= held <= 1.0 for held in found.values()), found
 
@@ -312,10 +326,12 @@ def test_intervals_hold_the_known_slope_about_as_often_as_they_say():
 def test_intervals_hold_the_known_slope_in_many_simulations(
     varies: str, deviation: float, seeds: int, layers: tuple[int, ...]
 ):
-    found = coverage(Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies]), runs=500)
-    narrower = found.pop("narrower")
-    said = " | ".join(f"{100 * held:.1f}" for held in found.values())
+    design = Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies], **ONE_TARGET)
+    found = coverage(design, runs=300, resamples=300)
+    said = " | ".join(f"{100 * held:.1f}" for name, held in found.items() if name != "narrower")
     print(f"\n| {varies} | {deviation:g} | {seeds} | {len(layers)} | {said} |")
-    # Never narrower than the interval for these encoders, it holds the slope more often where they hardly deviate.
-    assert narrower == 0 and 0.92 <= found.pop("deviation") <= 0.99, found
-    assert all(0.92 <= held <= 0.995 for held in found.values()), found
+    assert found.pop("narrower") == 0, "than the interval for these encoders"
+    # That interval, and the line's own, are a floor: with little deviation, slope and new encoder are held more often.
+    # Of 300 simulations at 92 %, 88 % come out once in a hundred times.
+    assert all(held >= 0.88 for held in found.values()), found
+    assert deviation < 2 or varies != "500 questions" or found["points"] <= 0.985, found

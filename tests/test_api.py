@@ -41,6 +41,10 @@ def test_a_study_is_a_path_a_mapping_or_a_study(kind: str, store: Path, tmp_path
     assert xstilts.run(study, store).equals(xstilts.scores(study, store))
     page = xstilts.report(study, tmp_path / "report", store)
     assert page == tmp_path / "report" / "report.html" and page.is_file()
+    draft = xstilts.paper(study, tmp_path / "draft", store)
+    assert draft == tmp_path / "draft" / "paper.md" and draft.is_file()
+    with pytest.raises(UserError, match="mean: 'al': did you mean 'all'"):
+        xstilts.paper(study, tmp_path / "other", store, mean="al")
 
 
 def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ the `Study` that `load_study` makes of a file. What the user can mend is a `xsti
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xstilts.api import export, plan, predict, report, run, scores
+    from xstilts.api import export, paper, plan, predict, report, run, scores
     from xstilts.planning.study import Study, load_study
 
     __version__: str
 
 __all__ = [
-    "Study", "__version__", "export", "load_study", "plan", "predict", "report", "run", "scores",
+    "Study", "__version__", "export", "load_study", "paper", "plan", "predict", "report", "run", "scores",
 ]  # fmt: skip
 
 

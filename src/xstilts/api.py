@@ -25,6 +25,8 @@ from xstilts.tasks import builtin_catalog, formats
 
 if TYPE_CHECKING:
     from xstilts.analysis.analyse import Analysis
+    from xstilts.analysis.claims import Verdict
+    from xstilts.analysis.evidence import Assessment
 
 DEFAULT_STORE = ".xstilts/store"
 
@@ -137,19 +139,43 @@ def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | N
 
 def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
     """Write the report of ``results`` to the folder ``out``; gives its page's path, and what it rests on."""
+    from xstilts.reporting.write import write_report
+
+    analysis, claims, published = _analysed(study, results)
+    return write_report(results, out, analysis, claims, published), analysis
+
+
+def _analysed(study: Study, results: Results) -> tuple[Analysis, Sequence[Verdict], Assessment | None]:
+    """The analysis of results, the claims that their scores test, and what is published beside them."""
     from xstilts.analysis.analyse import analyse
     from xstilts.analysis.beside import evidence_beside
     from xstilts.analysis.claims import check
     from xstilts.analysis.claims_file import BUILTIN, load_claims
     from xstilts.analysis.matched import Matched
     from xstilts.analysis.published import load_published
-    from xstilts.reporting.write import write_report
 
     analysis = analyse(results)
     claims = check(load_claims(BUILTIN, study.catalog), results, analysis, catalog=study.catalog, data=study.data)
     tested = any(one.rows.height for one in claims)  # by scores: facts of the catalog alone are for `xstilts claims`
     published = evidence_beside(load_published(), Matched(results, analysis, study.catalog, study.data))
-    return write_report(results, out, analysis, claims if tested else (), published), analysis
+    return analysis, claims if tested else (), published
+
+
+def paper(study: AnyStudy, out: str | Path, store: str | Path | None = None, *, mean: str = "non-english") -> Path:
+    """Write the draft of a paper on the scores that the store has of a study; gives the path of paper.md.
+
+    Beside it in the folder ``out`` are paper.tex, references.bib and data.csv. Scores are means over the languages that
+    ``mean`` says: non-english, or all. Raises UserError where there are no scores, or ``out`` cannot be written.
+    """
+    from xstilts.reporting.paper import write_paper
+    from xstilts.reporting.paper_table import MEANS
+
+    if mean not in MEANS:
+        raise UserError(f"mean: {mean!r}: {did_you_mean(mean, MEANS)}")
+    sound = checked(study)
+    results = results_of(study, store)
+    analysis, claims, published = _analysed(sound, results)
+    return write_paper(results, analysis, Path(out), claims, published, languages=MEANS[mean])
 
 
 def export(

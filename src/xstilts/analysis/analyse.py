@@ -58,7 +58,7 @@ def analyse(results: Results, *, resamples: int = RESAMPLES, seed: int = 0) -> A
     collapsed = collapsed_models(results.scores, results.stages)
     estimated, compared = join_estimates(scores, of), join_gains(differences, of, collapsed)
     passed = learnt(results)
-    by_size = sizes(sides, of, passed)
+    by_size = sizes(sides, of, passed, collapsed)
     return Analysis(
         axes=of,
         scores=estimated,

@@ -14,7 +14,6 @@ from xstilts.analysis.results import Results
 from xstilts.analysis.scales import signed as signed
 from xstilts.analysis.size_words import size_caveats, size_sentences
 from xstilts.planning.recipe import NONE
-from xstilts.planning.study import Study
 
 QUESTION = (
     "Does training on an English intermediate task, before the English target task, help in languages without "
@@ -77,12 +76,11 @@ def answer(
         return Answer((_why_no_gains(of),), "", "", (), _basis(results, of), "", missing, tuple(results.notes))
     pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
     compared = means.filter(pl.col("encoder").is_in(pretrained))
-    called = Called(results.study)
-    best = [_best(target, of, compared, called, learnt) for target in of.targets]
+    best = [_best(target, of, compared, learnt) for target in of.targets]
     return Answer(
         best=tuple(filter(None, (_not_judged(compared), *best))),
-        hurt=_hurt(compared, called),
-        languages=_by_language(of, gains.filter(pl.col("encoder").is_in(pretrained)), called),
+        hurt=_hurt(compared, of),
+        languages=_by_language(of, gains.filter(pl.col("encoder").is_in(pretrained))),
         size=size_sentences(of, sizes),
         basis=_basis(results, of),
         controls=_controls(of, scores),
@@ -97,26 +95,6 @@ def ranged(low: float | None, high: float | None, covers: str) -> str:
         return "no interval"
     only = ", over examples only: one seed" if covers == "examples" else ""
     return f"95 % interval {signed(low)} to {signed(high)}{only}"
-
-
-class Called:
-    """What the tasks and recipes of a study are called, as people write them."""
-
-    def __init__(self, study: Study) -> None:
-        self._catalog = study.catalog
-        self._recipes = {entry.name: entry for entry in study.recipes}
-
-    def task(self, name: str) -> str:
-        return self._catalog[name].called if name in self._catalog else name
-
-    def recipe(self, name: str) -> str:
-        """The title of the one task that the recipe is named after and trains on, whole or in part; else its name."""
-        entry = self._recipes.get(name)
-        if entry is None or len(entry.tasks) != 1 or entry.mlm or entry.translated:
-            return name
-        (task,) = entry.tasks
-        same = task == name or (task in self._catalog and self._catalog[task].stands_for == name)
-        return self.task(name) if same else name
 
 
 def counted(n: int, thing: str, things: str | None = None) -> str:
@@ -134,16 +112,16 @@ def _not_judged(means: pl.DataFrame) -> str:
     return f"Nothing can be concluded on any intermediate task, for there is {' or '.join(reasons)}."
 
 
-def _best(target: str, of: Axes, means: pl.DataFrame, called: Called, learnt: pl.DataFrame) -> str:
+def _best(target: str, of: Axes, means: pl.DataFrame, learnt: pl.DataFrame) -> str:
     """Which task helps on a target, in which languages, by how much, and how sure that is."""
-    name = called.task(target)
+    name = of.called(target)
     here = means.filter(pl.col("target") == target).sort("gain", descending=True, nulls_last=True)
     if not here.height:
         return f"{name}: no comparison with `{NONE}` has scores on both sides."
     judged = here.filter(pl.col("verdict") != NOT_JUDGED)
     helped = judged.filter(pl.col("verdict") == HELPS)
     row = next(rows for rows in (helped, judged, here) if rows.height).row(0, named=True)
-    recipe, encoder = called.recipe(row["recipe"]), of.encoder(row["encoder"])
+    recipe, encoder = of.called(row["recipe"]), of.encoder(row["encoder"])
     gain = f"{signed(row['gain'])} points ({ranged(row['low'], row['high'], row['covers'])})"
     codes = [code for code in of.languages[target] if code != ENGLISH]
     named = f" ({', '.join(codes)})" if len(codes) == row["n_languages"] and len(codes) <= _MOST_CODES else ""
@@ -158,7 +136,9 @@ def _best(target: str, of: Axes, means: pl.DataFrame, called: Called, learnt: pl
         return f"{name}: every recipe is shown to change less than {margin}; {recipe}, {gain} {where}."
     if not helped.height:
         return f"{name}: no recipe is shown to help. The largest gain, of {recipe}, is {gain} {where}."
-    return f"{name}: {recipe} helps most, {gain} {where}."
+    number = means.filter(pl.col("verdict") != NOT_JUDGED).height
+    sure = f"; shown after correction for {counted(number, 'comparison')}" if number > 1 else ""
+    return f"{name}: {recipe} helps most, {gain} {where}{sure}."
 
 
 def _unlearnt(row: Mapping[str, object], learnt: pl.DataFrame) -> str:
@@ -171,7 +151,7 @@ def _unlearnt(row: Mapping[str, object], learnt: pl.DataFrame) -> str:
     )
 
 
-def _by_language(of: Axes, gains: pl.DataFrame, called: Called) -> str:
+def _by_language(of: Axes, gains: pl.DataFrame) -> str:
     """In which language the gains that are shown are largest and smallest."""
     said = []
     for row in gains.filter(pl.col("language") == ZERO_SHOT, pl.col("verdict") == HELPS).iter_rows(named=True):
@@ -181,12 +161,12 @@ def _by_language(of: Axes, gains: pl.DataFrame, called: Called) -> str:
         ).sort("gain")  # fmt: skip
         if own.height > 1:
             ends = [f"{signed(own['gain'][i])} in {own['language'][i]}" for i in (0, -1)]
-            said.append(f"{called.recipe(row['recipe'])} on {called.task(row['target'])}, {row['encoder']}, from "
+            said.append(f"{of.called(row['recipe'])} on {of.called(row['target'])}, {row['encoder']}, from "
                         f"{ends[0]} to {ends[1]}")  # fmt: skip
     return _some("By language, as estimated: ", said, "; ") + "." * bool(said)
 
 
-def _hurt(means: pl.DataFrame, called: Called) -> str:
+def _hurt(means: pl.DataFrame, of: Axes) -> str:
     judged = means.filter(pl.col("verdict") != NOT_JUDGED)
     hurt = judged.filter(pl.col("verdict") == HURTS).sort("gain")
     if not judged.height:
@@ -194,7 +174,7 @@ def _hurt(means: pl.DataFrame, called: Called) -> str:
     if not hurt.height:
         return f"Hurt: none is shown to ({counted(judged.height, 'comparison')})."
     named = [
-        f"{called.recipe(row['recipe'])} on {called.task(row['target'])}, {row['encoder']}: {signed(row['gain'])} "
+        f"{of.called(row['recipe'])} on {of.called(row['target'])}, {row['encoder']}: {signed(row['gain'])} "
         f"({ranged(row['low'], row['high'], row['covers'])})"
         for row in hurt.head(_MOST_NAMED).iter_rows(named=True)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import polars as pl
 from xstilts.analysis.results import Results
 from xstilts.planning.recipe import NONE as NONE
 from xstilts.planning.recipe import Mean
+from xstilts.planning.study import Study
 from xstilts.tasks import formats
 
 #: The language in which everything is trained.
@@ -49,6 +50,8 @@ class Axes:
     vectors: Mapping[tuple[str, str], str]  # retrieval, mining: (encoder, target) → what the vectors compared are
     seeds: tuple[int, ...]
     means: Mapping[str, Mean] = field(default_factory=dict)  # recipe → of what; those of models themselves have none
+    titles: Mapping[str, str] = field(default_factory=dict)  # target or recipe → as people write it, where that differs
+    paired_seeds: bool = False  # a seed has something in common, a training sample, whatever the recipe
 
     @cached_property
     def baselines(self) -> dict[str, str]:
@@ -58,6 +61,10 @@ class Axes:
     def averaged(self, recipe: str) -> dict[str, Mean]:
         """The means of a recipe's models."""
         return {label: mean for label, mean in self.means.items() if label == mean.label(recipe)}
+
+    def called(self, name: str) -> str:
+        """A target or recipe as people write it."""
+        return self.titles.get(name, name)
 
     def encoder(self, label: str) -> SizedEncoder:
         return next(encoder for encoder in self.encoders if encoder.label == label)
@@ -98,7 +105,21 @@ def axes(results: Results) -> Axes:
         },
         seeds=tuple(sorted(main["seed"].unique())),
         means={recipe: means[of] for recipe, of in main.select("recipe", "averaged").drop_nulls().unique().rows()},
+        titles=_titles(results.study, [target for target, _, _ in targets]),
+        paired_seeds=results.study.sample == "per_seed",
     )
+
+
+def _titles(study: Study, targets: Sequence[str]) -> dict[str, str]:
+    """Of targets, and of recipes that are named after the one task that they train on, or a cut of which they do."""
+    catalog = study.catalog
+    named = list(targets)
+    for entry in study.recipes:
+        if len(entry.tasks) == 1 and not (entry.mlm or entry.translated):
+            (task,) = entry.tasks
+            same = task == entry.name or (task in catalog and catalog[task].stands_for == entry.name)
+            named += [entry.name] if same else []
+    return {name: catalog[name].called for name in named if name in catalog}
 
 
 def how_compared(row: Mapping[str, object]) -> str:

@@ -11,11 +11,10 @@ import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, axes
 from xstilts.analysis.bootstrap import Block, resample
-from xstilts.analysis.crossed import BySeed
+from xstilts.analysis.crossed import BySeed, covariance
 from xstilts.analysis.evidence import PAIRS_SCHEMA, Assessment, Effects, Pair, Topic, assess, paired, with_errors
 from xstilts.analysis.matched import Matched, mean_rows
 from xstilts.analysis.published import BEST, BY_VECTORS, FINE_TUNED, LEFT_OUT, MEAN, Literature, Result
-from xstilts.common.arrays import Floats
 from xstilts.encoders.families import family_of
 from xstilts.planning.recipe import NONE
 
@@ -122,13 +121,13 @@ def _by_recipe(block: Block, recipes: Sequence[str], language: str) -> dict[str,
 
 def _effects(parts: Sequence[tuple[Sequence[OwnCell], Mapping[str, BySeed]]], study: Matched) -> Effects | None:
     scores: list[BySeed] = []
-    blocks: list[list[int]] = []  # of scores that share their seeds
+    sharing: list[int] = []  # scores of one encoder and target share their seeds
     rows, places = [], []
     parameters = dict(study.results.scores.select("encoder", "parameters").unique("encoder").iter_rows())
     for cells, part in parts:
         at = {recipe: len(scores) + i for i, recipe in enumerate(part)}
         if at:
-            blocks.append(list(at.values()))
+            sharing += [len(scores)] * len(at)
         scores += part.values()
         for cell in cells:
             if cell.recipe in at and NONE in at:
@@ -138,28 +137,8 @@ def _effects(parts: Sequence[tuple[Sequence[OwnCell], Mapping[str, BySeed]]], st
         return None
     of = np.array(places, dtype=np.int64)
     found = Effects(pl.DataFrame(rows, schema=PAIRS_SCHEMA), of, np.array([one.values.mean() for one in scores]),
-                    _covariance(scores, blocks))  # fmt: skip
+                    covariance(scores, sharing))  # fmt: skip
     return replace(found, frame=with_errors(found))
-
-
-def _covariance(scores: Sequence[BySeed], blocks: Sequence[Sequence[int]]) -> Floats:
-    """Of means over seeds: the examples that all share, and within a block the seeds, as in `xstilts.analysis.crossed`.
-
-    What seeds add to examples and noise is kept positive semidefinite.
-    """
-    drawn = np.array([one.replicates.mean(axis=0, dtype=np.float64) for one in scores])
-    covariance = np.atleast_2d(np.cov(drawn))
-    for block in blocks:
-        n = len(scores[block[0]].values)
-        if n < 2:
-            continue
-        left = np.array([scores[i].replicates - scores[i].replicates.mean(axis=0) for i in block], dtype=np.float64)
-        centred = left - left.mean(axis=2, keepdims=True)
-        noise = np.einsum("isr,jsr->ij", centred, centred) / (left.shape[2] - 1) / (n * (n - 1))
-        seeds = np.cov(np.array([scores[i].values for i in block])) / n
-        values, vectors = np.linalg.eigh(seeds - noise)
-        covariance[np.ix_(block, block)] += (vectors * np.maximum(values, 0)) @ vectors.T
-    return np.asarray(covariance)
 
 
 def _row(cell: OwnCell, part: Mapping[str, BySeed], size: int, study: Matched) -> dict[str, object]:

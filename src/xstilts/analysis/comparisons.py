@@ -126,7 +126,12 @@ def gains_in(block: Block, of: Axes) -> pl.DataFrame | None:
     """What `join_gains` needs of one block; None where there is nothing to compare."""
     bases = [of.baselines[recipe] for recipe in block.recipes]  # as many as there are ways of averaging
     return _differences(
-        (block, i, [other == recipe for other in bases]) for i, recipe in enumerate(block.recipes) if recipe == bases[i]
+        (
+            (block, i, [other == recipe for other in bases])
+            for i, recipe in enumerate(block.recipes)
+            if recipe == bases[i]
+        ),
+        paired=of.paired_seeds,
     )
 
 

@@ -25,9 +25,9 @@ parts, the recipe and `none`: each side's seeds vary as they do, so that neither
 that all recipes share one `none`, makes an interval too narrow, and rows lend each other nothing. That the two sides
 have the same seed is not made use of, which errs on the safe side: what a seed decides for both (head, order of the
 data) makes them alike (in docs/results/size-real.parquet their covariance is positive or 0 in all 16 cells of an
-encoder and target). It is made use of where both sides are one training, as with averaged weights. With three seeds
-quantiles lie between 2.8 standard errors (four degrees of freedom) and 4.3 (two) where seeds make up all of the
-variance.
+encoder and target). It is made use of, with one part, where both sides are one training, as with averaged weights, and
+where the training sample is drawn anew for each seed. With three seeds quantiles lie between 2.8 standard errors (four
+degrees of freedom) and 4.3 (two) where seeds make up all of the variance.
 
 `covariance` has V of each part and of each pair of them, for models that take it as known.
 """

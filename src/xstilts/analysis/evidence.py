@@ -248,7 +248,7 @@ class Assessment:
     literature: Literature
     targets: tuple[str, ...]  # that were asked about; the span tasks where none was
     flow: pl.DataFrame  # FLOW_SCHEMA
-    pairs: pl.DataFrame  # PAIRS_SCHEMA: gains of means over languages, and all that are pooled; no copies of the same
+    pairs: pl.DataFrame  # PAIRS_SCHEMA: of means over languages and of all that is pooled; no copies, nothing left out
     pooled: pl.DataFrame  # POOLED_SCHEMA, a row for each ρ
     slopes: pl.DataFrame  # SLOPES_SCHEMA
     baselines: pl.DataFrame  # scores without intermediate training: encoder, family, parameters, target, metric, value
@@ -317,7 +317,7 @@ def assess(
     pool = [pair for pair in pairs if pair.row.use == POOL and (pair.without is None or pair.without.use == POOL)]
     known = [pair for pair in pool if _has_error(pair, catalog)]
     counted = {row.result: row.value for row in literature.results if row.result and row.counted}
-    main = [pair for pair in pairs if (pair.row.is_mean or pair.row.use == POOL)
+    main = [pair for pair in pairs if pair.row.use != LEFT_OUT and (pair.row.is_mean or pair.row.use == POOL)
             and (pair.row.counted or pair.row.value != counted.get(pair.row.result or ""))]  # fmt: skip
     shown = effects_of(main, catalog)
     units = _units(known)
@@ -544,12 +544,15 @@ def _without_one(of: Effects) -> list[float]:
 
 
 def _slopes(of: Effects, topic: Topic) -> list[dict[str, object]]:
-    """Over the sizes of each series of encoders that has several, on each scale."""
+    """Over the sizes of each series of encoders that has several, on each scale.
+
+    A series with a study's own gains alone is the study's own affair: `xstilts.analysis.size`.
+    """
     rows = []
     sized = of.frame.with_row_index("at").filter(pl.col("parameters").is_not_null(), pl.col("family").is_not_null())
     for (family,), group in sized.group_by("family", maintain_order=True):
         parameters = group["parameters"].to_numpy()
-        if len(set(parameters.tolist())) < 2:
+        if len(set(parameters.tolist())) < 2 or group["own"].all():
             continue
         those = of.among(np.isin(np.arange(of.frame.height), group["at"].to_numpy()))
         span = np.log10(parameters.max() / parameters.min())

@@ -97,13 +97,15 @@ class Matched:
             )
 
         of = axes(replace(self.results, scores=used(self.results.scores)))
-        parts: dict[str, list[tuple[float, BySeed]]] = {}  # recipe → its scores, `none` among them
+        parts: dict[
+            str, list[tuple[float, BySeed]]
+        ] = {}  # recipe → its scores, `none` among them; one part where seeds are paired
         for block in resample(used(self.results.outcomes)).blocks(of):
             here = rows.filter(pl.col("target") == block.target).select("recipe", "language")
             for recipe, language in here.iter_rows():
                 weight = weights[recipe, block.target]
                 own, base = sides_of(block, recipe, language, of)
-                parts.setdefault(recipe, []).append((weight, own))
+                parts.setdefault(NONE if of.paired_seeds else recipe, []).append((weight, own))
                 parts.setdefault(NONE, []).append((-weight, base))
         return combined([(1.0, sum_of(part)) for part in parts.values()])
 

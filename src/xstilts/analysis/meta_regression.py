@@ -178,6 +178,7 @@ class Fit:
     freedom: Floats
     variances: Floats  # of the random effects, one a grouping
     _of: _Problem
+    _unscaled: Floats  # (XᵀM⁻¹X)⁻¹
     _known: float = np.inf  # degrees of freedom with which the sampling covariance is known
 
     @property
@@ -249,12 +250,14 @@ class Fit:
         """The mean effect at the row ``x`` [p] of the design, and the interval of the true effect of a new group there.
 
         The latter: Higgins, Thompson and Spiegelhalter 2009, "A re-evaluation of random-effects meta-analysis", with
-        the degrees of freedom of the coefficients, as in metafor.
+        the degrees of freedom of the coefficients, as in metafor. Where Knapp and Hartung's factor is below 1, it is
+        left out: with few effects that lie close to the line by chance, the interval would be too short.
         """
         row = np.asarray(x, dtype=np.float64)
         value, variance = float(row @ self.coefficients), float(row @ self.covariance @ row)
         quantile = float(special.stdtrit(self.freedom[row != 0].min(initial=self.freedom.max()), (1 + LEVEL) / 2))
-        half, wide = quantile * np.sqrt(variance), quantile * np.sqrt(variance + self.variances.sum())
+        around = max(variance, float(row @ self._unscaled @ row)) + self.variances.sum()
+        half, wide = quantile * np.sqrt(variance), quantile * np.sqrt(around)
         return Prediction(value, value - half, value + half, value - wide, value + wide)
 
     def _q_profile(self) -> tuple[float, float]:
@@ -377,7 +380,7 @@ def _fitted(of: _Problem, variances: Floats, known: float = np.inf) -> Fit:
         scale, freedom = of.q(float(variances[0])) / (k - p), np.full(p, float(k - p))
     else:
         scale, freedom = 1.0, np.array([max(1.0, _contained(column, of.levels) - p) for column in of.design.T])
-    return Fit(coefficients, scale * covariance, freedom, variances, of, known)
+    return Fit(coefficients, scale * covariance, freedom, variances, of, covariance, known)
 
 
 def _contained(column: Floats, levels: Sequence[npt.NDArray[np.int64]]) -> int:

@@ -55,6 +55,7 @@ class UsedTarget:
     split: str
     languages: tuple[str, ...]  # evaluated, English first
     examples: Span | None  # evaluated in a language
+    whole: Span | None  # that the official split has in these
     trained_on: str | None  # as people write it; None where nothing is trained
     cite: tuple[str, ...]
 
@@ -159,6 +160,7 @@ def _target(entry: TargetEntry, results: Results, catalog: Catalog) -> UsedTarge
         split=entry.split,
         languages=tuple(sorted(languages, key=lambda code: (code != ENGLISH, code))),
         examples=_span(main["n"]) or _span(evaluated["examples"]),
+        whole=_span(pl.Series([task.count(entry.split, code) for code in languages] if task else [], dtype=pl.Int64)),
         trained_on=_called(trained, catalog) if trained else None,
         cite=_cites(filter(None, [entry.task, trained]), catalog),
     )

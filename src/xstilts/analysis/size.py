@@ -41,7 +41,8 @@ ALL, LEARNT = "all", "learnt"
 GAIN_GROWS, GAIN_SHRINKS = "the gain grows", "the gain shrinks"
 HARM_GROWS, HARM_SHRINKS = "the harm grows", "the harm shrinks"
 UNDECIDED, SCALES_DIFFER = "no evidence either way", "the scales do not agree"
-TOO_FEW, ONE_SEED, NO_VARIANCE = "too few sizes to tell", "one seed: no verdict", "nothing varies: no verdict"
+TOO_FEW, ONE_SEED = "too few sizes to tell", "one seed: no verdict"
+COLLAPSED, NO_VARIANCE = "a model collapsed: no verdict", "nothing varies: no verdict"
 DIRECTIONS = (GAIN_GROWS, GAIN_SHRINKS, HARM_GROWS, HARM_SHRINKS)
 #: A line through two points always fits.
 ENOUGH_SIZES = 3
@@ -144,9 +145,10 @@ class _Measured(NamedTuple):
     baseline: float
     gains: tuple[MeanOverSeeds, ...]
     points: tuple[_Row, ...]  # the columns of POINTS_SCHEMA
+    collapsed: bool  # a model of either side
 
     @classmethod
-    def of(cls, encoder: SizedEncoder, sides: Sides) -> _Measured:
+    def of(cls, encoder: SizedEncoder, sides: Sides, collapsed: bool) -> _Measured:
         baseline = float(np.nanmean(sides.without.values))
         gains = tuple(mean_over_seeds(sides.gain(scale)) for scale in SCALES)
         points = []
@@ -156,7 +158,7 @@ class _Measured(NamedTuple):
                 "encoder": encoder.label, "parameters": encoder.parameters, "gain": alone.value, "low": alone.low,
                 "high": alone.high, "error": alone.error, "baseline": baseline,
             })  # fmt: skip
-        return cls(baseline, gains, tuple(points))
+        return cls(baseline, gains, tuple(points), collapsed)
 
 
 @dataclass(frozen=True)
@@ -175,17 +177,24 @@ class Group:
     confounded: bool
 
 
-def sizes(cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None = None) -> Sizes:
+def sizes(
+    cells: Mapping[SizeCell, Sides],
+    of: Axes,
+    learnt: pl.DataFrame | None = None,
+    collapsed: pl.DataFrame | None = None,
+) -> Sizes:
     """How the zero-shot gain changes with size, on each scale.
 
     From `sides_in` of every block. Rows for each group of encoders, target and recipe, the pooled ones first; encoders
     that lack some of what is pooled are left out. By ``learnt`` (LEARNT_SCHEMA), rows of the estimate LEARNT follow:
     the recipes that were learnt, each on the encoders that have learnt it, their mean over those learnt on all of them.
+    Rows with a model that is ``collapsed`` (COLLAPSED_SCHEMA), of either side, have no verdict.
     """
     slopes: list[_Row] = []
     lines: list[_Row] = []
     points: list[_Row] = []
-    for what, confounded, found in _quantities(cells, of, learnt):
+    bad = _collapsed(cells, of, collapsed)
+    for what, confounded, found in _quantities(cells, of, learnt, bad):
         rows = []
         baselines = [measured.baseline for measured in found.values()]
         for i, scale in enumerate(SCALES):
@@ -195,7 +204,7 @@ def sizes(cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
             rows.append(of_scale | {"confounded": confounded} | row)
             lines += [of_scale | line for line in _line(fitted, gains)]
             points += [of_scale | measured.points[i] for measured in found.values()]
-        verdict = _verdict(rows)
+        verdict = _verdict(rows, any(measured.collapsed for measured in found.values()))
         slopes += [row | {"verdict": verdict} for row in rows]
     return Sizes(_frame(slopes, SIZES_SCHEMA), _frame(lines, LINES_SCHEMA), _frame(points, POINTS_SCHEMA))
 
@@ -286,8 +295,16 @@ def _only(side: BySeed, there: npt.NDArray[np.bool_]) -> BySeed:
     return BySeed(np.where(there, side.values, np.nan), np.where(there[:, None], side.replicates, np.float32(np.nan)))
 
 
+def _collapsed(cells: Mapping[SizeCell, Sides], of: Axes, collapsed: pl.DataFrame | None) -> set[SizeCell]:
+    """The cells of which a model, or one of the baseline, collapsed."""
+    if collapsed is None:
+        return set()
+    models = set(collapsed.filter(pl.col("collapsed") > 0).select("encoder", "recipe", "target").iter_rows())
+    return {cell for cell in cells if cell in models or cell._replace(recipe=of.baselines[cell.recipe]) in models}
+
+
 def _quantities(
-    cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None
+    cells: Mapping[SizeCell, Sides], of: Axes, learnt: pl.DataFrame | None, collapsed: set[SizeCell]
 ) -> Iterator[tuple[_Row, bool, dict[SizedEncoder, _Measured]]]:
     """What each three rows are of (a row for each scale), whether it is confounded, and its encoders."""
     known: dict[tuple[SizeCell, ...], _Measured | None] = {}  # groups and estimates share them
@@ -307,8 +324,8 @@ def _quantities(
                         if names and all(name in kept for name in names):
                             if names not in known:
                                 sides = _mean_of([kept[name] for name in names])
-                                there = not np.isnan(sides.score.values).all()
-                                known[names] = _Measured.of(encoder, sides) if there else None
+                                fell, run = not collapsed.isdisjoint(names), not np.isnan(sides.score.values).all()
+                                known[names] = _Measured.of(encoder, sides, fell) if run else None
                             if measured := known[names]:
                                 found[encoder] = measured
                     if found:
@@ -409,13 +426,15 @@ def _line(found: Fit | None, gains: Mapping[SizedEncoder, MeanOverSeeds]) -> Ite
             }  # fmt: skip
 
 
-def _verdict(rows: Sequence[_Row]) -> str:
+def _verdict(rows: Sequence[_Row], collapsed: bool) -> str:
     """What the ``rows`` say, one for each scale, points first."""
     points = rows[0]
     if points["n_sizes"] < ENOUGH_SIZES:
         return TOO_FEW
     if points["n_seeds"] < 2:
         return ONE_SEED
+    if collapsed:
+        return COLLAPSED
     if any(row.get("low") is None for row in rows):
         return NO_VARIANCE
     signs = {int(np.sign(row["low"])) if row["low"] * row["high"] > 0 else 0 for row in rows}

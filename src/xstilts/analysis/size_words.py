@@ -14,6 +14,7 @@ from xstilts.analysis.size import (
     ALL,
     ALL_ENCODERS,
     ALL_RECIPES,
+    COLLAPSED,
     DIRECTIONS,
     ENOUGH_ENCODERS,
     ENOUGH_SIZES,
@@ -48,16 +49,26 @@ def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
     rows = speaking(sizes).filter(pl.col("target") == target, pl.col("estimate") == ALL)
     if not rows.height:
         return ""
-    name = f"Reading comprehension ({', '.join(of.span_targets)})" if target == READING else target
+    name = (
+        f"Reading comprehension ({', '.join(map(of.called, of.span_targets))})"
+        if target == READING
+        else of.called(target)
+    )
     first = rows.filter(pl.col("recipe") == rows["recipe"][0]).to_dicts()  # the mean of recipes, if there are several
     points, verdict = first[0], first[0]["verdict"]
     if verdict == TOO_FEW:
         return f"{name}: {_count(points['n_sizes'], 'size')} of encoder, {TOO_FEW} whether the gain depends on it."
-    if verdict in (ONE_SEED, NO_VARIANCE):
-        why = {ONE_SEED: "one seed an encoder", NO_VARIANCE: "neither seeds nor examples vary"}[verdict]
+    no_verdict = {
+        ONE_SEED: "one seed an encoder",
+        COLLAPSED: "a model of at least one encoder collapsed",
+        NO_VARIANCE: "neither seeds nor examples vary",
+    }
+    if why := no_verdict.get(verdict):
         return f"{name}: {why}, from which nothing follows on whether the gain depends on size."
     recipes = rows.filter(pl.col("recipe") != ALL_RECIPES)["recipe"].n_unique()
-    whose = f"as the mean of {recipes} recipes" if points["recipe"] == ALL_RECIPES else f"for {points['recipe']}"
+    whose = (
+        f"as the mean of {recipes} recipes" if points["recipe"] == ALL_RECIPES else f"for {of.called(points['recipe'])}"
+    )
     found = {
         UNDECIDED: f"{UNDECIDED} on whether the gain depends on size",
         SCALES_DIFFER: f"{SCALES_DIFFER} on whether the gain depends on size",
@@ -67,7 +78,7 @@ def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
         found = f"{points['n_sizes']} sizes identify the change to ± {half} points, and no direction"
     numbers = ", ".join(_number(row, scale) for row, scale in zip(first, SCALES, strict=True))
     these = f"for these encoders only {_interval(points, POINTS, 'these_')} points"
-    by_recipe = _by_recipe(rows) or ", nor for any recipe alone" * (recipes > 1 and verdict == UNDECIDED)
+    by_recipe = _by_recipe(rows, of) or ", nor for any recipe alone" * (recipes > 1 and verdict == UNDECIDED)
     return (
         f"{name}, over {_sizes_of(points)}: {found}, {whose}: {numbers}, {_over(points)}; {these}{by_recipe}"
         f"{_of_learnt(sizes, points)}{_confounded(points, of)}."
@@ -88,7 +99,7 @@ def size_sentences(of: Axes, sizes: pl.DataFrame) -> tuple[str, ...]:
         for rows in rest:
             row = rows.row(0, named=True)
             number = "" if row["low"] is None else f", {_number(row, POINTS)}"
-            pieces.append(f"{row['target']}: {row['verdict']}{number}{_by_recipe(rows)}")
+            pieces.append(f"{of.called(row['target'])}: {row['verdict']}{number}{_by_recipe(rows, of)}")
         row = spoken.filter(pl.col("low").is_not_null()).row(0, named=True)
         over = ", " + (_over(row) if said else f"{per(row)[1]} ({row['n_sizes']} sizes of {_which(row)})")
         confounded = "" if said else _confounded(row, of)
@@ -138,7 +149,7 @@ def _interval(row: Row, scale: Scale, whose: str = "") -> str:
     return f"{scale.text(factor * row[whose + 'low'])} to {scale.text(factor * row[whose + 'high'])}"
 
 
-def _by_recipe(rows: pl.DataFrame) -> str:
+def _by_recipe(rows: pl.DataFrame, of: Axes) -> str:
     """The recipes whose verdict is a direction, of the ``rows`` of a target; empty if there are none, or one recipe."""
     alone = rows.filter(pl.col("recipe") != ALL_RECIPES, pl.col("scale") == POINTS.name)
     if alone.height < 2:
@@ -146,7 +157,7 @@ def _by_recipe(rows: pl.DataFrame) -> str:
     said = []
     for verdict in (*DIRECTIONS, SCALES_DIFFER):
         found = alone.filter(pl.col("verdict") == verdict).sort(pl.col("slope").abs(), descending=True)
-        named = [f"{row['recipe']} {_number(row, POINTS)}" for row in found.iter_rows(named=True)]
+        named = [f"{of.called(row['recipe'])} {_number(row, POINTS)}" for row in found.iter_rows(named=True)]
         if named:
             more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
             said.append(f"{verdict} for {', '.join(named[:_MOST_NAMED])}{more}")

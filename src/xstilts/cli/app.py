@@ -40,6 +40,7 @@ app.command(
 app.command(
     epilog="Example: `xstilts table studies/quickstart.yaml --format latex > table.tex`, or `--mean all` as on XTREME"
 )(paper.table)
+app.command(epilog="Example: `xstilts paper studies/quickstart.yaml --out draft`")(paper.paper)
 app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
 app.command(
     epilog="Example: `xstilts evidence --target tydiqa`, or with your own gains on a page: "

@@ -1,14 +1,15 @@
-"""`xstilts table`: what a paper takes from a study. Printing, no logic."""
+"""`xstilts table` and `xstilts paper`: what a paper takes from a study. Printing, no logic."""
 
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xstilts import api
-from xstilts.cli.options import StoreOption, StudyFile
+from xstilts.cli.options import StoreOption, StudyFile, check_writable
 
 
 class PaperFormat(str, Enum):
@@ -58,3 +59,19 @@ def table(
         case PaperFormat.md:
             text = markdown(found.panels)
     print(text, end="")
+
+
+def paper(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="folder to write to")],
+    mean: MeanOption = MeanOver.non_english,
+    store: StoreOption = None,
+) -> None:
+    """Write the draft of a paper on a study, in Markdown and LaTeX, with its references in BibTeX.
+
+    Question, methods, results, claims, limitations and references are those of the study, as far as it was run; what
+    lacks is said. Every number is the store's.
+    """
+    check_writable(out)
+    path = api.paper(study, out, store, mean=mean.value)
+    print(f"Draft: {path}, {path.with_suffix('.tex')} (pdflatex, bibtex, and pdflatex twice)")

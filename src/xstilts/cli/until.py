@@ -10,7 +10,7 @@ from pathlib import Path
 from xstilts import api
 from xstilts.analysis import until
 from xstilts.analysis.gather import gather
-from xstilts.analysis.until import MainGain, Goal
+from xstilts.analysis.until import Goal, MainGain
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, parse_duration
 from xstilts.planning import added

@@ -20,7 +20,7 @@ from xstilts.analysis.evidence_words import (
     titled,
     topics,
 )
-from xstilts.reporting.drawing import COLOURS, SHAPES, Chart, colour, data, draw, shape, zero_line
+from xstilts.reporting.drawing import COLOURS, SHAPES, Chart, data, draw, zero_line
 from xstilts.reporting.table import Entry, Number, Table
 
 PUBLISHED, SHOWN, HERE, POOLED = "published", "published, not pooled", "here", "pooled"
@@ -94,11 +94,12 @@ def _forest(topic: Topic, of: Assessment, number: int) -> Chart | None:
     gains = rows_of(topic, of.pairs).sort("own", "parameters", "encoder", nulls_last=True).head(_GAINS)
     if not gains.height:
         return None
-    rows = [
-        {"who": f"{row['encoder']} ({row['publication'] if row['use'] == 'pool' else row['source']})",
-         "kind": HERE if row["own"] else PUBLISHED if row["use"] == "pool" else SHOWN, **_ends(row)}
-        for row in gains.iter_rows(named=True)
-    ]  # fmt: skip
+    rows: list[dict[str, object]] = []
+    for row in gains.iter_rows(named=True):
+        pooled_too = row["use"] == "pool"
+        who = f"{row['encoder'].rsplit('/', 1)[-1]} ({row['publication'] if pooled_too else row['source']})"
+        kind = HERE if row["own"] else PUBLISHED if pooled_too else SHOWN
+        rows.append({"who": who, "kind": kind, **_ends(row)})
     [*pooled] = rows_of(topic, of.pooled).filter(pl.col("rho") == RHO, pl.col("tau2").is_not_null()).to_dicts()
     for row in pooled:
         rows.append({"who": POOLED, "kind": POOLED, **_ends(row)})
@@ -109,16 +110,19 @@ def _forest(topic: Topic, of: Assessment, number: int) -> Chart | None:
     y = alt.Y("who:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=420))
     frame = pl.DataFrame(rows, schema={"who": pl.String, "kind": pl.String, "gain": pl.Float64, "low": pl.Float64,
                                        "high": pl.Float64})  # fmt: skip
+    legend = alt.Legend(values=kinds, title=None)  # a kind looks alike in all charts
+    paint = alt.Color("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(COLOURS[:4])), legend=legend)
+    marks = alt.Shape("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(SHAPES[:4])), legend=legend)
     base = alt.Chart(data(frame)).encode(y=y)
     plot = alt.layer(
         zero_line("x").properties(data=data(frame.head(1))),
         base.mark_rule(strokeWidth=2.5).encode(
-            x=alt.X("low:Q", title="gain, points (95 % interval)"), x2="high:Q", color=colour("kind", kinds)
+            x=alt.X("low:Q", title="gain, points (95 % interval)"), x2="high:Q", color=paint
         ),
         base.mark_point(filled=True, size=70, opacity=1)
-        .encode(x="gain:Q", color=colour("kind", kinds), shape=shape("kind", kinds))
+        .encode(x="gain:Q", color=paint, shape=marks)
         .transform_filter("isValid(datum.gain)"),
-    ).properties(width=330, height=alt.Step(18))
+    ).properties(width=330, height=alt.Step(18), padding={"left": 40, "right": 5, "top": 5, "bottom": 5})
     title = titled(topic, of)
     return draw(plot, f"published-{number + 1}", title, pooled_sentence(topic, of) or title)
 
@@ -152,12 +156,14 @@ def _bubbles(of: Assessment) -> Chart | None:
     sized = rows.filter(pl.col("parameters").is_not_null())
     label = "datum.value >= 1e9 ? format(datum.value / 1e9, '~g') + 'B' : format(datum.value / 1e6, '~g') + 'M'"
     log = alt.Scale(type="log", nice=False, padding=10)
-    axis = alt.Axis(labelExpr=label, tickCount=5)
+    sizes = [10.0**power for power in range(6, 13)]
+    axis = alt.Axis(labelExpr=label, values=sizes)
     by_size = alt.X("parameters:Q", title="parameters of the encoder", scale=log, axis=axis)
     by_score = alt.X("without:Q", title="score without, points", scale=alt.Scale(zero=False, padding=10))
     both = [against(by_size, sized)] if sized.height else []
     chart = alt.hconcat(*both, against(by_score, rows), spacing=30)
-    cut = f"Shown are {len(most)} of {len(named)} topics." if len(named) > len(most) else ""
+    cut = f"Shown are {len(most)} of {len(named)} topics. " if len(named) > len(most) else ""
+    cut += "A gain has the error of the score without in it, so that a fall over that score is partly arithmetic."
     said = "Gains against the size of the encoder, and against its score without intermediate training"
     return draw(chart, "published-gains", said, f"{said}; the numbers stand in the table of published gains.", cut)
 

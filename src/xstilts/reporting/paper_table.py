@@ -16,7 +16,7 @@ import polars as pl
 from xstilts.analysis.analyse import Analysis
 from xstilts.analysis.answer import counted
 from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
-from xstilts.analysis.comparisons import HELPS, HURTS
+from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.methods import Methods, UsedTarget, methods, planned
 from xstilts.analysis.results import Results
 from xstilts.reporting.table import MISSING, Entry, Number, Table
@@ -183,7 +183,7 @@ def _gains(frame: pl.DataFrame, used: Methods) -> Table:
     def number(cell: Cell) -> Number | None:
         if cell["gain"] is None:
             return None
-        marked = cell["verdict"] in (HELPS, HURTS)
+        marked = cell["verdict"] in (HELPS, HURTS, ABOVE, BELOW)
         return Number(
             cell["gain"],
             cell["low"],
@@ -195,7 +195,9 @@ def _gains(frame: pl.DataFrame, used: Methods) -> Table:
 
     compared = frame.filter(pl.col("gain").is_not_null().any().over("encoder", "recipe"))
     paired = f"Gain over `{NONE}` in points, paired by seed and example: {_over(compared, used)}"
-    marked = "± half the 95 % interval; bold: helps or hurts, corrected"
+    corrected = frame["languages"][0] == ZERO_SHOT
+    bold = "helps or hurts (Holm-corrected p < 0.05)" if corrected else "the interval excludes 0, not corrected"
+    marked = f"± half the 95 % interval; bold: {bold}"
     return _panel(compared, used, f"{paired}; {marked}.", number, scores=False)
 
 

@@ -19,6 +19,12 @@ METHODS = (
     "hu-etal-2022-lora",
     "schmidt-etal-2023-free",
     "ilharco-etal-2023-editing",
+    "holm-1979-simple",
+    "schuirmann-1987-comparison",
+    "satterthwaite-1946-approximate",
+    "hillis-2014-marginal",
+    "patterson-thompson-1971-recovery",
+    "knapp-hartung-2003-improved",
 )
 
 #: Accents as BibTeX writes them, and the marks that Unicode combines with the letter before.
@@ -37,6 +43,13 @@ class Reference:
     def authors(self) -> list[str]:
         """As in ``Phang, Jason``, in their order; `others` may be the last."""
         return [_plain(name) for name in self.fields["author"].split(" and ")]
+
+    @property
+    def short(self) -> str:
+        """As a text cites it: Phang et al. 2020."""
+        surnames = [name.split(",")[0] for name in self.authors]
+        names = f"{surnames[0]} et al." if len(surnames) > 2 else " and ".join(surnames)
+        return " ".join(filter(None, (names, self.fields.get("year"))))
 
     @property
     def bibtex(self) -> str:

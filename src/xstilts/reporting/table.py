@@ -133,26 +133,29 @@ def _markdown(table: Table) -> str:
     return f"{cell(_md(table.caption))}\n\n{whole}"
 
 
-def latex(tables: Iterable[Table]) -> str:
-    """The tables in LaTeX, intervals as subscripts; a table too wide or long for a page comes in parts."""
+def latex(tables: Iterable[Table], place: str = "t") -> str:
+    """The tables in LaTeX, intervals as subscripts; a table too wide or long for a page comes in parts.
+
+    ``place`` is where LaTeX may put them: at the top of a page.
+    """
     parts = ["% needs \\usepackage{booktabs,adjustbox}"]
     for number, table in enumerate(tables, 1):
         for letter, part in enumerate(_parts(table)):
             label = f"tab:{table.name}-{number}" + (f"-{letter + 1}" if letter else "")
-            parts.append(_latex(part, label))
+            parts.append(_latex(part, label, place))
     return "\n\n".join(parts) + "\n"
 
 
-def _latex(table: Table, label: str) -> str:
+def _latex(table: Table, label: str, place: str) -> str:
     kinds = [
         f"p{{{_TEX_TEXT}\\linewidth}}" if i in table.texts else "r" if right else "l"
         for i, right in enumerate(table.numeric)
     ]
     lines = [
-        "\\begin{table}[t]",
+        f"\\begin{{table}}[{place}]",
         "\\centering",
         "\\setlength{\\belowcaptionskip}{6pt}",  # most classes have none, for captions under figures
-        f"\\caption{{{_tex_code(table.caption)}}}",
+        f"\\caption{{{tex_code(table.caption)}}}",
         f"\\label{{{label}}}",
         "\\begin{adjustbox}{max width=\\linewidth, max totalheight=0.8\\textheight}",
         "\\small",
@@ -209,14 +212,27 @@ _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", "[": "{[}", "*": "{*}", "−": "$-$", "±": r"$\pm$", "…": r"\ldots{}", "→": r"$\rightarrow$",
-    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "\n": " ",
+    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"$\cdot$", "–": "--", "—": "---", "\n": " ",
+    "“": "``", "”": "''", "‘": "`", "’": "'", "•": r"$\bullet$", "„": r"\quotedblbase{}",
+    **{digit: f"$^{value}$" for value, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}, "⁻": "$^-$",
+    "≈": r"$\approx$", "∞": r"$\infty$", "ρ": r"$\rho$", "τ": r"$\tau$", "β": r"$\beta$", "Σ": r"$\Sigma$",
     "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}",
 }  # fmt: skip
 
 
+#: Letters from U+00A0 to U+017F that pdfLaTeX does not know; of higher ones it knows few.
+_NO_LETTERS = "ĦħĸĿŀŉŦŧſ"
+
+
 def tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_TEX.get(character, character) for character in text)
+    """Text with LaTeX's special characters escaped, and those that pdfLaTeX has no letters for by their number."""
+    return "".join(_TEX.get(character) or _letter(character) for character in text)
+
+
+def _letter(character: str) -> str:
+    if character < "\u0180" and character not in _NO_LETTERS:
+        return character if character.isprintable() or character == "\u00a0" else " "
+    return f"{{[}}U+{ord(character):04X}{{]}}"
 
 
 def _md(entry: Entry) -> str:
@@ -239,6 +255,6 @@ def _tex(entry: Entry) -> str:
     return f"${value}_{{\\pm {entry.half_width}}}$" if entry.half_width else f"${value}$"
 
 
-def _tex_code(text: str) -> str:
-    """A caption, with `code` in typewriter."""
+def tex_code(text: str) -> str:
+    """Text with `code` in typewriter."""
     return "".join(f"\\texttt{{{tex(part)}}}" if i % 2 else tex(part) for i, part in enumerate(text.split("`")))

@@ -14,6 +14,7 @@ from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT, how_c
 from xstilts.analysis.claims import EVIDENCE, SETUP, Verdict
 from xstilts.analysis.claims import table as table_of_claims
 from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
+from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
 from xstilts.analysis.size import LEARNT
@@ -28,6 +29,18 @@ _MARKED = (
     "95 % interval excludes 0, not corrected: about one in twenty does by chance"
 )
 _GAIN = "gain over `none` in points, paired by seed and example, ± half the 95 % interval"
+
+MARGIN = f"{EQUIVALENCE_MARGIN:g} {'point' if EQUIVALENCE_MARGIN == 1 else 'points'}"
+#: How the intervals and verdicts of the tables are made.
+INTERVALS = (
+    "Gains are a recipe's score minus that of `none`, same encoder, target and language, paired by seed and "
+    "example. The standard error is that of seeds and examples crossed (bootstrap over the examples); 95 % "
+    "intervals are Student's t with Satterthwaite's degrees of freedom, not corrected for their number. "
+    "Languages, recipes and targets are fixed: what is said holds for these. With one seed intervals cover "
+    "examples only, and nothing is judged; nor is it where a model collapsed, or nothing varies. A mean over the "
+    "non-English languages helps or hurts where its p-value is below 0.05 after Holm's correction for the number "
+    f"of such means. “No effect”: less than {MARGIN} either way, corrected likewise; “no evidence”: neither."
+)
 
 
 def all_tables(

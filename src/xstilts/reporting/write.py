@@ -19,7 +19,6 @@ from markupsafe import Markup
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import QUESTION, counted, signed
 from xstilts.analysis.evidence import Assessment
-from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
@@ -27,7 +26,7 @@ from xstilts.reporting.charts import CHARTED_TARGETS, all_charts
 from xstilts.reporting.drawing import Chart
 from xstilts.reporting.evidence import Section, section
 from xstilts.reporting.table import Number, Table, latex, markdown, shortened
-from xstilts.reporting.tables import Verdict, all_tables
+from xstilts.reporting.tables import INTERVALS, Verdict, all_tables
 
 # The page is cut to what people read, so that it stays under 10 MB however large the study; the files are complete.
 #: Cells of the tables of one kind.
@@ -112,7 +111,7 @@ def page(
             answer=analysis.answer,
             axes=analysis.axes,
             question=QUESTION,
-            margin=f"{EQUIVALENCE_MARGIN:g} point{'' if EQUIVALENCE_MARGIN == 1 else 's'}",
+            intervals=INTERVALS.replace("`", ""),
             overview=by_name.get("overview"),
             gains_map=by_name.get("gains"),
             forests=those("forest-"),
@@ -136,7 +135,7 @@ def page(
             blocks=_Shown.of(tables.get("blocks", [])),
             most_missing=_MISSING_LISTED,
             most_caveats=_CAVEATS_OPEN,
-            costs=_costs(results.stages),
+            costs=costs(results.stages),
             stages=results.stages.sort("seconds", descending=True, nulls_last=True).head(_STAGES_LISTED).to_dicts(),
             n_stages=results.stages.height,
             data=results.data.head(_DATA_LISTED).to_dicts(),
@@ -165,7 +164,7 @@ def environment() -> Environment:
     filled.filters |= {
         "duration": duration,
         "size": memory,
-        "count": _count,
+        "count": count,
         "signed": signed,
         "inline": _inline,
     }
@@ -190,7 +189,7 @@ def _inline(chart: Chart) -> Markup:
     return Markup(chart.inline())
 
 
-def _count(number: float | None) -> str:
+def count(number: float | None) -> str:
     """A count for people: 1,234, or 1.2 · 10¹⁵ where nobody reads the digits."""
     if number is None:
         return ""
@@ -240,7 +239,7 @@ def write_tables(tables: Mapping[str, tuple[pl.DataFrame, list[Table]]], out: Pa
         (out / "tables" / f"{name}.tex").write_text(latex(those), encoding="utf-8")
 
 
-def _costs(stages: pl.DataFrame) -> list[dict[str, object]]:
+def costs(stages: pl.DataFrame) -> list[dict[str, Any]]:
     """Totals by kind of stage, and over all; tokens a second over the stages that count both."""
     if not stages.height:
         return []
