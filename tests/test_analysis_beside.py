@@ -54,6 +54,7 @@ def test_own_numbers_stand_beside_published_ones(study):
         result(language="non-English", recipe="none"),
         result(recipe="none", setting="few-shot"),
         result(recipe="none", publication="c", use="left out", reason="odd"),
+        result(recipe="none", publication="d"),
     ]
     frame = beside(literature(*published), study)
     assert frame.schema == BESIDE_SCHEMA

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import transformers
 import yaml
 
 from forked import XStilts, rows
+from test_matrix_models import CONFIG, LFS, TOKENIZER, WEIGHTS, Change, config, replaced, weights, written
 
 # -- entries --------------------------------------------------------------------------------------------------------
 
@@ -440,6 +443,44 @@ def test_records_are_predicted_or_told_by_line(
         ended.assert_accepted()
         predicted = [json.loads(line) for line in ended.out.strip().split("\n")]
         assert predicted and all("prediction" in one for one in predicted)
+
+
+#: What is done to a model's folder, and what the error names.
+BROKEN: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "half of a configuration": (written(CONFIG, "{"), (CONFIG, "is not JSON")),
+    "a list for a configuration": (written(CONFIG, "[]"), (CONFIG, "is not a model's")),
+    "a pipe for a configuration": (replaced(CONFIG, os.mkfifo), (CONFIG, "a named pipe")),
+    "no configuration": (lambda folder: (folder / CONFIG).unlink(), ("no exported model", "`xstilts export`")),
+    "more layers than the weights have": (config(num_hidden_layers=2), ("has 2 layers, the weights 1",)),
+    "another width": (config(intermediate_size=32), ("the model cannot be used",)),
+    "weights cut short": (lambda folder: os.truncate(folder / WEIGHTS, 9000), (WEIGHTS, "has 9,000 bytes, of ")),
+    "a pointer for weights": (written(WEIGHTS, LFS), (WEIGHTS, "is a Git LFS pointer")),
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), ("no complete model.safetensors",)),
+    "weights without a head": (
+        weights(lambda all: [all.pop(name) for name in list(all) if name.startswith("qa_outputs")]),
+        ("the weights lack 2 of the model's tensors, such as qa_outputs.bias",),
+    ),
+    "no tokenizer": (
+        lambda folder: [path.unlink() for path in folder.glob("*") if path.name not in (CONFIG, WEIGHTS)],
+        ("no tokenizer in",),
+    ),
+    "half of a tokenizer": (written(TOKENIZER, "{"), (TOKENIZER, "is not JSON")),
+}
+
+
+@pytest.mark.parametrize("case", rows(BROKEN, 3))
+def test_a_model_that_is_not_whole_is_told(
+    case: tuple[Change, tuple[str, ...]], tmp_path: Path, models: Path, xstilts: XStilts
+) -> None:
+    change, told = case
+    copytree(models / "span", tmp_path / "model")
+    change(tmp_path / "model")
+    (tmp_path / "in.jsonl").write_text(records(GOOD["span"]))
+    ended = xstilts(tmp_path, "predict", "model", "--task", "span", "--input", "in.jsonl")
+    ended.assert_plain()
+    assert ended.status == 2 and not ended.out
+    (error,) = ended.errors
+    assert all(word in error for word in ("model", *told)), error
 
 
 # -- scores ---------------------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ def test_nothing_is_shown_and_the_first_sentence_says_what_happened(make, first:
     nothing_said(found)
     words = re.sub(r"<(style|script|svg).*?</\1>", "", page, flags=re.DOTALL)
     assert not re.search(r"shown to|is shown|\b(help|hurt)s most|grows|shrinks", words)
+    if make is all_collapsed:
+        assert "| a | mini-squad | 0 of 3 | not learnt |" in (tmp_path / "tables" / "learnt.md").read_text("utf-8")
+        assert "Intermediate trainings that were learnt" in words
     for table in (tmp_path / "tables").glob("*.md"):
         assert "**" not in table.read_text(encoding="utf-8"), table.name
 

@@ -160,3 +160,20 @@ def test_forms_agree() -> None:
     page, cells = html(tables), Cells()
     cells.feed(page)
     assert cells.spans == 7 + 6 and number.text in page and "<small>F1 / EM</small>" in page
+
+
+def test_an_interval_without_end_is_not_told_to_the_digit() -> None:
+    wide, narrow = Number(1.0, -1e15, 1e15, sign=True), Number(1.0, -998.0, 1000.0, sign=True)
+    assert (wide.half_width, narrow.half_width) == (">999", "999.0")
+    table = Table("t", "c", ("a", "b"), (("x", wide),))
+    assert "| +1.0 ± >999 |" in markdown([table]) and r"$+1.0_{\pm >999}$" in latex([table])
+
+
+def test_targets_that_are_in_the_scores_alone_have_columns() -> None:
+    """Outcomes may come from elsewhere."""
+    results = small()
+    renamed = {name: getattr(results, name).with_columns(pl.col("target").replace({"xnli": "elsewhere"}))
+               for name in ("scores", "outcomes")}  # fmt: skip
+    scores, _ = panels(replace(results, **renamed))
+    found = cell(scores, LARGE, "none", "elsewhere")
+    assert found is not None and scores.over[scores.header.index("elsewhere")] == "Classification"

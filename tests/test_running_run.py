@@ -134,6 +134,7 @@ def test_an_exported_model_opens_in_transformers_and_answers(finished: Path, tmp
     assert torch.isfinite(model(**inputs).start_logits).all()
     card = (out / "README.md").read_text()
     assert "AutoModelForQuestionAnswering" in card and "| mini-span | train | en | train | 24 |" in card
+    assert len({file.stat().st_mode for file in out.iterdir()}) == 1  # weights too are for who may read the card
     again = command(finished, "export", "tiny.yaml", "--out", str(out))
     assert again.returncode == 2 and "choose a new folder" in again.stderr
 
@@ -155,6 +156,10 @@ def test_an_exported_model_opens_in_transformers_and_answers(finished: Path, tmp
         (("run", "absent.yaml"), "absent.yaml: no such study file"),
         (("scores", "tiny.yaml", "--store", "empty"), "holds no scores of it yet"),
         (("export", "tiny.yaml", "--out", "m", "--target", "mini-spam"), "did you mean 'mini-span'?"),
+        (("export", "tiny.yaml", "--out", "/proc/x"), "--out /proc/x: cannot be written"),
+        (("export", "tiny.yaml", "--out", "o" * 300), "cannot be written: File name too long; name another folder"),
+        (("export", "tiny.yaml", "--out", "tiny.yaml"), "--out tiny.yaml: exists already; choose a new folder"),
+        (("report", "tiny.yaml", "--out", "/proc/x"), "/proc/x: cannot write the report"),
         (("predict", "nowhere", "--task", "span", "--question", "a", "--context", "b"), "no exported model"),
         (("predict", "nowhere", "--task", "spam"), "did you mean"),
         (("data", "check", "nowhere"), "nowhere"),

@@ -13,7 +13,7 @@ from xstilts.analysis.axes import ENGLISH, axes
 from xstilts.analysis.bootstrap import Block, resample
 from xstilts.analysis.crossed import BySeed, covariance
 from xstilts.analysis.evidence import PAIRS_SCHEMA, Assessment, Effects, Pair, Topic, assess, paired, with_errors
-from xstilts.analysis.matched import Matched, mean_rows
+from xstilts.analysis.matched import Matched, is_known_as, mean_rows
 from xstilts.analysis.published import BEST, BY_VECTORS, FINE_TUNED, LEFT_OUT, MEAN, Literature, Result
 from xstilts.encoders.families import family_of
 from xstilts.planning.recipe import NONE
@@ -40,12 +40,21 @@ BESIDE_SCHEMA: dict[str, type[pl.DataType]] = {
 def beside(literature: Literature, study: Matched, encoder: str | None = None) -> pl.DataFrame:
     """The published results that the study has a number of its own for (BESIDE_SCHEMA), gains before scores.
 
-    Own numbers are those of ``encoder``, else of the published encoder, else of the largest pretrained one. What is
-    left out of the evidence is left out here.
+    Own numbers are those of ``encoder``, else of the published encoder, else of the largest pretrained one. Scores are
+    those of the study's own encoders, and of publications that have a gain on the target. What is left out of the
+    evidence is left out here.
     """
     used = [row for row in literature.results if row.use != LEFT_OUT and row.setting in (FINE_TUNED, BY_VECTORS)]
-    gains = ((pair.row, pair.row.value - (pair.without.value if pair.without else 0), "gain") for pair in paired(used))
-    scores = ((row, row.value, "score") for row in used if row.quantity == "score")
+    pairs = paired(used)
+    gaining = {(pair.row.publication, pair.row.target) for pair in pairs}
+    own = [one for one in study.axes.encoders if not one.random]
+    gains = ((pair.row, pair.row.value - (pair.without.value if pair.without else 0), "gain") for pair in pairs)
+    scores = (
+        (row, row.value, "score")
+        for row in used
+        if row.quantity == "score"
+        and ((row.publication, row.target) in gaining or any(is_known_as(one, row.encoder) for one in own))
+    )
     found = [_beside(*one, study, encoder) for one in (*gains, *scores)]
     rows = [row for row in found if row is not None]
     return pl.DataFrame(rows, schema=BESIDE_SCHEMA, infer_schema_length=None)

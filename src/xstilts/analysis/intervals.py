@@ -57,7 +57,8 @@ class Spread:
         """
         freedom = np.minimum(self.freedom, _MOST)
         critical = stats.t.ppf((1 + level) / 2, freedom)
-        mean = np.exp(0.5 * np.log(2 / freedom) + special.gammaln((freedom + 1) / 2) - special.gammaln(freedom / 2))
+        with np.errstate(divide="ignore", invalid="ignore"):  # no degrees of freedom: NaN
+            mean = np.exp(0.5 * np.log(2 / freedom) + special.gammaln((freedom + 1) / 2) - special.gammaln(freedom / 2))
         deviation = np.sqrt(1 + critical**2 * np.maximum(1 - mean**2, 0))
         return np.asarray((critical * mean + stats.norm.ppf(power) * deviation) * self.errors)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -112,7 +113,10 @@ def methods(results: Results) -> Methods:
         )
         for recipe in study.recipes
     )
-    targets = tuple(_target(entry, results, catalog) for entry in study.targets)
+    asked = {entry.task: entry for entry in study.targets}
+    scored = _scored(results)
+    entries = asked | {name: TargetEntry(task=name) for name in scored if name not in asked}  # from elsewhere
+    targets = tuple(_target(entry, scored.get(entry.task), results, catalog) for entry in entries.values())
     named = {name: _cites([name], catalog) for entry in study.recipes for name in entry.tasks}
     named |= {entry.task: _cites([entry.task], catalog) for entry in study.targets}
     lacking = [name for name, cite in named.items() if not cite]
@@ -140,18 +144,33 @@ def _encoders(results: Results) -> Iterable[UsedEncoder]:
         )
 
 
-def _target(entry: TargetEntry, results: Results, catalog: Catalog) -> UsedTarget:
-    main = results.scores.filter("main", pl.col("target") == entry.task)
+def _scored(results: Results) -> dict[str, dict[str, Any]]:
+    """What the scores tell of each target, in their order."""
+    main = pl.col("main")
+    found = results.scores.group_by("target", maintain_order=True).agg(
+        pl.col("format").first(),
+        pl.col("metric").unique().alias("metrics"),
+        pl.col("metric").filter(main).first(),
+        pl.col("language").filter(main).unique().alias("languages"),
+        pl.col("n").filter(main).min().alias("fewest"),
+        pl.col("n").filter(main).max().alias("most"),
+        pl.col("model").filter(main).is_not_null().any().alias("trained"),
+    )
+    return {row["target"]: row for row in found.iter_rows(named=True)}
+
+
+def _target(entry: TargetEntry, scored: dict[str, Any] | None, results: Results, catalog: Catalog) -> UsedTarget:
     evaluated = results.data.filter(pl.col("task") == entry.task, pl.col("use") == "evaluation")
     task = _known(entry.task, catalog)
-    first = main.row(0, named=True) if main.height else {}
-    format_ = formats.get(first["format"]) if first else formats.get(task.format) if task else None
-    metric = first["metric"] if first else task.metric if task else ""
+    format_ = formats.get(scored["format"]) if scored else formats.get(task.format) if task else None
+    metric = scored["metric"] if scored else task.metric if task else ""
     beside = format_.beside if format_ else None
-    if beside == metric or (first and beside not in set(results.scores.filter(target=entry.task)["metric"])):
+    if beside == metric or (scored and beside not in scored["metrics"]):
         beside = None
-    languages = set(main["language"]) | set(evaluated["language"])
-    trained = None if main.height and main["model"].is_null().all() else task.training_task if task else entry.task
+    languages = {*(scored["languages"] if scored else ()), *evaluated["language"]}
+    trained = task.training_task if task else entry.task
+    if scored and not scored["trained"]:
+        trained = None
     return UsedTarget(
         name=entry.task,
         called=_called(entry.task, catalog),
@@ -159,7 +178,7 @@ def _target(entry: TargetEntry, results: Results, catalog: Catalog) -> UsedTarge
         metrics=(metric, *([beside] if beside else [])),
         split=entry.split,
         languages=tuple(sorted(languages, key=lambda code: (code != ENGLISH, code))),
-        examples=_span(main["n"]) or _span(evaluated["examples"]),
+        examples=(scored["fewest"], scored["most"]) if scored else _span(evaluated["examples"]),
         whole=_span(pl.Series([task.count(entry.split, code) for code in languages] if task else [], dtype=pl.Int64)),
         trained_on=_called(trained, catalog) if trained else None,
         cite=_cites(filter(None, [entry.task, trained]), catalog),

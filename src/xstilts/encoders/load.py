@@ -65,7 +65,7 @@ def load_config(encoder: Encoder, **overrides: Any) -> PreTrainedConfig:
     for name, value in overrides.items():
         for own in _DROPOUTS.get(facts.model_type, {}).get(name, (name,)):
             values[own] = value
-    with _quiet(), _told(encoder, "config.json"):
+    with _quiet(), told(f"encoder {encoder.source}: config.json"):
         config: PreTrainedConfig = CONFIG_MAPPING[facts.model_type].from_dict(values)
     return config
 
@@ -81,7 +81,7 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     if source.folder is None:
         return bundled.tokenizer()
     folder, facts = sources.with_tokenizer(source), describe(encoder)
-    with _told(encoder, "its tokenizer"):
+    with told(f"encoder {encoder.source}: its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     where = f"encoder {encoder.source}: the tokenizer in {folder}"
     if not tokenizer.is_fast:
@@ -91,7 +91,7 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
                         f"tokenizer_config.json: the model takes {facts.max_length}")  # fmt: skip
     if tokenizer.pad_token_id is None:
         raise UserError(f"{where} has no padding token; name its `pad_token` in tokenizer_config.json")
-    with _told(encoder, "its tokenizer"):
+    with told(f"encoder {encoder.source}: its tokenizer"):
         one, two = (tokenizer(*texts)["input_ids"] for texts in ((_TWO_WORDS,), (_TWO_WORDS, _TWO_WORDS)))
         bare = tokenizer(_TWO_WORDS, add_special_tokens=False)["input_ids"]
     if not bare:
@@ -108,7 +108,7 @@ def _tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def _told(encoder: Encoder, what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Whatever Transformers raises of a folder's files, which are the user's, is a UserError of one line.
 
     It has no error of its own: a wrong value is a KeyError here and a ZeroDivisionError there.
@@ -120,7 +120,7 @@ def _told(encoder: Encoder, what: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         reason = f"{reason} is not known" if isinstance(error, KeyError) else reason
-        raise UserError(f"encoder {encoder.source}: {what} cannot be used: {reason}") from None
+        raise UserError(f"{what} cannot be used: {reason}") from None
 
 
 @cache
@@ -136,7 +136,7 @@ def check_loadable(encoder: Encoder) -> None:
     if source.folder is not None and encoder.init == "pretrained":
         folder = sources.with_weights(source)
         describe(encoder)  # once more: a hub model's weights are there from now on
-        with _quiet(), _told(encoder, f"{folder}: its weights"):
+        with _quiet(), told(f"encoder {encoder.source}: {folder}: its weights"):
             config = load_config(encoder)
             _, info = AutoModel.from_pretrained(
                 folder,
@@ -146,7 +146,7 @@ def check_loadable(encoder: Encoder) -> None:
                 ignore_mismatched_sizes=True,
                 **_LOCAL,
             )
-        _check_complete(source.name, info)
+        check_complete(source.name, info)
         if info["mismatched_keys"]:
             tensor, saved, wanted = sorted(info["mismatched_keys"])[0]
             raise UserError(
@@ -154,7 +154,7 @@ def check_loadable(encoder: Encoder) -> None:
                 f"{tuple(wanted)}; take both from the same model"
             )
     blocks = max(1, min(facts.layers, _TRIED // max(1, facts.parameters_without_embeddings // facts.layers)))
-    with _told(encoder, "a first pass through it"), torch.inference_mode():
+    with told(f"encoder {encoder.source}: a first pass through it"), torch.inference_mode():
         model = load_model(replace(encoder, layers=blocks), AutoModel, seed=0)
         ids = torch.tensor([tokenizer(_TWO_WORDS)["input_ids"]])
         states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
@@ -165,12 +165,11 @@ def check_loadable(encoder: Encoder) -> None:
         )
 
 
-def _check_complete(name: str, info: Mapping[str, Any]) -> None:
+def check_complete(name: str, info: Mapping[str, Any]) -> None:
+    """Raises UserError where a model has tensors that its files lack: ``info`` is what ``from_pretrained`` tells."""
     missing = sorted(each for each in info["missing_keys"] if not each.startswith("pooler."))
     if missing:
-        raise UserError(
-            f"encoder {name}: the weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}"
-        )
+        raise UserError(f"encoder {name}: the weights lack {len(missing)} of the model's tensors, such as {missing[0]}")
 
 
 def load_model(
@@ -193,7 +192,7 @@ def load_model(
         raise UserError(
             f"encoder {encoder.source}: its type {config.model_type} has no {auto_class.__name__} in Transformers"
         )
-    with _quiet(), torch.device("meta"), _told(encoder, "config.json"):
+    with _quiet(), torch.device("meta"), told(f"encoder {encoder.source}: config.json"):
         model_class = type(auto_class.from_config(config))
     options: dict[str, Any] = {"dtype": torch.float32}
     if attention is not None:  # some architectures, as DeBERTa, have their own attention only
@@ -240,7 +239,7 @@ def _encoder_state(
     model, info = AutoModel.from_pretrained(
         folder, config=config, dtype=torch.float32, output_loading_info=True, **_LOCAL
     )
-    _check_complete(source.name, info)
+    check_complete(source.name, info)
     state: dict[str, torch.Tensor] = model.state_dict()
     for name in info["missing_keys"]:
         del state[name]

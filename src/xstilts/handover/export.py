@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
@@ -18,6 +22,7 @@ from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
 from xstilts.planning.records import ModelRecord
 from xstilts.store import Store
+from xstilts.store.files import share
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,11 @@ def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
 
 
 def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
-    """Write the cell's model, tokenizer and model card to the folder ``out``. Raises UserError if it is not empty."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    """Write the cell's model, tokenizer and model card to the folder ``out``, whole or not at all.
+
+    Raises UserError if it is not empty, or cannot be written.
+    """
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out}: exists already; choose a new folder")
     spec = plan.stages[cell.training or ""].spec
     assert isinstance(spec, Train | Average)
@@ -93,9 +101,6 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
     if spec.task.unanswerable:  # `predict` gives an answer to all questions otherwise
         model.config.unanswerable = True
-    out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    load_tokenizer(spec.encoder).save_pretrained(out)
     used = [*_data(plan, cell.intermediate), *_data(plan, cell.training)]
     card = model_card(
         encoder=cell.encoder,
@@ -119,7 +124,19 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         scores=gather(plan, store).scores,
         auto_class=fmt.AUTO_CLASS,
     )
-    (out / "README.md").write_text(card, encoding="utf-8")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:
+            new = Path(scratch, "model")
+            new.mkdir()
+            model.save_pretrained(new)
+            load_tokenizer(spec.encoder).save_pretrained(new)
+            (new / "README.md").write_text(card, encoding="utf-8")
+            share(new)
+            os.replace(new, out)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--out {out}: cannot be written: {reason}; name another folder") from None
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,10 @@ import transformers
 from xstilts.common import strict_json, textfile
 from xstilts.common.errors import UserError
 from xstilts.common.strict_json import JsonError
+from xstilts.encoders.folder import CONFIG, check, read_json
+from xstilts.encoders.load import check_complete, told
+from xstilts.encoders.sizes import shape
+from xstilts.encoders.sources import EncoderSource, with_tokenizer, with_weights
 from xstilts.engine import heads, inference
 from xstilts.engine.machine.device import fast_precision
 from xstilts.planning.hyperparameters import Lengths
@@ -28,22 +33,26 @@ def predict(
 
     Models that were trained with unanswerable questions (`unanswerable` in config.json) may give an empty answer.
     ``records`` go by where they are from, as errors name it. With ``n_best`` above 1, where `Format.n_best`, also with
-    so many answers and their probabilities. ``folder`` is an exported model. Raises UserError where it is none, or
-    where a record lacks a field or has one of another type.
+    so many answers and their probabilities. ``folder`` is an exported model. Raises UserError where it is none, or not
+    whole, or where a record lacks a field or has one of another type.
     """
     fmt, head = formats.get(format_name), heads.get(format_name)
-    if not (folder / "config.json").is_file():
+    if not os.path.lexists(folder / CONFIG):
         raise UserError(f"{folder}: no exported model (config.json is missing); `xstilts export` writes one")
-    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    _check_whole(folder)
+    with told(f"{folder}: its configuration"):
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     wanted = head.AUTO_CLASS.removeprefix("AutoModel")
     if not any(name.endswith(wanted) for name in config.architectures or ()):
         found = (config.architectures or ["model without a head"])[0]
         raise UserError(f"{folder}: holds a {found}, no model for {format_name}; give the --task it was trained for")
     examples = [_example(fmt, record, where, n) for n, (where, record) in enumerate(records.items(), 1)]
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    model = getattr(transformers, head.AUTO_CLASS).from_pretrained(
-        folder, use_safetensors=True, trust_remote_code=False
-    )
+    with told(f"{folder}: the model"):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, info = getattr(transformers, head.AUTO_CLASS).from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    check_complete(str(folder), info)
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
     task = Task(
         name="predict", format=format_name, description="", languages=(), metric="", files=Files(reader="records"),
@@ -66,6 +75,14 @@ def predict(
         {**record, "prediction": fmt.readable(example, prediction, task)}
         for record, example, prediction in zip(records.values(), examples, predictions, strict=True)
     ]
+
+
+def _check_whole(folder: Path) -> None:
+    """Raises UserError where files lack, or do not fit each other, as of an encoder's folder."""
+    source = EncoderSource(str(folder), read_json(folder / CONFIG, str(folder)), digest="", folder=folder)
+    check(folder, source.name, shape(source.config, source.name))
+    with_tokenizer(source)
+    with_weights(source)
 
 
 def _example(fmt: Format, record: Mapping[str, Any], where: str, number: int) -> Example:

@@ -13,6 +13,8 @@ from xstilts.common.markdown import table as table_in_markdown
 #: What a LaTeX table holds at most: more columns or rows go to a further table, so that none leaves its page. Columns
 #: under headings stand side by side as far as those of XTREME do: nine targets and their mean.
 _TEX_COLUMNS, _TEX_GROUPED, _TEX_ROWS = 8, 10, 45
+#: Half of an interval beyond which nobody reads the digits.
+_WIDEST = 999
 #: What stands where there is no number.
 MISSING = "–"
 #: Width of a column of running text in LaTeX, of the line's.
@@ -48,7 +50,10 @@ class Number:
 
     @property
     def half_width(self) -> str:
-        return "" if self.low is None or self.high is None else f"{(self.high - self.low) / 2:.{self.digits}f}"
+        if self.low is None or self.high is None:
+            return ""
+        half = (self.high - self.low) / 2
+        return f"{half:.{self.digits}f}" if half <= _WIDEST else f">{_WIDEST}"
 
     @property
     def interval(self) -> str:

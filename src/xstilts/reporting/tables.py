@@ -55,6 +55,7 @@ def all_tables(
     }
     where_there_are_rows = {
         "choices": (analysis.choices, choices_table),
+        "learnt": (analysis.learnt, learnt_table),
         "gaps": (analysis.gaps, gaps_table),
         "averaging": (_zero_shot(analysis.averaging), averaging_table),
     }
@@ -199,6 +200,24 @@ def _over(sizes: pl.DataFrame) -> str:
         frozenset({True}): "per tenfold parameters without embeddings",
         frozenset({False}): "from the smallest to the largest encoder",
     }.get(frozenset(tenfold), "per tenfold parameters without embeddings, or over the range where it is less")
+
+
+def learnt_table(frame: pl.DataFrame) -> Table:
+    """Which intermediate trainings were learnt."""
+    said = {True: "learnt", False: "not learnt", None: "not known"}
+    rows = tuple(
+        (row["encoder"], row["recipe"], f"{row['n_learnt']} of {row['n_seeds']}", said[row["learnt"]])
+        for row in frame.iter_rows(named=True)
+    )
+    rules = frozenset(i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0])
+    return Table(
+        "learnt",
+        "Intermediate trainings that were learnt: English dev score more than 1 point above predictions that read "
+        "nothing, of SQuAD v2.0 and its like on the questions that have an answer; it is if all seeds are.",
+        ("encoder", "recipe", "seeds", "training"),
+        rows,
+        rules,
+    )
 
 
 def choices_table(frame: pl.DataFrame) -> Table:

@@ -125,6 +125,7 @@ def page(
             comparisons=only("comparisons"),
             sizes_table=only("sizes"),
             choices_table=only("choices"),
+            learnt_table=only("learnt"),
             claims_tables=_Shown.of(tables.get("claims", [])).tables,
             evidence=beside,
             gaps_table=only("gaps"),

@@ -55,17 +55,22 @@ def make(folder: str, root: str) -> None:
         make(folder, root)
 
 
-def seal(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
-    """Digests and sizes of a folder's files, which then are on the disk, whatever happens to the machine.
+def share(folder: Path) -> None:
+    """Give a folder's files the mode that the umask gave it.
 
-    They get the mode that the umask gave the folder: libraries that write by way of a temporary file leave them to
-    their owner alone.
+    Libraries that write by way of a temporary file, as that of safetensors, leave them to their owner alone.
     """
     mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for file in folder.iterdir():
+        file.chmod(mode)
+
+
+def seal(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
+    """Digests and sizes of a folder's files, which then are on the disk, whatever happens to the machine."""
+    share(folder)
     found, sizes = {}, {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as stream:
-            os.fchmod(stream.fileno(), mode)
             found[file.name] = digests.of_stream(stream)
             sizes[file.name] = stream.tell()
             os.fsync(stream.fileno())
