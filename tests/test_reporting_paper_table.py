@@ -177,3 +177,10 @@ def test_targets_that_are_in_the_scores_alone_have_columns() -> None:
     scores, _ = panels(replace(results, **renamed))
     found = cell(scores, LARGE, "none", "elsewhere")
     assert found is not None and scores.over[scores.header.index("elsewhere")] == "Classification"
+
+
+def test_long_words_of_running_text_may_be_broken() -> None:
+    rows = (("anli_plus+mnli", "anli_plus+mnli, a/b, +2.7"),)
+    text = latex([Table("t", "c", ("name", "evidence"), rows, texts=frozenset({1}))])
+    broken = r"anli\_\allowbreak{}plus+\allowbreak{}mnli, a/\allowbreak{}b, +2.7"
+    assert rf"anli\_plus+mnli & {broken} \\" in text

@@ -10,7 +10,9 @@ So one seed is left out, the recipe is chosen by the mean dev score of the other
 in turn (cross-validation of the whole procedure: Stone 1974, "Cross-validatory choice and assessment of statistical
 predictions"). The gain is the mean over the seeds, its interval that of `xstilts.analysis.crossed`, of the gains that
 each seed left out has, whatever recipe was chosen for it. It holds for a choice by one seed fewer than the study has,
-and does not cover which examples the dev set has, whose scores by example are not kept.
+and does not cover which examples the dev set has, whose scores by example are not kept. The seeds left out share those
+that choose, which the variance between them does not see (Bengio and Grandvalet 2004, "No unbiased estimator of the
+variance of k-fold cross-validation"): in simulations intervals of 95 % hold the truth in 91 to 97 %.
 
 Two differences are told beside it. *Optimism* is what the gain would seem to be more if the same seeds chose and
 scored; with one seed there is no estimate of it, and none of the gain. *Regret* is what the best recipe in hindsight,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -174,9 +175,15 @@ def _latex(table: Table, label: str, place: str) -> str:
     for i, row in enumerate(table.rows):
         if i in table.rules:
             lines.append("\\midrule")
-        lines.append(" & ".join(_tex(entry) for entry in row) + " \\\\")
+        cells = (_breakable(_tex(entry)) if i in table.texts else _tex(entry) for i, entry in enumerate(row))
+        lines.append(" & ".join(cells) + " \\\\")
     lines += ["\\bottomrule", "\\end{tabular}", "\\end{adjustbox}", "\\end{table}"]
     return "\n".join(lines)
+
+
+def _breakable(text: str) -> str:
+    """LaTeX that may go to the next line within words such as mnli+qqp and a/b."""
+    return re.sub(r"(?<=\w)(\+|/|\\_)(?=\w)", r"\1\\allowbreak{}", text)
 
 
 def _tex_headings(table: Table) -> list[str]:
