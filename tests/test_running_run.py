@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,24 @@ def test_wrong_input_is_one_line_and_status_2(finished: Path, words: tuple[str, 
     assert ended.returncode == 2, ended.stderr
     assert expected in ended.stderr and "Traceback" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_that_is_gone_though_its_score_is_there_is_computed_on_request(finished: Path, tmp_path: Path) -> None:
+    """`run` wants scores alone; `export` says what brings the model back."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    artifacts = folder / ".xstilts" / "store" / "artifacts"
+    weights = {path.read_bytes() for path in artifacts.rglob("model.safetensors")}
+    for path in [*artifacts.rglob("model.safetensors")]:
+        shutil.rmtree(path.parents[1])
+    export = ("export", "tiny.yaml", "--target", "mini-span", "--recipe", "none", "--out", "model")
+    assert "0 to compute" in command(folder, "run", "tiny.yaml").stderr
+    refused = command(folder, *export)
+    assert refused.returncode == 2 and "--models" in refused.stderr, refused.stderr
+    ended = command(folder, "run", "tiny.yaml", "--models")
+    assert f"{len(weights)} to compute" in ended.stderr, ended.stderr
+    assert {path.read_bytes() for path in artifacts.rglob("model.safetensors")} == weights
+    assert command(folder, *export).returncode == 0
 
 
 def test_a_damaged_artifact_is_computed_again(finished: Path) -> None:
