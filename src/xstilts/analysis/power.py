@@ -79,8 +79,8 @@ class Deviations:
 
     run: float
     example: float
-    encoder: float | None = None
     noise: float = 0.0
+    encoder: float | None = None
 
     def of_runs(self, seeds: int, questions: float = 1.0) -> float:
         """The variance that runs make in the mean over ``seeds``."""
@@ -126,8 +126,8 @@ def of_gain(deviations: Deviations, seeds: int, questions: float = 1.0) -> Preci
     own, other = (part.ravel() for part in np.meshgrid(side, side))
     estimated = variance - of_runs + own + other
     squares = (own**2 + other**2) / (seeds - 1)
-    with np.errstate(divide="ignore"):
-        return Precision(float(np.sqrt(variance)), np.sqrt(estimated), estimated**2 / squares)
+    freedom = np.divide(estimated**2, squares, out=np.full_like(squares, np.inf), where=squares > 0)
+    return Precision(float(np.sqrt(variance)), np.sqrt(estimated), freedom)
 
 
 def of_slope(deviations: Deviations, parameters: Sequence[int], seeds: int, questions: float = 1.0) -> Precision | None:
@@ -182,21 +182,32 @@ def of_pilot(results: Results, *, resamples: int = 500) -> dict[str, Deviations]
 def _deviations(
     gains: Mapping[tuple[SizedEncoder, str], BySeed], of: Axes, recipes: Sequence[str]
 ) -> Deviations | None:
-    parts = []
-    for gain in gains.values():
-        there = ~np.isnan(gain.values)
-        n = int(there.sum())
-        if n < 2:
-            continue
-        drawn = gain.replicates[there].astype(np.float64)
-        drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
-        noise = float(np.var(drawn - drawn.mean(axis=0), axis=1, ddof=1).sum()) / (n - 1)
-        seeds, examples = float(np.var(gain.values[there], ddof=1)), float(np.var(drawn.mean(axis=0), ddof=1))
-        parts.append((seeds - noise, examples - noise / n, noise))
-    if not parts:
+    found = [variances for gain in gains.values() if (variances := _variances(gain)) is not None]
+    return Deviations(*_roots(found), encoder=_between(gains, of, recipes)) if found else None
+
+
+def deviations_of(gain: BySeed) -> Deviations | None:
+    """Of one gain, by its seeds; None with a single one."""
+    variances = _variances(gain)
+    return None if variances is None else Deviations(*_roots([variances]))
+
+
+def _variances(gain: BySeed) -> tuple[float, float, float] | None:
+    """Of runs, examples and noise; estimates, which may be below 0."""
+    there = ~np.isnan(gain.values)
+    n = int(there.sum())
+    if n < 2:
         return None
-    run, example, noise = (float(np.sqrt(max(0.0, part))) for part in np.mean(parts, axis=0))
-    return Deviations(run, example, _between(gains, of, recipes), noise)
+    drawn = gain.replicates[there].astype(np.float64)
+    drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
+    noise = float(np.var(drawn - drawn.mean(axis=0), axis=1, ddof=1).sum()) / (n - 1)
+    seeds, examples = float(np.var(gain.values[there], ddof=1)), float(np.var(drawn.mean(axis=0), ddof=1))
+    return seeds - noise, examples - noise / n, noise
+
+
+def _roots(variances: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    run, example, noise = (float(np.sqrt(max(0.0, part))) for part in np.mean(variances, axis=0))
+    return run, example, noise
 
 
 def _between(gains: Mapping[tuple[SizedEncoder, str], BySeed], of: Axes, recipes: Sequence[str]) -> float | None:

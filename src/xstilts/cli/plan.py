@@ -14,6 +14,7 @@ from xstilts import api
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
 from xstilts.common.errors import UserError
 from xstilts.common.units import duration, memory
+from xstilts.planning import added
 from xstilts.planning.plan import Plan
 from xstilts.running import precision
 from xstilts.running.process import cores
@@ -42,7 +43,8 @@ def plan(
     if devices > 1 and device is None:
         raise UserError(f"--devices {devices}: of which? name it with --device")
     on = estimating.device(device) if device else None
-    planned, opened = api.plan(study, estimate=True), api.open_store(store)
+    opened = api.open_store(store)
+    planned = api.plan(study, estimate=True, added=added.read(opened, api.checked(study).name))
     found = estimating.forecast(planned, opened, devices if on else cores(), on)
     notes = [*precision.notes(planned, opened), *found.notes]
     left, shared = found.left, found.sharing

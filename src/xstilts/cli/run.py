@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,10 @@ from xstilts.analysis.gather import gather
 from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, check_writable
 from xstilts.cli.report import show
+from xstilts.cli.until import add_seeds
+from xstilts.cli.until import wanted as until_wanted
+from xstilts.planning import added
+from xstilts.planning.plan import Plan
 from xstilts.running import precision
 from xstilts.running.run import choose, compute_stages, fetch_encoders
 from xstilts.running.tracking import Tracker, Tracking
@@ -56,6 +61,17 @@ def run(
         Tracker | None,
         typer.Option(help="send losses, dev scores and throughput to an experiment tracker, a run a stage"),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRECISION",
+            help='add seeds where they help most until the main comparisons are as precise as "±2.0" points, or one '
+            'recipe\'s: "RECIPE ±2.0" (docs/study-file.md)',
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="--until: add no seed that would take longer in all: 3h, 90min")
+    ] = None,
 ) -> None:
     """Run a study: plan it, compute what is missing, write the report.
 
@@ -64,7 +80,9 @@ def run(
     """
     console = Console(stderr=True, markup=False)
     opened = api.open_store(store)
-    plan = api.plan(study)
+    name = api.checked(study).name
+    plan = api.plan(study, added=added.read(opened, name))
+    wanted = until_wanted(plan.study, until, budget)
     out = out or Path("runs") / plan.study.name
     tracking = Tracking(track, plan.study.name, out.absolute()) if track else None
     make = choose(executor.value, opened, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
@@ -72,17 +90,25 @@ def run(
     for note in precision.notes(plan, opened):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     check_writable(out)
-    missing = plan.missing(opened, verify=True, models=models)
-    if missing:
-        fetch_encoders(plan)
-    console.print(
-        f"{plan.study.name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
-        f"{len(missing)} to compute",
-        highlight=False,
-    )
-    try:
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    def compute(plan: Plan) -> Mapping[str, str]:
+        missing = plan.missing(opened, verify=True, models=models)
+        if missing:
+            fetch_encoders(plan)
+        say(
+            f"{name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
+            f"{len(missing)} to compute"
+        )
         with Display(missing, console) as display:
-            failures = compute_stages(plan, missing, opened, display, make)
+            return compute_stages(plan, missing, opened, display, make)
+
+    try:
+        failures = compute(plan)
+        if wanted and not failures:
+            plan, failures = add_seeds(study, plan, opened, wanted, compute, say)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
         raise typer.Exit(130) from None

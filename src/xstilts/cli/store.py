@@ -17,6 +17,7 @@ from xstilts.api import open_store
 from xstilts.cli.options import JsonOption, StoreOption
 from xstilts.common.errors import UserError, within
 from xstilts.common.units import duration, memory
+from xstilts.planning import added
 from xstilts.planning.planner import keys_in_any_precision
 from xstilts.planning.study import load_study
 from xstilts.store import upkeep
@@ -92,7 +93,7 @@ def prune(
     for file in keep:
         study = load_study(file)
         try:
-            needed |= keys_in_any_precision(study)
+            needed |= keys_in_any_precision(study, added.read(opened, study.name))
         except UserError as error:
             raise within(str(file), error) from None
     findings = upkeep.waste(opened, needed)

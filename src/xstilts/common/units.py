@@ -19,6 +19,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def parse_duration(text: str) -> float:
+    """Seconds of ``3h``, ``90 min``, ``45s`` or ``1.5 h``. Raises ValueError where the text is none of that kind."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(h|m|min|s)\s*", text)
+    if not found:
+        raise ValueError(f"{text!r} is no length of time; write it as 3h, 90min or 45s")
+    return float(found[1]) * {"h": 3600, "m": 60, "min": 60, "s": 1}[found[2]]
+
+
 def memory(size: int | None) -> str:
     """Bytes for people, in powers of 1000."""
     if size is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, get_args
@@ -15,6 +15,7 @@ from xstilts.data import translation
 from xstilts.encoders import Encoder, EncoderFacts, sources
 from xstilts.encoders.families import NOT_AT_HAND, expected
 from xstilts.planning import contamination, cost
+from xstilts.planning.added import AddedSeed, told
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
 from xstilts.planning.hyperparameters import Hyperparameters, Lora, Optimisation, Precision
 from xstilts.planning.plan import (
@@ -42,21 +43,28 @@ from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
 
-def make_plan(study: Study, *, estimate: bool = False, fast: Callable[[], Precision] = lambda: "fp32") -> Plan:
+def make_plan(
+    study: Study,
+    *,
+    estimate: bool = False,
+    fast: Callable[[], Precision] = lambda: "fp32",
+    added: Sequence[AddedSeed] = (),
+) -> Plan:
     """Plan a study, reading all of its data. Raises UserError where data or encoders are missing or wrong.
 
     Everything that can be wrong with the input is found here, before any training starts. With ``estimate``, data and
     listed encoders that are not at hand are taken to be as the catalog says: a plan to look at, not to run. ``fast`` is
-    asked for what `precision: auto` comes to, if the study has any: it decides scores, so the keys have it.
+    asked for what `precision: auto` comes to, if the study has any: it decides scores, so the keys have it. Seeds that
+    were ``added`` are planned where the study has their encoder, recipe and target, and not they themselves.
     """
-    return _Planner(study, estimate, fast).plan()
+    return _Planner(study, estimate, fast, added).plan()
 
 
-def keys_in_any_precision(study: Study) -> set[str]:
+def keys_in_any_precision(study: Study, added: Sequence[AddedSeed] = ()) -> set[str]:
     """Of the stages of a study's plans, whatever `precision: auto` came to where it was run."""
     keys: set[str] = set()
     for precision in get_args(Precision):
-        plan = make_plan(study, fast=repeat(precision).__next__)
+        plan = make_plan(study, fast=repeat(precision).__next__, added=added)
         keys |= plan.stages.keys()
         if plan.auto is None:
             break
@@ -110,18 +118,19 @@ class _OnSample:
 
 
 class _Planner:
-    def __init__(self, study: Study, estimate: bool, fast: Callable[[], Precision]):
+    def __init__(self, study: Study, estimate: bool, fast: Callable[[], Precision], added: Sequence[AddedSeed]):
         self.study = study
         self.estimate = estimate
         self.auto: Precision | None = None  # what `precision: auto` comes to, once there is one
         self._fast = fast
+        self.added = [one for one in added if _is_new(study, one)]
         self.facts: dict[Encoder, EncoderFacts] = {}
         mistakes = Mistakes()
         for entry in study.encoders:
             with mistakes.at():
                 self.facts[entry.encoder] = self._facts(entry.encoder)
         with mistakes.at():
-            self.data = StudyData(study, estimate)
+            self.data = StudyData(study, estimate, [one.seed for one in self.added])
         mistakes.check()
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
@@ -134,12 +143,14 @@ class _Planner:
         self._check_drawn(made.values())
         samples = {seed: made[draw] for seed, draw in self.data.draws.items()}
         for encoder in self.study.encoders:
-            for seed, sample in samples.items():
+            for seed in self.study.seeds:
+                sample = samples[seed]
                 for recipe in self.study.recipes_of(encoder):
                     intermediate = self._intermediate(encoder.encoder, recipe, sample.before, seed)
                     for target in sample.targets:
                         self._cells(encoder.encoder, recipe, intermediate, target, seed)
-            self._means_over_seeds(encoder, samples)
+            self._means_over_seeds(encoder, {seed: samples[seed] for seed in self.study.seeds})
+        self._add_seeds(samples)
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
@@ -162,6 +173,17 @@ class _Planner:
         key = _digest([kind, REVISIONS[kind], decides, inputs])
         self.stages.setdefault(key, Stage(key, kind, label, spec, sources, flops))
         return key
+
+    def _add_seeds(self, samples: Mapping[int, _OnSample]) -> None:
+        entries = {entry.encoder.label: entry.encoder for entry in self.study.encoders}
+        for one in self.added:
+            encoder, sample = entries[one.encoder], samples[one.seed]
+            (recipe,) = (recipe for recipe in self.study.recipes if recipe.name == one.recipe)
+            (target,) = (target for target in sample.targets if target.entry.task == one.target)
+            intermediate = self._intermediate(encoder, recipe, sample.before, one.seed)
+            self._cells(encoder, recipe, intermediate, target, one.seed)
+        if self.added:
+            self.data.note(told(self.added))
 
     def _on_sample(self, draw: int | None) -> _OnSample:
         before: dict[str, _Before] = {}
@@ -463,6 +485,14 @@ class _Planner:
                 f"targets: {target.task}: hidden_layer {target.hidden_layer}: {encoder.label} has {layers} layers"
             )
         return target.hidden_layer
+
+
+def _is_new(study: Study, one: AddedSeed) -> bool:
+    """Whether a seed that was added is of what a study has now, and none of its own."""
+    recipes = [recipe.name for entry in study.encoders if entry.encoder.label == one.encoder
+               for recipe in study.recipes_of(entry)]  # fmt: skip
+    targets = [target.task for target in study.targets]
+    return one.seed not in study.seeds and one.recipe in recipes and one.target in targets
 
 
 def _digest(content: Any) -> str:

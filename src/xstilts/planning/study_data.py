@@ -26,8 +26,9 @@ class StudyData:
     that the user adds must be there.
     """
 
-    def __init__(self, study: Study, estimate: bool):
+    def __init__(self, study: Study, estimate: bool, added: Iterable[int] = ()):
         self.study = study
+        self.seeds = tuple(dict.fromkeys((*study.seeds, *added)))
         self.estimate = estimate
         self.absent: dict[str, None] = {}  # what is not at hand
         self.uses: dict[tuple[str, DataRef], int] = {}  # (use, data) → examples
@@ -79,7 +80,7 @@ class StudyData:
     @property
     def draws(self) -> dict[int, int | None]:
         """Seed → which sample of the training data its models have; None is the one that all seeds share."""
-        return {seed: seed if self.study.sample == "per_seed" else None for seed in self.study.seeds}
+        return {seed: seed if self.study.sample == "per_seed" else None for seed in self.seeds}
 
     def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
         """Each task that is trained on, with how its data are read, and whether as an intermediate."""
