@@ -136,6 +136,12 @@ def test_the_unit_does_not_matter(values: list[list[float]], factor: float):
     assert other.error == pytest.approx(factor * one.error, rel=1e-6, abs=1e-6)
 
 
+def test_noise_that_accounts_for_nearly_all_of_the_seeds_leaves_their_degrees_of_freedom():
+    """Else an interval may be as wide as 10^15 points."""
+    about = spread(*(np.array([one]) for one in (1e-9, 1.0, 1 - 1e-9, 2.0)), 6)
+    assert about.freedom == [2.0]
+
+
 def test_the_mean_of_parts_is_seed_by_seed():
     found = mean_of([seeds_alone([1.0, 2.0, np.nan]), seeds_alone([3.0, 6.0, 1.0])])
     assert found.values[:2].tolist() == [2.0, 4.0] and np.isnan(found.values[2])

@@ -17,7 +17,8 @@ Quantiles are Student's t with Satterthwaite's degrees of freedom (1946, "An app
 variance components"), f = V² / (V_seeds² / (S − 1) + V_examples² / (n − 1)). V_noise counts as known, for it rests on
 seeds times examples; where it accounts for all of V_seeds, their term is halved, for what is cut off at 0 varies less.
 Tests that are corrected for their number, which look farther into the tails, leave it whole. Where seeds alone vary
-this is the t test of S values, where examples alone vary that of n.
+this is the t test of S values, where examples alone vary that of n. They are no fewer than the fewer of S − 1 and n − 1,
+as those of any sum of variances: taking V_noise off would bring them near 0 where it is about V_seeds.
 
 Of Σ weight · part, with the examples shared by all parts and the seeds by none, V_seeds and V_noise are the sums of
 weight² times the parts' own, and V_seeds² / (S − 1) that of the parts' (weight² · V_seeds)² / (S − 1). A gain has two
@@ -84,10 +85,12 @@ def spread(
     """
     variances = of_examples + np.maximum(of_seeds - of_noise, 0.0)
     share = np.where(of_seeds > of_noise, 1.0, 1.0 if tails else 0.5)
-    squares = share * of_seeds**2 / np.maximum(freedom, 1)
-    squares += of_examples**2 / np.maximum(np.asarray(n, dtype=float) - 1, 1)
+    of_n = np.maximum(np.asarray(n, dtype=float) - 1, 1)
+    squares = share * of_seeds**2 / np.maximum(freedom, 1) + of_examples**2 / of_n
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Spread(np.sqrt(variances), np.where(squares > 0, variances**2 / squares, np.inf))
+        effective = np.where(squares > 0, variances**2 / squares, np.inf)
+    fewest = np.minimum(np.where(freedom > 0, np.maximum(freedom, 1), np.inf), of_n)
+    return Spread(np.sqrt(variances), np.maximum(effective, fewest))
 
 
 def over_seeds(by_seed: Floats) -> tuple[Floats, Floats]:
