@@ -37,7 +37,7 @@ TARGETS = ["xnli", "pawsx", "panx", "udpos", "xquad", "mlqa", "tydiqa", "bucc", 
 def study(data: Path, **changes: Any) -> Plan:
     content: dict[str, Any] = {
         "name": "xtreme", "encoders": ["bundled/e5-small@1"], "recipes": ["none"], "targets": TARGETS, "seeds": [1],
-        "data": str(data),
+        "data": str(data), "training": {"precision": "fp32"},
     }  # fmt: skip
     return make_plan(make_study({**content, **changes}))
 
@@ -296,7 +296,7 @@ def test_dev_data_makes_no_submission(data: Path, tmp_path: Path) -> None:
 def test_the_command_says_what_was_written_and_what_is_lacking(data: Path, tmp_path: Path) -> None:
     content = {"name": "x", "encoders": ["bundled/e5-small@1"], "recipes": ["none"], "targets": ["xnli"], "seeds": [1]}
     file = tmp_path / "x.yaml"
-    file.write_text(json.dumps({**content, "data": str(data)}))
+    file.write_text(json.dumps({**content, "data": str(data), "training": {"precision": "fp32"}}))
     fill(study(data, name="x", targets=["xnli"]), Store(tmp_path / "store"))
     words = ["submission", str(file), "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
     told = CliRunner().invoke(app, words)

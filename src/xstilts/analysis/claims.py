@@ -287,6 +287,8 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
     compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
+    if not compared.height:
+        return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{NONE}`")
     if row["gain"] is None:
         return Verdict(
             claim, UNDECIDED, f"Chosen by English dev data, but {row['reason']}", here="one seed", rows=compared
@@ -294,8 +296,6 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     rows = compared.join(recipes, on=["target", "recipe"], how="semi", maintain_order="left")
     if not rows.height:  # `none` is chosen everywhere: the gains passed over are the evidence
         rows = compared
-    if not rows.height:
-        return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{NONE}`")
     chosen = ", ".join(f"{recipe} on {target}" for target, recipe in recipes.iter_rows())
     found = (
         f"Chosen by English dev data: {chosen}; mean gain over non-English languages, by the choice "

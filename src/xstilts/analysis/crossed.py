@@ -17,8 +17,8 @@ Quantiles are Student's t with Satterthwaite's degrees of freedom (1946, "An app
 variance components"), f = V² / (V_seeds² / (S − 1) + V_examples² / (n − 1)). V_noise counts as known, for it rests on
 seeds times examples; where it accounts for all of V_seeds, their term is halved, for what is cut off at 0 varies less.
 Tests that are corrected for their number, which look farther into the tails, leave it whole. Where seeds alone vary
-this is the t test of S values, where examples alone vary that of n. They are no fewer than the fewer of S − 1 and n − 1,
-as those of any sum of variances: taking V_noise off would bring them near 0 where it is about V_seeds.
+this is the t test of S values, where examples alone vary that of n. They are no fewer than the fewer of S − 1 and
+n − 1, as those of any sum of variances: taking V_noise off would bring them near 0 where it is about V_seeds.
 
 Of Σ weight · part, with the examples shared by all parts and the seeds by none, V_seeds and V_noise are the sums of
 weight² times the parts' own, and V_seeds² / (S − 1) that of the parts' (weight² · V_seeds)² / (S − 1). A gain has two
