@@ -320,7 +320,7 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-@pytest.mark.parametrize("case", rows(PLANS, 22))
+@pytest.mark.parametrize("case", rows(PLANS, 16))
 def test_an_entry_is_planned_or_refused_in_one_line(case: Entry, tmp_path: Path, xstilts: XStilts) -> None:
     write_entry(tmp_path, case)
     ended = xstilts(tmp_path, "plan", "s.yaml")
@@ -429,7 +429,7 @@ PREDICTIONS: dict[str, Records] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", rows(PREDICTIONS, 14))
+@pytest.mark.parametrize("case", rows(PREDICTIONS, 10))
 def test_records_are_predicted_or_told_by_line(
     case: Records, tmp_path: Path, models: Path, xstilts: XStilts, request: pytest.FixtureRequest
 ) -> None:

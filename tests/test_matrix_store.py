@@ -309,7 +309,7 @@ def folder(finished: Path, tmp_path: Path) -> Iterator[Path]:
 LOOKS = {f"{name}: {command}": (damage, command) for name, damage in DAMAGES.items() for command in COMMANDS}
 
 
-@pytest.mark.parametrize("look", rows(LOOKS, 16))
+@pytest.mark.parametrize("look", rows(LOOKS, 10))
 def test_damage_is_told_or_passed_over_and_nothing_else_is_lost(
     look: tuple[Damage, str], folder: Path, xstilts: XStilts, finished: Path
 ) -> None:

@@ -176,7 +176,7 @@ each("on_overlap", "seeds: [1]", "seeds: [1]\non_overlap: {}", "s.yaml:7: on_ove
 each("preset", "seeds: [1]", "seeds: [1]\npreset: {}", "s.yaml:7: preset", "quik", "5", "no", "[quick]")
 
 
-@pytest.mark.parametrize("case", rows(CASES, cut=32))
+@pytest.mark.parametrize("case", rows(CASES, cut=26))
 def test_a_study(xstilts: XStilts, tmp_path: Path, case: tuple[str | bytes, str | None]) -> None:
     text, named = case
     (tmp_path / "s.yaml").write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
