@@ -267,3 +267,13 @@ def test_mistakes_that_follow_from_others_are_not_told(tmp_path: Path) -> None:
     content = {**GOOD, "recipes": ["none", {"nmae": "x"}], "encoders": [{"source": "a", "recipes": ["x"]}]}
     assert "recipes.1.nmae: " in problem(tmp_path, **{key: content[key] for key in ("recipes", "encoders")})
     assert "mine.yaml: no such file" in problem(tmp_path, tasks=["mine.yaml"], recipes=["none", "mine"])
+
+
+def test_a_misspelt_key_that_a_study_must_have_hides_no_other_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("name: s\nencoders: [bundled/e5-small@1]\nrecipez: [none]\ntargets: [mini-spam]\nseeds: [1]\n"
+                    "training: {batch_sise: 8}\n")  # fmt: skip
+    with pytest.raises(UserError) as told:
+        load_study(file)
+    lines = str(told.value).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["recipez", "targets", "training"], lines

@@ -20,7 +20,7 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Languages, Name, Part
-from xstilts.planning.recipe import AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
+from xstilts.planning.recipe import NONE, AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
 from xstilts.tasks import Catalog, builtin_catalog, formats, read_entry
 from xstilts.tasks.task import Split, Task
 
@@ -200,7 +200,7 @@ def _checked(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> Study
 
 
 #: In place of what a study must have and lacks, to look at the rest of it.
-_STAND_INS = {"name": "study", "encoders": ["bundled/e5-small@1"]}
+_STAND_INS = {"name": "study", "encoders": ["bundled/e5-small@1"], "recipes": [NONE]}
 
 
 def _located(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> dict[str, Any]:
