@@ -269,11 +269,16 @@ def test_mistakes_that_follow_from_others_are_not_told(tmp_path: Path) -> None:
     assert "mine.yaml: no such file" in problem(tmp_path, tasks=["mine.yaml"], recipes=["none", "mine"])
 
 
-def test_a_misspelt_key_that_a_study_must_have_hides_no_other_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("recipes", "targets"), [("recipez", "targets"), ("recipes", "targetz")])
+def test_a_misspelt_key_that_a_study_must_have_hides_no_other_mistake(
+    recipes: str, targets: str, tmp_path: Path
+) -> None:
     file = tmp_path / "s.yaml"
-    file.write_text("name: s\nencoders: [bundled/e5-small@1]\nrecipez: [none]\ntargets: [mini-spam]\nseeds: [1]\n"
-                    "training: {batch_sise: 8}\n")  # fmt: skip
+    file.write_text(
+        f"name: s\nencoders: [bundled/e5-small@1]\n{recipes}: [none, mini-nlj]\n{targets}: [mini-spam]\nseeds: [1]\n"
+        "training: {batch_sise: 8}\n"
+    )
     with pytest.raises(UserError) as told:
         load_study(file)
     lines = str(told.value).splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["recipez", "targets", "training"], lines
+    assert [line.split(": ")[1] for line in lines] == [recipes, targets, "training"], lines

@@ -191,7 +191,7 @@ def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "stud
 def _checked(content: dict[str, Any], folder: Path, mistakes: Mistakes) -> Study:
     """The study, if nothing is wrong with it. What is wrong is looked at in all that can be understood."""
     trial = Trial(_located(content, folder, mistakes), mistakes)
-    study = trial.validated(Study, _STAND_INS)
+    study = trial.validated(Study, {**_STAND_INS, "targets": [next(iter(builtin_catalog())).name]})
     if study is not None:
         _check(study, trial)
     mistakes.check()
