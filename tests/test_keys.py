@@ -108,6 +108,8 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
     },
     EncoderEntry: {
         "layers": (put("encoders.0.layers", 1), ALL),
+        "ffn": (put("encoders.0.ffn", 0.5), ALL),
+        "heads": (put("encoders.0.heads", 6), ALL),
         "init": (put("encoders.0.init", "random"), ALL),
         "recipes": (put("encoders.0.recipes", ["none", "nli", "mixed", "sum"]), NOTHING),
         "name": (put("encoders.0.name", "small"), NOTHING),

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xstilts.common.errors import StageError
-from xstilts.encoders import Encoder, trim
+from xstilts.encoders import Encoder, cut, trim
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.features import Renumbered
@@ -196,13 +196,14 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
 def load_trained(
     encoder: Encoder, task: Task, seed: int, folder: Path, dropout: DropoutMode = "preset"
 ) -> PreTrainedModel:
-    """The trained model with its whole vocabulary, as an export hands it over."""
+    """The trained model with its whole vocabulary and as many heads as its configuration says, to be handed over."""
     model = load_architecture(encoder, task, seed, dropout)
     saved = load_file(folder / WEIGHTS)
     pretrained = _word_embeddings(model)
     mapping = trim.trim_vocabulary(model, saved[IDS])
     load_weights(model, saved, mapping, head=True)
     trim.restore_vocabulary(model, pretrained, saved[IDS])
+    cut.fill_heads(model)
     return model
 
 

@@ -51,7 +51,7 @@ def model_card(
         front["base_model"] = base
     front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
-    start = f"the first {encoder.layers} layers of `{base}`" if encoder.layers else f"`{base}`"
+    start = f"{encoder.kept} of `{base}`" if encoder.is_cut else f"`{base}`"
     if encoder.init == "random":
         start = f"a randomly initialised model of the shape of {start}"
     parts = [
@@ -138,8 +138,9 @@ def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
     limits = ["Zero-shot scores differ between languages; in a language that is not listed, none was measured."]
     if target.startswith("mini-"):
         limits.append("The target is of the embedded mini suite, small and made for trying out: not an XTREME score.")
-    if encoder.layers:
-        limits.append("Its layers were cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
+    if encoder.is_cut:
+        what = "It was" if encoder.ffn or encoder.heads else "Its layers were"
+        limits.append(f"{what} cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
     if encoder.source == bundled.NAME:
         limits.append(
             "multilingual-e5-small was tuned on pairs that include NLI, SQuAD and translations: "

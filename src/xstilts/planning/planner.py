@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import Any, get_args
 
@@ -226,7 +226,9 @@ class _Planner:
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""
         facts = self.facts[encoder]
-        return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
+        hub = encoder.source if facts.digest.startswith("hub:") else None
+        pruned = [] if facts.kept.whole_blocks else [asdict(facts.kept)]
+        return [encoder.init, facts.layers, facts.digest, hub, *pruned]
 
     def _part(
         self, task: Task, hyper: Hyperparameters, draw: int | None, translated: TranslatedEntry | None = None

@@ -6,18 +6,18 @@ import os
 import re
 import stat
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from xstilts import encoders
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import Mistakes, Trial, problems
 from xstilts.data import Provider
-from xstilts.encoders import Encoder
+from xstilts.encoders import Encoder, Every
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Languages, Name, Part
 from xstilts.planning.recipe import NONE, AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
@@ -34,11 +34,23 @@ RETRIEVAL_DEPTH = 14 / 24
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
+class EveryEntry(Part):
+    """Every so-manieth block, from the lowest on."""
+
+    every: int = Field(ge=2, le=1000)
+
+
 class EncoderEntry(Part):
     """An encoder of the study; `recipes` limits which recipes it is run with (for controls)."""
 
     source: str = Field(min_length=1, max_length=4096)
-    layers: int | None = Field(None, gt=0)
+    layers: PositiveInt | tuple[NonNegativeInt, ...] | EveryEntry | None = Field(
+        None, description="the lowest so many, these blocks (counted from 0), or `{every: 2}`; all by default"
+    )
+    ffn: float | None = Field(
+        None, gt=0, description="feed-forward units kept in each block: a share up to 1, else a number of units"
+    )
+    heads: int | None = Field(None, gt=0, description="attention heads kept in each block")
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
     recipes: tuple[str, ...] | None = Field(None, min_length=1)
@@ -53,7 +65,10 @@ class EncoderEntry(Part):
             parsed = encoders.parse(item)
         except UserError as error:
             raise ValueError(str(error)) from None
-        return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
+        layers = {"every": parsed.layers.every} if isinstance(parsed.layers, Every) else parsed.layers
+        found = {"layers": layers, "ffn": parsed.ffn, "heads": parsed.heads}
+        given = {name: value for name, value in found.items() if value is not None}
+        return {"source": parsed.source, "init": parsed.init, **given}
 
     @field_validator("source")
     @classmethod
@@ -62,9 +77,27 @@ class EncoderEntry(Part):
             raise ValueError(f"{value!r} has characters that cannot be shown; name a folder, or a model of the hub")
         return value
 
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            if len(value) < 2:
+                raise ValueError("list two blocks or more; the lowest alone is `layers: 1`")
+            if any(one >= other for one, other in pairwise(value)):
+                raise ValueError("list blocks from the lowest to the highest, each once")
+        return value
+
+    @field_validator("ffn")
+    @classmethod
+    def _whole_units(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and not value.is_integer():
+            raise ValueError(f"{value} is neither a share, up to 1, nor a whole number of units")
+        return value
+
     @property
     def encoder(self) -> Encoder:
-        return Encoder(self.source, self.layers, self.init, self.revision, self.name)
+        layers = Every(self.layers.every) if isinstance(self.layers, EveryEntry) else self.layers
+        return Encoder(self.source, layers, self.init, self.revision, self.name, self.ffn, self.heads)
 
 
 class TargetEntry(Part):
