@@ -63,6 +63,9 @@ def put_in_cache(cache: Path, name: str, files: dict[str, str]) -> Path:
         ("bundled/e5-small@0,2,5,8,11", Encoder("bundled/e5-small", layers=(0, 2, 5, 8, 11))),
         ("bundled/e5-small@every 2 ffn 384", Encoder("bundled/e5-small", layers=Every(2), ffn=384)),
         ("bundled/e5-small ffn 0.25 heads 6", Encoder("bundled/e5-small", ffn=0.25, heads=6)),
+        ("bundled/e5-small@6 healed 300k", Encoder("bundled/e5-small", layers=6, heal=300_000)),
+        ("bundled/e5-small ffn 384 healed 2M", Encoder("bundled/e5-small", ffn=384, heal=2_000_000)),
+        ("bundled/e5-small ffn 384 healed 2500", Encoder("bundled/e5-small", ffn=384, heal=2500)),
         ("a/b@3 heads 6 random", Encoder("a/b", layers=3, heads=6, init="random")),
     ],
 )

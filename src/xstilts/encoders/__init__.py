@@ -23,8 +23,9 @@ class Encoder:
     ``source`` is ``bundled/e5-small``, a folder, or a hub id such as ``FacebookAI/xlm-roberta-base``. ``layers`` keeps
     only the lowest so many, these (counted from 0), or every so-manieth; None keeps all. ``ffn`` keeps that share of
     each block's feed-forward units if it is at most 1, else so many; ``heads`` so many attention heads: the most
-    important ones (`xstilts.encoders.cut`). ``init`` random takes the shape and the tokenizer alone. ``revision`` is a
-    branch, tag or commit of a hub model. ``name`` is for people, and makes no other encoder of it.
+    important ones (`xstilts.encoders.cut`). ``heal``: on so many tokens of text it is distilled from the whole model
+    before anything else (`xstilts.engine.training.heal`). ``init`` random takes the shape and the tokenizer alone.
+    ``revision`` is a branch, tag or commit of a hub model. ``name`` is for people, and makes no other encoder of it.
     """
 
     source: str
@@ -34,6 +35,7 @@ class Encoder:
     name: str | None = field(default=None, compare=False)
     ffn: float | None = None
     heads: int | None = None
+    heal: int | None = None
 
     @property
     def label(self) -> str:
@@ -51,7 +53,13 @@ class Encoder:
                 layers = "@" + ",".join(map(str, blocks))
         ffn = "" if self.ffn is None else f" ffn {int(self.ffn) if self.ffn > 1 else self.ffn}"
         heads = "" if self.heads is None else f" heads {self.heads}"
-        return f"{self.source}{layers}{ffn}{heads}" + (" random" if self.init == "random" else "")
+        healed = "" if self.heal is None else f" healed {_shortly(self.heal)}"
+        return f"{self.source}{layers}{ffn}{heads}{healed}" + (" random" if self.init == "random" else "")
+
+    @property
+    def whole(self) -> Encoder:
+        """The pretrained model that it comes from."""
+        return Encoder(self.source, revision=self.revision)
 
     @property
     def is_cut(self) -> bool:
@@ -76,9 +84,9 @@ class Encoder:
             widths.append(f"{share} feed-forward units")
         if self.heads is not None:
             widths.append(f"{self.heads} attention heads")
-        if not widths:
-            return layers
-        return f"{layers or 'all layers'} with {' and '.join(widths)} in each"
+        if widths:
+            layers = f"{layers or 'all layers'} with {' and '.join(widths)} in each"
+        return layers if self.heal is None else f"{layers}, healed on {self.heal:,} tokens"
 
 
 @dataclass(frozen=True)
@@ -101,10 +109,19 @@ class EncoderFacts:
     kept: Kept  # of the model that it is cut out of
 
 
-#: ``SOURCE@LAYERS ffn UNITS heads HEADS random``, of which all but the source may be missing.
+def _shortly(tokens: int) -> str:
+    """A number of tokens as a label has it: 300k, 2M."""
+    for unit, short in ((10**6, "M"), (10**3, "k")):
+        if tokens % unit == 0:
+            return f"{tokens // unit}{short}"
+    return str(tokens)
+
+
+#: ``SOURCE@LAYERS ffn UNITS heads HEADS healed TOKENS random``, of which all but the source may be missing.
 _LABEL = re.compile(
     r"(?P<source>[^@]+?)(@((?P<lowest>[1-9]\d*)|(?P<blocks>\d+(,\d+)+)|every (?P<every>[1-9]\d*)))?"
-    r"( ffn (?P<ffn>\d*[1-9]\d*|0?\.\d+|1\.0))?( heads (?P<heads>[1-9]\d*))?(?P<random> random)?"
+    r"( ffn (?P<ffn>\d*[1-9]\d*|0?\.\d+|1\.0))?( heads (?P<heads>[1-9]\d*))?"
+    r"( healed (?P<heal>[1-9]\d*)(?P<unit>[kM]?))?(?P<random> random)?"
 )
 
 
@@ -114,7 +131,7 @@ def parse(text: str) -> Encoder:
     if match is None:
         raise UserError(
             f"encoder {text!r}: not of the form SOURCE or SOURCE@LAYERS, such as bundled/e5-small@6 (at least 1 layer) "
-            f"or bundled/e5-small@0,3,7,11, with ` ffn UNITS`, ` heads HEADS` and ` random` after it"
+            f"or bundled/e5-small@0,3,7,11, with ` ffn UNITS`, ` heads HEADS`, ` healed TOKENS` or ` random` after it"
         )
     layers: Layers | None = None
     if match["lowest"]:
@@ -126,6 +143,7 @@ def parse(text: str) -> Encoder:
     return Encoder(
         match["source"], layers, init="random" if match["random"] else "pretrained",
         ffn=float(match["ffn"]) if match["ffn"] else None, heads=int(match["heads"]) if match["heads"] else None,
+        heal=int(match["heal"]) * {"": 1, "k": 10**3, "M": 10**6}[match["unit"]] if match["heal"] else None,
     )  # fmt: skip
 
 

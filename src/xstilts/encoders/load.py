@@ -166,7 +166,9 @@ def check_loadable(encoder: Encoder) -> None:
 def _cut_out_of(encoder: Encoder) -> Encoder:
     """The lowest blocks of the source, whole, that a pruned encoder is cut out of; itself where these are all."""
     kept = describe(encoder).kept
-    return encoder if kept.whole_blocks else replace(encoder, layers=kept.blocks[-1] + 1, ffn=None, heads=None)
+    return (
+        encoder if kept.whole_blocks else replace(encoder, layers=kept.blocks[-1] + 1, ffn=None, heads=None, heal=None)
+    )
 
 
 def check_complete(name: str, info: Mapping[str, Any]) -> None:
