@@ -171,6 +171,17 @@ def _cut_out_of(encoder: Encoder) -> Encoder:
     )
 
 
+@cache
+def _chosen(encoder: Encoder, _digest: str) -> list[cut.Chosen]:
+    """Which units and heads a pruned encoder keeps: once a process, since the whole model is run for it."""
+    kept = describe(encoder).kept
+    if kept.ffn is None and kept.heads is None:
+        return [cut.Chosen(None, None)] * len(kept.blocks)
+    larger = _cut_out_of(encoder)
+    read = np.unique(cut.pieces(load_config(larger)))
+    return cut.choose(load_model(larger, AutoModel, seed=0, vocabulary=read), kept)
+
+
 def check_complete(name: str, info: Mapping[str, Any]) -> None:
     """Raises UserError where a model has tensors that its files lack: ``info`` is what ``from_pretrained`` tells."""
     missing = sorted(each for each in info["missing_keys"] if not each.startswith("pooler."))
@@ -196,7 +207,7 @@ def load_model(
     larger, kept = _cut_out_of(encoder), describe(encoder).kept
     if larger != encoder and encoder.init == "pretrained":
         whole = load_model(larger, auto_class, seed=seed, vocabulary=vocabulary, **overrides)
-        return cut.cut(whole, kept)
+        return cut.cut(whole, kept, _chosen(replace(encoder, heal=None), describe(encoder).digest))
     attention = overrides.pop("attn_implementation", None)
     config = load_config(encoder, **overrides)
     if type(config) not in auto_class._model_mapping:
@@ -213,7 +224,9 @@ def load_model(
         if encoder.init == "random":
             model: PreTrainedModel = auto_class.from_config(config, **options).eval()
             if kept.heads is not None:  # the rest its configuration says
-                cut.cut(model, replace(kept, blocks=tuple(range(len(kept.blocks))), ffn=None))
+                first = cut.Chosen(None, torch.arange(kept.heads))
+                blocks = tuple(range(len(kept.blocks)))
+                cut.cut(model, replace(kept, blocks=blocks, ffn=None), [first] * len(blocks))
             return model
         source = sources.resolve(encoder.source, encoder.revision)
         if source.folder is not None and auto_class is AutoModelForMaskedLM:
