@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from xstilts.common import fast_yaml
-from xstilts.encoders import Encoder, EncoderFacts, bundled, facts_of, sizes, sources
+from xstilts.encoders import Encoder, EncoderFacts, bundled, describe, facts_of, sizes, sources
 from xstilts.encoders.sources import FAMILIES
 
 #: The digest of an encoder that is known by the list alone.
@@ -45,6 +45,12 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
         if entry["name"] == encoder.source:
             return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest=NOT_AT_HAND)
     return None
+
+
+def look_up(encoder: Encoder) -> EncoderFacts:
+    """The facts of an encoder, by the list alone where it is listed and not at hand. Raises UserError."""
+    facts = None if sources.at_hand(encoder.source) else expected(encoder)
+    return facts or describe(encoder)
 
 
 @cache
