@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from transformers import CONFIG_MAPPING, AutoModel
 
 from xstilts.common.errors import UserError
-from xstilts.encoders import Encoder, bundled, describe, parse, sizes, sources
+from xstilts.encoders import Encoder, Every, bundled, describe, parse, sizes, sources
 from xstilts.encoders.families import FAMILIES, family_of, known_encoders
 
 TINY = {
@@ -60,6 +60,13 @@ def put_in_cache(cache: Path, name: str, files: dict[str, str]) -> Path:
         ("bundled/e5-small@6", Encoder("bundled/e5-small", layers=6)),
         ("FacebookAI/xlm-roberta-base@12 random", Encoder("FacebookAI/xlm-roberta-base", layers=12, init="random")),
         ("./my models/mbert random", Encoder("./my models/mbert", init="random")),
+        ("bundled/e5-small@0,2,5,8,11", Encoder("bundled/e5-small", layers=(0, 2, 5, 8, 11))),
+        ("bundled/e5-small@every 2 ffn 384", Encoder("bundled/e5-small", layers=Every(2), ffn=384)),
+        ("bundled/e5-small ffn 0.25 heads 6", Encoder("bundled/e5-small", ffn=0.25, heads=6)),
+        ("bundled/e5-small@6 healed 300k", Encoder("bundled/e5-small", layers=6, heal=300_000)),
+        ("bundled/e5-small ffn 384 healed 2M", Encoder("bundled/e5-small", ffn=384, heal=2_000_000)),
+        ("bundled/e5-small ffn 384 healed 2500", Encoder("bundled/e5-small", ffn=384, heal=2500)),
+        ("a/b@3 heads 6 random", Encoder("a/b", layers=3, heads=6, init="random")),
     ],
 )
 def test_labels_are_read_back(text: str, encoder: Encoder) -> None:
@@ -67,7 +74,20 @@ def test_labels_are_read_back(text: str, encoder: Encoder) -> None:
     assert encoder.label == text
 
 
-@pytest.mark.parametrize("text", ["", "@3", "bundled/e5-small@", "bundled/e5-small@0", "bundled/e5-small@six", "a@1@2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "@3",
+        "bundled/e5-small@",
+        "bundled/e5-small@0",
+        "bundled/e5-small@six",
+        "a@1@2",
+        "a@1,",
+        "a@1 ffn 0",
+        "a@1 heads",
+    ],
+)
 def test_wrong_labels(text: str) -> None:
     with pytest.raises(UserError, match="not of the form SOURCE or SOURCE@LAYERS"):
         parse(text)

@@ -17,7 +17,7 @@ from xstilts.encoders import bundled
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
-from xstilts.planning.recipe import AverageEntry, MlmEntry, RecipeEntry, Sampling, TranslatedEntry
+from xstilts.planning.recipe import AverageEntry, HealingEntry, MlmEntry, RecipeEntry, Sampling, TranslatedEntry
 from xstilts.planning.study import EncoderEntry, Study, TargetEntry, make_study
 
 #: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
@@ -39,6 +39,13 @@ BASE: dict[str, Any] = {
     "seeds": [1],
     "training": {},
 }  # fmt: skip
+
+#: The base with an encoder that is healed.
+HEALED: dict[str, Any] = {
+    **BASE,
+    "encoders": [{**BASE["encoders"][0], "heal": 5000}],
+    "healing": {"task": "mini-text", "languages": ["de", "sw"]},
+}
 
 OTHER = "bundled/e5-small@1"
 
@@ -108,6 +115,9 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
     },
     EncoderEntry: {
         "layers": (put("encoders.0.layers", 1), ALL),
+        "ffn": (put("encoders.0.ffn", 0.5), ALL),
+        "heads": (put("encoders.0.heads", 6), ALL),
+        "heal": (lambda study: study.update(encoders=HEALED["encoders"], healing=HEALED["healing"]), ALL),
         "init": (put("encoders.0.init", "random"), ALL),
         "recipes": (put("encoders.0.recipes", ["none", "nli", "mixed", "sum"]), NOTHING),
         "name": (put("encoders.0.name", "small"), NOTHING),
@@ -145,6 +155,8 @@ CHANGES: dict[type, dict[str, tuple[Callable[[dict[str, Any]], Any], set[str]]]]
 #: Fields whose values cannot be changed alone.
 ELSEWHERE = {
     (Study, "sample"): "needs training data to be capped: test_a_sample_per_seed_is_of_its_own",
+    (Study, "healing"): "test_how_an_encoder_is_healed_moves_all_of_it",
+    **{(HealingEntry, field): "test_how_an_encoder_is_healed_moves_all_of_it" for field in HealingEntry.model_fields},
     (EncoderEntry, "source"): "test_the_same_encoder_in_another_folder_is_the_same",
     (EncoderEntry, "revision"): "only models of the hub have any; tests/test_encoders_hub.py",
     (TargetEntry, "task"): "another task is another stage",
@@ -163,7 +175,7 @@ def test_a_field_moves_the_keys_of_what_it_decides_and_no_others(part: type, fie
     assert moved(change) == expected
 
 
-@pytest.mark.parametrize("part", [*CHANGES, TranslatedEntry])
+@pytest.mark.parametrize("part", [*CHANGES, TranslatedEntry, HealingEntry])
 def test_no_field_is_forgotten(part: Any) -> None:
     known = set(CHANGES.get(part, {})) | {field for owner, field in ELSEWHERE if owner is part}
     assert set(part.model_fields) == known
@@ -186,6 +198,21 @@ def test_every_hyperparameter_moves_what_it_trains_and_what_comes_behind(field: 
     shown = {label for label in ALL if label.startswith(("none", "nli", "train nli"))}
     reads = field in ("max_length", "doc_stride", "max_query_length", "precision")
     assert found == (shown if reads else shown & TRAINED)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("encoders.0.heal", 6000),
+        ("healing.languages", ["de"]),
+        ("healing.learning_rate", 1e-3),
+        ("healing.batch_size", 4),
+        ("healing.max_length", 64),
+    ],
+)
+def test_how_an_encoder_is_healed_moves_all_of_it(place: str, value: Any) -> None:
+    assert moved(put(place, value), HEALED) == ALL | {"bundled/e5-small@2 healed 5k: heal"}
+    assert moved(put("training", {"learning_rate": 0.1}), HEALED) == TRAINED  # of tasks, not of healing
 
 
 def test_a_sample_per_seed_is_of_its_own() -> None:

@@ -15,6 +15,7 @@ from xstilts.planning.plan import Kind
 from xstilts.planning.records import (
     Attempt,
     AverageRecord,
+    HealRecord,
     MergeRecord,
     Mined,
     PredictRecord,
@@ -29,6 +30,8 @@ COMMON: dict[str, Any] = {"label": "a stage", "seconds": 1.5, "peak_memory": 2**
 ATTEMPTS = (Attempt(1, 33.0, {"a": 33.0}, ("a",), 5e11), Attempt(2**31, 60.25, {"a": 60.25}, (), 5e11))
 WRITTEN: list[Record] = [
     TranslateRecord(examples=3, dropped={"empty": 2}, **COMMON),
+    HealRecord(error_before=0.5, error=0.125, steps=8, precision="bf16", micro_batch_halvings=1, resumed_at=(2,),
+               checkpoint_error="OSError: full", **COMMON),
     TrainRecord(
         dev=60.25, dev_of={"a": 60.25}, dev_majority={"a": 33.0}, best_step=4, steps=8, steps_of={"a": 8}, examples=64,
         collapsed=(), attempts=ATTEMPTS, micro_batch_halvings=1, resumed_at=(2, 6), precision="bf16",
@@ -52,7 +55,7 @@ def test_each_kind_of_stage_has_a_record_that_is_read_as_it_was_written() -> Non
     for record in WRITTEN:
         assert all(getattr(record, field.name) is not None for field in fields(record)), "all of its fields are tested"
         assert records.from_json(json.loads(json.dumps(record.to_json()))) == record
-    assert records.attempts(json.loads(json.dumps(WRITTEN[1].to_json()["attempts"]))) == list(ATTEMPTS)
+    assert records.attempts(json.loads(json.dumps(WRITTEN[2].to_json()["attempts"]))) == list(ATTEMPTS)
 
 
 def test_what_is_not_known_is_not_written() -> None:

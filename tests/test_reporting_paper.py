@@ -63,7 +63,7 @@ def test_the_draft_says_what_was_done_and_found(results: Results, tmp_path: Path
     assert all(sentence in text for sentence in (*answer.best, *answer.cannot, answer.basis, answer.hurt))
     for said in (
         "2 encoders, of 1 pretrained model: `bundled/e5-small` (Wang et al. 2024)",
-        "| bundled/e5-small@12 | pretrained | the lowest 6 | 117M | 21.3M |",
+        "| bundled/e5-small@12 | pretrained | the first 12 layers | 117M | 21.3M |",
         "- `squad_v2`: trained on SQuAD v2.0 (Rajpurkar et al. 2018).",
         "| XQuAD | Question answering | SQuAD v1.1 | test | 3 (en de ru) | 60 |",
         "| SQuAD v2.0 | recipe squad_v2 | 1,000 | 130,319 | 1 | 16 | 0.0001 | 0.1 | 0.01 | 384 |",

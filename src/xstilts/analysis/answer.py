@@ -29,7 +29,7 @@ _MOST_NAMED = 3  # items of a list that a line of the terminal has room for
 
 # Caveats that a study's own notes may state already, by a word that such a note would hold.
 _MINI = ("mini suite", "Targets named mini-… are the embedded mini suite: their scores are not XTREME's.")
-_TRUNCATED = ("runcat", "{} are the first layers of one pretrained encoder: no stand-in for pretraining at that size.")
+_PRUNED = ("runcat", "{} are {} of one pretrained encoder: no stand-in for pretraining at that size.")
 
 
 @dataclass(frozen=True)
@@ -262,13 +262,18 @@ def _cannot(results: Results, of: Axes, gains: pl.DataFrame, sizes: pl.DataFrame
         caveats.append("One seed: the intervals cover the examples only, not how much training varies.")
     elif len(of.seeds) < ENOUGH_SEEDS:
         caveats.append(f"{len(of.seeds)} seeds tell little of how training varies; {ENOUGH_SEEDS} or more are better.")
-    named = any(entry.name and entry.layers for entry in results.study.encoders)
+    cut = [entry.encoder for entry in results.study.encoders if entry.encoder.is_cut]
+    if all(isinstance(one.layers, int) and not (one.ffn or one.heads) for one in cut):
+        which, parts = "Encoders with `layers` in the study", "the first layers"
+    else:
+        which, parts = "Pruned encoders", "parts"
+    which = which if any(one.name for one in cut) or parts == "parts" else "Labels with @"
     for (word, said), applies in (
         (_MINI, any(target.startswith("mini-") for target in of.targets)),
-        (_TRUNCATED, not all(encoder.whole for encoder in pretrained)),
+        (_PRUNED, not all(encoder.whole for encoder in pretrained)),
     ):
         if applies and not any(word in note for note in results.notes):
-            caveats.append(said.format("Encoders with `layers` in the study" if named else "Labels with @"))
+            caveats.append(said.format(which, parts))
     caveats += size_caveats(sizes)
     fewest = results.scores.filter(pl.col("main"))["n"].to_numpy().min()
     if fewest < ENOUGH_EXAMPLES:

@@ -77,7 +77,7 @@ class Axes:
 def axes(results: Results) -> Axes:
     """The axes of a study as far as it has scores; recipes and targets keep their order otherwise."""
     main = results.scores.filter(pl.col("main"))
-    cut = {entry.encoder.label for entry in results.study.encoders if entry.layers is not None}
+    cut = {entry.encoder.label for entry in results.study.encoders if entry.encoder.is_cut}
     means = {mean.of: mean for mean in results.study.means}
     encoders = [
         SizedEncoder(label, source, label not in cut, init == "random", parameters)

@@ -28,7 +28,7 @@ class UsedEncoder:
     label: str
     source: str
     random: bool
-    kept: int | None  # its lowest layers, where not all
+    kept: str  # what of its source it is, in words; empty for all of it
     layers: int | None
     parameters: int | None
     parameters_without_embeddings: int | None
@@ -136,7 +136,7 @@ def _encoders(results: Results) -> Iterable[UsedEncoder]:
             label=encoder.label,
             source=entry.source,
             random=entry.init == "random",
-            kept=entry.layers,
+            kept=encoder.kept,
             layers=row.get("layers"),
             parameters=row.get("parameters"),
             parameters_without_embeddings=row.get("parameters_without_embeddings"),

@@ -279,7 +279,7 @@ def outlook(study: Study, deviations: Mapping[str, Deviations]) -> Outlook:
 
 
 def _design(plan: Plan) -> Design:
-    cut = {entry.encoder for entry in plan.study.encoders if entry.layers is not None}
+    cut = {entry.encoder for entry in plan.study.encoders if entry.encoder.is_cut}
     sized = [
         SizedEncoder(encoder.label, encoder.source, encoder not in cut, encoder.init == "random",
                      facts.parameters_without_embeddings)
@@ -351,7 +351,8 @@ def _another_size(plan: Plan, design: Design, outcomes: Mapping[str, Deviations]
         whole = _facts(Encoder(entry.source, None, "pretrained", entry.revision))
         for layers in range(1, whole.layers + 1 if whole else 0):
             if whole and (entry.source, layers) not in there:
-                other = entry.model_copy(update={"layers": layers if layers < whole.layers else None, "name": None})
+                depth = {"layers": layers if layers < whole.layers else None, "ffn": None, "heads": None}
+                other = entry.model_copy(update={**depth, "name": None})
                 facts = _facts(other.encoder)
                 if facts and facts.parameters_without_embeddings >= min(design.parameters, default=0):
                     candidates.append((other, facts.parameters_without_embeddings))

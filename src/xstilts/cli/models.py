@@ -50,6 +50,7 @@ def export(
     encoder: Annotated[str | None, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
     seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
+    healed: Annotated[bool, typer.Option("--healed", help="the healed encoder itself, before any training")] = False,
     store: StoreOption = None,
 ) -> None:
     """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
@@ -58,6 +59,12 @@ def export(
 
     opened = api.open_store(store)
     planned = api.plan_as_run(study, opened)
+    if healed:
+        if target or recipe or seed is not None:
+            raise UserError("--healed is for the encoder itself, which has no target, recipe or seed; leave them out")
+        chosen = exporting.healed_encoder(planned, encoder)
+        print(f"{chosen.label}: {exporting.export_healed(planned, opened, chosen, out)}")
+        return
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
     folder = exporting.export(planned, opened, cell, out)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from xstilts.common.errors import UserError
-from xstilts.encoders import Encoder, bundled, describe, sources
+from xstilts.encoders import Encoder, bundled, cut, describe, pruning, sources
 
 #: BERT's names of the dropouts, and what other architectures call them. EuroBERT has none on hidden states.
 _DROPOUTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -48,15 +48,12 @@ _LOCAL = {"use_safetensors": True, "local_files_only": True}
 
 
 def load_config(encoder: Encoder, **overrides: Any) -> PreTrainedConfig:
-    """The encoder's configuration, of its truncated depth, with ``overrides`` (num_labels, hidden_dropout_prob, ...).
+    """The encoder's configuration, of its depth and width, with ``overrides`` (num_labels, hidden_dropout_prob, ...).
 
     Dropouts go by BERT's names for every architecture. Raises UserError as `describe` does.
     """
     facts = describe(encoder)
-    values = dict(sources.resolve(encoder.source, encoder.revision).config)
-    values["num_hidden_layers"] = facts.layers
-    if values.get("layer_types") is not None:
-        values["layer_types"] = values["layer_types"][: facts.layers]
+    values = pruning.configured(sources.resolve(encoder.source, encoder.revision).config, facts.kept)
     for name in _LOOKED_UP:
         values.pop(name, None)
     if "num_labels" in overrides:  # else the saved names of labels would decide their number
@@ -131,6 +128,7 @@ def check_loadable(encoder: Encoder) -> None:
     the lowest blocks, of `_TRIED` parameters at most, and must come out as numbers: small encoders are run whole, and
     of a large one no more is read than its embeddings and these blocks.
     """
+    encoder = _cut_out_of(encoder)
     tokenizer = load_tokenizer(encoder)
     source, facts = sources.resolve(encoder.source, encoder.revision), describe(encoder)
     if source.folder is not None and encoder.init == "pretrained":
@@ -165,6 +163,14 @@ def check_loadable(encoder: Encoder) -> None:
         )
 
 
+def _cut_out_of(encoder: Encoder) -> Encoder:
+    """The lowest blocks of the source, whole, that a pruned encoder is cut out of; itself where these are all."""
+    kept = describe(encoder).kept
+    return (
+        encoder if kept.whole_blocks else replace(encoder, layers=kept.blocks[-1] + 1, ffn=None, heads=None, heal=None)
+    )
+
+
 def check_complete(name: str, info: Mapping[str, Any]) -> None:
     """Raises UserError where a model has tensors that its files lack: ``info`` is what ``from_pretrained`` tells."""
     missing = sorted(each for each in info["missing_keys"] if not each.startswith("pooler."))
@@ -179,13 +185,18 @@ def load_model(
 
     The encoder has its pretrained weights, or with ``init`` random ones of the configuration's initialiser; the
     head is always initialised afresh, except a language-modelling head, which is kept where the source has one.
-    What is random depends on ``seed`` alone; the caller's random state is untouched. ``overrides`` go to the
+    What is random depends on ``seed`` alone; the caller's random state is untouched. What is pruned is cut out of the
+    pretrained weights; fewer heads are narrower projections (`xstilts.encoders.cut`). ``overrides`` go to the
     configuration; ``attn_implementation`` to the model, where its architecture has a choice. Every call gives weights
     of its own. Who will read no other ids than ``vocabulary`` says so, which spares the bundled encoder 384 MB of
     word embeddings: the others are 0.
 
     Raises UserError when the source cannot be had, or its architecture has no such head.
     """
+    larger, kept = _cut_out_of(encoder), describe(encoder).kept
+    if larger != encoder and encoder.init == "pretrained":
+        whole = load_model(larger, auto_class, seed=seed, vocabulary=vocabulary, **overrides)
+        return cut.cut(whole, kept)
     attention = overrides.pop("attn_implementation", None)
     config = load_config(encoder, **overrides)
     if type(config) not in auto_class._model_mapping:
@@ -200,8 +211,10 @@ def load_model(
     with _quiet(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         if encoder.init == "random":
-            model: PreTrainedModel = auto_class.from_config(config, **options)
-            return model.eval()
+            model: PreTrainedModel = auto_class.from_config(config, **options).eval()
+            if kept.heads is not None:  # the rest its configuration says
+                cut.cut(model, replace(kept, blocks=tuple(range(len(kept.blocks))), ffn=None))
+            return model
         source = sources.resolve(encoder.source, encoder.revision)
         if source.folder is not None and auto_class is AutoModelForMaskedLM:
             model = model_class.from_pretrained(sources.with_weights(source), config=config, **_LOCAL, **options)

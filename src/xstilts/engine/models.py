@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xstilts.common.errors import StageError
-from xstilts.encoders import Encoder, trim
+from xstilts.encoders import Encoder, cut, trim
 from xstilts.encoders.load import load_model, load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.features import Renumbered
@@ -121,13 +121,25 @@ def build_model(
     return build_models(encoder, [task], seed, start, rows, head=head, dropout=dropout)
 
 
+def build_bare(encoder: Encoder, name: str, vocabulary: np.ndarray) -> Trimmed:
+    """The pretrained encoder without a head or dropout, as the model of ``name``, trimmed to the ids ``vocabulary``."""
+    options: dict[str, Any] = {**_NO_DROPOUT, "attn_implementation": device.attention()}
+    model = load_model(encoder, transformers.AutoModel, seed=0, vocabulary=vocabulary, **options)
+    ids = torch.from_numpy(vocabulary)
+    mapping = trim.trim_vocabulary(model, ids)
+    return Trimmed(Joint({name: model}), ids, mapping)
+
+
+_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
 def load_architecture(
     encoder: Encoder, task: Task, seed: int, dropout: DropoutMode = "preset", vocabulary: np.ndarray | None = None
 ) -> PreTrainedModel:
     fmt = heads.get(task.format)
     options: dict[str, Any] = {**fmt.model_options(task), "attn_implementation": device.attention()}
     if dropout == "none":
-        options |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        options |= _NO_DROPOUT
     model = load_model(encoder, getattr(transformers, fmt.AUTO_CLASS), seed=seed, vocabulary=vocabulary, **options)
     if device.on_cpu():
         replace_dropout(model)
@@ -181,6 +193,10 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
 
     The others are the encoder's own.
     """
+    save_file(_tensors(trimmed), folder / name)
+
+
+def _tensors(trimmed: Trimmed) -> dict[str, torch.Tensor]:
     embedding = _word_embeddings(trimmed.model)
     # The encoder's tensors have the names that they have under any head.
     prefix = trimmed.model.base_model_prefix + "." if _is_bare(trimmed.model) else ""
@@ -189,33 +205,58 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
         for name, tensor in trimmed.model.state_dict().items()
         if tensor.data_ptr() != embedding.data_ptr()
     }
-    tensors |= {ROWS: embedding.detach().cpu().contiguous(), IDS: trimmed.ids}
-    save_file(tensors, folder / name)
+    return tensors | {ROWS: embedding.detach().cpu().contiguous(), IDS: trimmed.ids}
+
+
+def save_healed(trimmed: Trimmed, folder: Path) -> None:
+    """A bare encoder without its word embeddings, which are as they were pretrained, and without a pooler.
+
+    No row of the embeddings is kept, so that what starts from it knows the pieces of its own data alone.
+    """
+    tensors = {name: tensor for name, tensor in _tensors(trimmed).items() if ".pooler." not in name}
+    none = {ROWS: tensors[ROWS][:0].clone(), IDS: tensors[IDS][:0].clone()}
+    save_file(tensors | none, folder / WEIGHTS)
 
 
 def load_trained(
     encoder: Encoder, task: Task, seed: int, folder: Path, dropout: DropoutMode = "preset"
 ) -> PreTrainedModel:
-    """The trained model with its whole vocabulary, as an export hands it over."""
+    """The trained model with its whole vocabulary and as many heads as its configuration says, to be handed over."""
     model = load_architecture(encoder, task, seed, dropout)
     saved = load_file(folder / WEIGHTS)
     pretrained = _word_embeddings(model)
     mapping = trim.trim_vocabulary(model, saved[IDS])
     load_weights(model, saved, mapping, head=True)
     trim.restore_vocabulary(model, pretrained, saved[IDS])
+    cut.fill_heads(model)
     return model
 
 
-def merge(encoder: Encoder, seed: int, trained: Sequence[tuple[Path, float]]) -> dict[str, torch.Tensor]:
+def load_healed(encoder: Encoder, folder: Path) -> PreTrainedModel:
+    """The healed encoder with its whole vocabulary and all heads, without a head or pooler, to be handed over."""
+    model = load_model(encoder, transformers.AutoModel, seed=0)
+    load_weights(model, load_file(folder / WEIGHTS), torch.empty(0, dtype=torch.long), head=False)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # type: ignore[assignment]
+    cut.fill_heads(model)
+    return model
+
+
+def merge(
+    encoder: Encoder, seed: int, start: Path | None, trained: Sequence[tuple[Path, float]]
+) -> dict[str, torch.Tensor]:
     """The tensors of an artifact whose encoder is θ₀ + Σ weight · (θ − θ₀) over the artifacts in ``trained``.
 
-    θ₀ is the encoder before any training: task arithmetic (Ilharco et al. 2023, arXiv 2212.04089, section 2). The
-    pooler, which many encoders do not come with, is left out, and so are the heads.
+    θ₀ is the encoder before any training, or the one in ``start``, if it was healed: task arithmetic (Ilharco et al.
+    2023, arXiv 2212.04089, section 2). The pooler, which many encoders do not come with, is left out, and so are the
+    heads.
     """
     saved = [(load_file(folder / WEIGHTS), weight) for folder, weight in trained]
     ids = torch.from_numpy(np.unique(np.concatenate([tensors[IDS].numpy() for tensors, _ in saved])))
     base = load_model(encoder, transformers.AutoModel, seed=seed, vocabulary=ids.numpy())
     mapping = trim.trim_vocabulary(base, ids)
+    if start:
+        load_weights(base, load_file(start / WEIGHTS), mapping, head=False)
     words = _word_embeddings(base)
     before = {name: value for name, value in base.state_dict().items() if value.data_ptr() != words.data_ptr()}
     merged = {name: value.clone() for name, value in before.items() if not name.startswith("pooler.")}

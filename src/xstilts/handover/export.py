@@ -10,17 +10,19 @@ from operator import itemgetter
 from pathlib import Path
 
 from safetensors import SafetensorError
+from transformers import PreTrainedModel
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.encoders import Encoder
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
-from xstilts.engine.models import load_trained
-from xstilts.handover.model_card import model_card
+from xstilts.engine.models import load_healed, load_trained
+from xstilts.handover.model_card import healed_card, model_card
 from xstilts.planning import records
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.planning.plan import Average, Cell, Merge, Plan, Train
-from xstilts.planning.records import ModelRecord
+from xstilts.planning.plan import Average, Cell, Heal, Merge, Plan, Train
+from xstilts.planning.records import HealRecord, ModelRecord
 from xstilts.store import Store
 from xstilts.store.files import share
 
@@ -90,8 +92,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
 
     Raises UserError if it is not empty, or cannot be written.
     """
-    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: exists already; choose a new folder")
+    _check_new(out)
     spec = plan.stages[cell.training or ""].spec
     assert isinstance(spec, Train | Average)
     run = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
@@ -101,7 +102,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
     if spec.task.unanswerable:  # `predict` gives an answer to all questions otherwise
         model.config.unanswerable = True
-    used = [*_data(plan, cell.intermediate), *_data(plan, cell.training)]
+    used = [*_data(plan, plan.healed.get(cell.encoder)), *_data(plan, cell.intermediate), *_data(plan, cell.training)]
     card = model_card(
         encoder=cell.encoder,
         recipe=cell.recipe,
@@ -110,27 +111,55 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         format=spec.task.format,
         seed=cell.seed,
         hyperparameters=run.hyperparameters,
-        data=[
-            {
-                "task": ref.task.name,
-                "split": ref.split,
-                "language": ref.language,
-                "use": use,
-                "examples": len(examples(ref)),
-                "fingerprint": ref.fingerprint,
-            }
-            for use, ref in used
-        ],
+        data=_rows(used),
         scores=gather(plan, store).scores,
         auto_class=fmt.AUTO_CLASS,
     )
+    return _write(out, model, spec.encoder, card)
+
+
+def healed_encoder(plan: Plan, label: str | None) -> Encoder:
+    """The healed encoder of this label, or the only one. Raises UserError."""
+    labels = {encoder.label: encoder for encoder in plan.healed}
+    if not labels:
+        raise UserError("--healed: no encoder of the study is healed; give one `heal`, a number of tokens")
+    if label is None and len(labels) > 1:
+        raise UserError(f"--healed: name one with --encoder: {', '.join(labels)}")
+    if label is not None and label not in labels:
+        raise UserError(f"--encoder {label}: the study heals no such encoder: {did_you_mean(label, labels)}")
+    return labels[label] if label else next(iter(labels.values()))
+
+
+def export_healed(plan: Plan, store: Store, encoder: Encoder, out: Path) -> Path:
+    """Write a healed encoder, its tokenizer and its card to the folder ``out``, as `export` does.
+
+    Raises UserError as that does, and where it is not healed yet.
+    """
+    _check_new(out)
+    key = plan.healed[encoder]
+    spec, record = plan.stages[key].spec, records.peek(store, key)
+    assert isinstance(spec, Heal)
+    if not isinstance(record, HealRecord):
+        raise UserError(f"{encoder.label} is not in the store yet; `xstilts run` heals it")
+    with store.files(key) as folder:
+        model = load_healed(encoder, folder)
+    return _write(out, model, encoder, healed_card(encoder, record, _rows([("healing", ref) for ref in spec.texts])))
+
+
+def _check_new(out: Path) -> None:
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: exists already; choose a new folder")
+
+
+def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str) -> Path:
+    """Whole or not at all."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:
             new = Path(scratch, "model")
             new.mkdir()
             model.save_pretrained(new)
-            load_tokenizer(spec.encoder).save_pretrained(new)
+            load_tokenizer(encoder).save_pretrained(new)
             (new / "README.md").write_text(card, encoding="utf-8")
             share(new)
             os.replace(new, out)
@@ -140,9 +169,26 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
     return out
 
 
+def _rows(used: Sequence[tuple[str, DataRef]]) -> list[dict[str, object]]:
+    """As a card has them."""
+    return [
+        {
+            "task": ref.task.name,
+            "split": ref.split,
+            "language": ref.language,
+            "use": use,
+            "examples": len(examples(ref)),
+            "fingerprint": ref.fingerprint,
+        }
+        for use, ref in used
+    ]
+
+
 def _data(plan: Plan, key: str | None) -> list[tuple[str, DataRef]]:
     """What the stage and those that it starts from were trained on, and for what."""
     match plan.stages[key].spec if key else None:
+        case Heal(texts=texts_read):
+            return [("healing", ref) for ref in texts_read]
         case Train(parts=parts, mlm=mlm):
             texts = [("mlm", ref) for ref in mlm.texts] if mlm else []
             uses = [use for part in parts for use in (("train", part.train), ("selection", part.dev))]

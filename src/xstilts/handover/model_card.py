@@ -12,6 +12,7 @@ from xstilts.analysis.axes import ENGLISH, how_compared
 from xstilts.common import markdown
 from xstilts.encoders import Encoder, bundled
 from xstilts.planning.recipe import NONE, Mean
+from xstilts.planning.records import HealRecord
 from xstilts.tasks import formats
 
 # What the bundled weights are a copy of, so that the card names a model that its reader can find.
@@ -51,7 +52,7 @@ def model_card(
         front["base_model"] = base
     front["pipeline_tag"] = formats.get(format).pipeline_tag
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
-    start = f"the first {encoder.layers} layers of `{base}`" if encoder.layers else f"`{base}`"
+    start = f"{encoder.kept} of `{base}`" if encoder.is_cut else f"`{base}`"
     if encoder.init == "random":
         start = f"a randomly initialised model of the shape of {start}"
     parts = [
@@ -73,6 +74,28 @@ def model_card(
         _scores(own, target),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(encoder, target, own)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def healed_card(encoder: Encoder, record: HealRecord, data: list[dict[str, object]], licence: str = "mit") -> str:
+    """The text of a healed encoder's README.md; ``data`` as in `model_card`."""
+    base = _SOURCES.get(encoder.source, encoder.source)
+    front = {"license": licence, "library_name": "transformers", "tags": ["xstilts", "pruned", "distilled"]}
+    parts = [
+        f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
+        f"# {encoder.label}",
+        f"An encoder without a head: {encoder.kept}, of `{base}`. It was pruned and then healed: distilled from the "
+        f"whole model on {record.tokens or 0:,} tokens of plain text. Made with xstilts.",
+        "## How to open it",
+        _opening("AutoModel"),
+        "## Healing",
+        f"The relative squared error of its last hidden states against the whole model's, on text that was held out, "
+        f"was {record.error_before:.3f} as pruned and is {record.error:.3f}.",
+        "## Text",
+        markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data)),
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in (*_limits_of(encoder), "It was trained on no task.")),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -138,8 +161,19 @@ def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
     limits = ["Zero-shot scores differ between languages; in a language that is not listed, none was measured."]
     if target.startswith("mini-"):
         limits.append("The target is of the embedded mini suite, small and made for trying out: not an XTREME score.")
-    if encoder.layers:
-        limits.append("Its layers were cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
+    limits += _limits_of(encoder)
+    if own.height and own["preset"].drop_nulls().len():
+        limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
+    return limits
+
+
+def _limits_of(encoder: Encoder) -> list[str]:
+    limits = []
+    if encoder.is_cut:
+        what = "It was" if encoder.ffn or encoder.heads else "Its layers were"
+        limits.append(f"{what} cut from a larger pretrained encoder: no stand-in for pretraining at that size.")
+    if encoder.heal is not None:
+        limits.append("Healing makes it more like the whole model on text; it is no pretraining at that size either.")
     if encoder.source == bundled.NAME:
         limits.append(
             "multilingual-e5-small was tuned on pairs that include NLI, SQuAD and translations: "
@@ -147,6 +181,4 @@ def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
         )
     if encoder.init == "random":
         limits.append("It was not pretrained: a control, of no use otherwise.")
-    if own.height and own["preset"].drop_nulls().len():
-        limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
     return limits

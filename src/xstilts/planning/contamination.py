@@ -77,6 +77,8 @@ def _used(data: StudyData) -> dict[DataRef, bool]:
         for recipe in data.study.recipes:
             if recipe.mlm:
                 refs |= dict.fromkeys(data.texts(recipe.mlm, draw)[0], False)
+    if any(entry.heal for entry in data.study.encoders):
+        refs |= dict.fromkeys(data.healing_texts(), False)
     return refs
 
 

@@ -74,11 +74,12 @@ def lora_parameters(facts: EncoderFacts, lora: Lora) -> int:
 def flops(facts: EncoderFacts, tokens: int, length: float, *, training: bool, lora: Lora | None = None) -> float:
     """Floating-point operations of a pass over ``tokens`` tokens in sequences of ``length`` tokens.
 
-    2·P + 4·layers·hidden·length a token forward, three times that with the backward pass; P are the parameters
-    without embeddings (Kaplan et al. 2020, arXiv 2001.08361, section 2.1, with the attention term kept). Under LoRA
-    the backward pass gives no gradients of the encoder's weights, 2·P less a token, but those of its adapters.
+    2·P + 4·layers·width·length a token forward, three times that with the backward pass; P are the parameters without
+    embeddings, the width that of all heads together (Kaplan et al. 2020, arXiv 2001.08361, section 2.1, with the
+    attention term kept). Under LoRA the backward pass gives no gradients of the encoder's weights, 2·P less a token,
+    but those of its adapters.
     """
-    forward = 2.0 * facts.parameters_without_embeddings + 4.0 * facts.layers * facts.hidden_size * length
+    forward = 2.0 * facts.parameters_without_embeddings + 4.0 * facts.layers * facts.attended * length
     if not training:
         return tokens * forward
     saved = 2.0 * facts.parameters_without_embeddings - 6.0 * lora_parameters(facts, lora) if lora else 0.0

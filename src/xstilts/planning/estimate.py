@@ -13,7 +13,7 @@ from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.units import memory, parse_memory
 from xstilts.planning import cost, records
-from xstilts.planning.plan import Average, Merge, Plan, Predict, Stage, Train
+from xstilts.planning.plan import Average, Heal, Merge, Plan, Predict, Stage, Train
 from xstilts.store import Store
 from xstilts.tasks import formats
 
@@ -192,6 +192,8 @@ def disk(plan: Plan, stage: Stage) -> int:
 
     Those of the mean of its checkpoints too, where the study averages them.
     """
+    if isinstance(stage.spec, Heal):
+        return 4 * plan.facts[stage.spec.encoder].parameters_without_embeddings
     if not isinstance(stage.spec, Train | Merge | Average):
         return 0
     models = 2 if isinstance(stage.spec, Train) and stage.spec.snapshots else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from xstilts.store import Store
 from xstilts.tasks.task import Task
 
 #: Raised when a change of the code changes what a kind of stage puts out; old artifacts are then not used any more.
-REVISIONS = {"translate": 1, "train": 3, "merge": 1, "average": 1, "predict": 4, "score": 2}
+REVISIONS = {"translate": 1, "train": 3, "merge": 1, "average": 1, "predict": 4, "score": 2, "heal": 1}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Translation:
     stage: str | None  # key
     files: str | None = None  # pattern
     fingerprint: str | None = None  # of the files
+
+
+@dataclass(frozen=True)
+class Heal:
+    """Distil a pruned encoder from the model that it was cut out of, on about ``tokens`` tokens of plain text."""
+
+    encoder: Encoder
+    task: Task
+    texts: tuple[DataRef, ...]
+    reading: Reading  # without its epochs
+    optimisation: Optimisation
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Train:
     parts: tuple[TrainingPart, ...]
     optimisation: Optimisation
     seed: int
-    start: str | None  # key of the training stage whose encoder this one starts from
+    start: str | None  # key of the stage, of training or healing, whose encoder this one starts from
     pooler: bool = True  # whether the encoder's pooler comes along
     sampling: Sampling = PROPORTIONAL
     mlm: MlmPart | None = None
@@ -97,6 +110,7 @@ class Merge:
     encoder: Encoder
     seed: int
     weights: tuple[tuple[str, float], ...]  # key of the training stage, weight
+    start: str | None = None  # key of the stage that healed the encoder
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ class Predict:
     precision: Precision
     seed: int  # of a randomly initialised encoder; 0 where nothing is random
     hidden_layer: int | None
-    model: str | None  # key of the training stage
+    model: str | None  # key of the training stage, or of the one that healed the encoder
     pooling: Literal["mean", "cls"] = "mean"
     dev: tuple[DataRef, ...] = ()  # what the threshold of each of the sets is chosen on
 
@@ -144,8 +158,8 @@ class Score:
     predictions: str
 
 
-Kind = Literal["translate", "train", "merge", "average", "predict", "score"]
-Spec = Translate | Train | Merge | Average | Predict | Score
+Kind = Literal["translate", "heal", "train", "merge", "average", "predict", "score"]
+Spec = Translate | Heal | Train | Merge | Average | Predict | Score
 
 
 @dataclass(frozen=True)
@@ -196,12 +210,13 @@ class Plan:
     data: tuple[tuple[str, DataRef, int], ...]  # (use, data, examples)
     notes: tuple[str, ...]
     auto: Precision | None = None  # what `precision: auto` came to, where the study has it
+    healed: Mapping[Encoder, str] = field(default_factory=dict)  # encoder → key of the stage that heals it
 
     @property
     def precisions(self) -> set[Precision]:
         """That its models compute in."""
         specs = [stage.spec for stage in self.stages.values()]
-        trained = {spec.optimisation.precision for spec in specs if isinstance(spec, Train)}
+        trained = {spec.optimisation.precision for spec in specs if isinstance(spec, Train | Heal)}
         return trained | {spec.precision for spec in specs if isinstance(spec, Average | Predict)}
 
     def missing(self, store: Store, *, verify: bool = False, models: bool = False) -> list[Stage]:
@@ -233,7 +248,7 @@ class Plan:
         What a recipe does before the targets, once for all of them, stands under the target "" .
         """
         stages: dict[str, dict[str, set[str]]] = {}
-        intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)}
+        intermediate = {key for cell in self.cells for key in self.behind(cell.intermediate)} | {*self.healed.values()}
         for cell in self.cells:
             of_recipe = stages.setdefault(cell.recipe_label, {})
             of_cell = self.behind(cell.predictions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import repeat
 from typing import Any, get_args
 
@@ -22,6 +22,7 @@ from xstilts.planning.plan import (
     REVISIONS,
     Average,
     Cell,
+    Heal,
     Kind,
     Merge,
     MlmPart,
@@ -134,11 +135,15 @@ class _Planner:
         mistakes.check()
         self.stages: dict[str, Stage] = {}
         self.cells: list[Cell] = []
+        self.healed: dict[Encoder, str] = {}
         self.flops: dict[tuple[Any, ...], float] = {}  # of training, which is the same for all seeds
 
     def plan(self) -> Plan:
         contamination.leave_out(self.data)
         self.data.note_evaluation()
+        for entry in self.study.encoders:
+            if entry.heal is not None:
+                self.healed[entry.encoder] = self._heal(entry.encoder, entry.heal)
         made = {draw: self._on_sample(draw) for draw in dict.fromkeys(self.data.draws.values())}
         self._check_drawn(made.values())
         samples = {seed: made[draw] for seed, draw in self.data.draws.items()}
@@ -154,7 +159,9 @@ class _Planner:
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
-        return Plan(self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes), self.auto)
+        return Plan(
+            self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes), self.auto, self.healed
+        )
 
     def precision(self) -> Precision:
         if self.auto is None:
@@ -211,6 +218,8 @@ class _Planner:
         wanted = [(part.task.name, part.reading.max_length) for each in before.values() for part in each.parts]
         wanted += [(each.mlm.task.name, each.mlm.reading.max_length) for each in before.values() if each.mlm]
         wanted += [(target.task.name, target.hyper.max_length) for target in targets]
+        if self.healed:
+            wanted.append((f"{self.study.healing.task} (healing)", self.study.healing.max_length))
         for encoder, facts in self.facts.items():
             for name, length in wanted:
                 if length > facts.max_length:
@@ -225,7 +234,9 @@ class _Planner:
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""
         facts = self.facts[encoder]
-        return [encoder.init, facts.layers, facts.digest, encoder.source if facts.digest.startswith("hub:") else None]
+        hub = encoder.source if facts.digest.startswith("hub:") else None
+        pruned = [] if facts.kept.whole_blocks else [asdict(facts.kept)]
+        return [encoder.init, facts.layers, facts.digest, hub, *pruned]
 
     def _part(
         self, task: Task, hyper: Hyperparameters, draw: int | None, translated: TranslatedEntry | None = None
@@ -260,6 +271,30 @@ class _Planner:
         clean = tuple(map(self.data.clean, texts))
         decides = [mlm.share, [ref.key() for ref in clean], hyper.key()]
         return MlmPart(self.data.task(mlm.task), clean, hyper.reading, mlm.share, _digest(decides))
+
+    def _heal(self, encoder: Encoder, tokens: int) -> str:
+        """The key of the stage that heals an encoder."""
+        healing = self.study.healing
+        task = self.data.task(healing.task)
+        texts = tuple(map(self.data.clean, self.data.healing_texts()))
+        lines = sum(map(size, texts))
+        if lines < 2:
+            raise UserError(f"healing: {task.name}: fewer than two lines are left to heal on; bring more text")
+        own = healing.model_dump(include={"learning_rate", "batch_size", "max_length"})
+        hyper = self.study.hyperparameters(task, {**own, **_HEALING}).on(self.precision)
+        read = sum(token_count(ref, hyper.max_length) for ref in texts)
+        same = ", ".join(one.label for one in self.facts if one.heal == tokens)
+        self.data.note(
+            f"Healed, that is distilled from the whole model on {tokens:,} tokens of {task.name} before anything else "
+            f"({', '.join(ref.language for ref in texts)}: about {read:,} tokens in all): {same}."
+        )
+        length, facts = min(hyper.max_length, read / lines), self.facts[encoder]
+        flops = cost.flops(facts, tokens, length, training=True)
+        flops += cost.flops(self._facts(encoder.whole), tokens, length, training=False)
+        return self._add(
+            "heal", f"{encoder.label}: heal", Heal(encoder, task, texts, hyper.reading, hyper.optimisation, tokens),
+            [self._identity(encoder), tokens, [ref.key() for ref in texts], hyper.key()], (), flops,
+        )  # fmt: skip
 
     def _train(self, spec: Train, label: str) -> str:
         parts = [part.digest for part in spec.parts]
@@ -320,7 +355,7 @@ class _Planner:
 
     def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
         """The key of what a recipe does before the target task; None where it does nothing."""
-        where = f"{encoder.label} seed {seed}"
+        where, start = f"{encoder.label} seed {seed}", self.healed.get(encoder)
         if recipe.merge:
             weights = []
             for name, weight in recipe.merge.items():
@@ -329,13 +364,14 @@ class _Planner:
                 weights.append((key, weight))
             weights.sort()
             return self._add(
-                "merge", f"{where}: merge {recipe.name}", Merge(encoder, seed, tuple(weights)),
-                [self._identity(encoder), [weight for _, weight in weights]], tuple(key for key, _ in weights),
+                "merge", f"{where}: merge {recipe.name}", Merge(encoder, seed, tuple(weights), start),
+                [self._identity(encoder), [weight for _, weight in weights]],
+                (*(key for key, _ in weights), *([start] if start else [])),
             )  # fmt: skip
         own = before[recipe.name]
         if own.optimisation is None:
             return None
-        spec = Train(encoder, own.parts, own.optimisation, seed, None, sampling=recipe.sampling, mlm=own.mlm)
+        spec = Train(encoder, own.parts, own.optimisation, seed, start, sampling=recipe.sampling, mlm=own.mlm)
         return self._train(spec, f"{where}: train {recipe.name}")
 
     def _check_snapshots(self, part: TrainingPart) -> None:
@@ -376,7 +412,7 @@ class _Planner:
         self, encoder: Encoder, recipe: RecipeEntry, intermediate: str | None, target: _Target, seed: int
     ) -> None:
         """The cell of a seed, and that of the mean of its checkpoints where the study asks for it."""
-        model = intermediate
+        model = intermediate or self.healed.get(encoder)
         if target.part:
             model = self._target_training(encoder, recipe, intermediate, target, seed)
         self._cell(encoder, recipe.name, intermediate, target, seed, model)
@@ -418,7 +454,8 @@ class _Planner:
         assert target.part is not None
         pooler = recipe.transfer_pooler or intermediate is None
         snapshots = self.study.average.checkpoints if self.study.average else None
-        spec = Train(encoder, (target.part,), target.hyper.optimisation, seed, intermediate, pooler,
+        start = intermediate or self.healed.get(encoder)
+        spec = Train(encoder, (target.part,), target.hyper.optimisation, seed, start, pooler,
                      snapshots=snapshots, head=head)  # fmt: skip
         under = f" under the head of seed {self.study.seeds[0]}" if head else ""
         return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
@@ -484,6 +521,14 @@ class _Planner:
                 f"targets: {target.task}: hidden_layer {target.hidden_layer}: {encoder.label} has {layers} layers"
             )
         return target.hidden_layer
+
+
+#: What of healing is not the study's to say: nothing is dropped out or decayed, and one process does it.
+_HEALING = {
+    "epochs": 1, "batch_tokens": None, "warmup": 0.05, "weight_decay": 0.0, "dropout": "none",
+    "freeze_embeddings": True, "processes": 1, "sharding": "none", "collapse_retries": 0, "lora": None,
+    "max_train_examples": None, "max_dev_examples": None, "dev_selection": "all",
+}  # fmt: skip
 
 
 def _is_new(study: Study, one: AddedSeed) -> bool:

@@ -46,6 +46,16 @@ class MlmEntry(Part):
     training: dict[str, Any] = Field({}, description="its batch_size, max_length and max_train_examples (a language)")
 
 
+class HealingEntry(Part):
+    """How encoders with ``heal`` are distilled from their whole models: on which text, and how fast."""
+
+    task: str = Field("mlm", description="plain text, of format mlm")
+    languages: Languages | None = Field(None, description="those that targets are evaluated in, by default")
+    learning_rate: float = Field(4e-4, ge=1e-12, lt=1)
+    batch_size: int = Field(16, gt=0, le=1_000_000, description="lines an optimiser step")
+    max_length: int = Field(128, ge=16, le=1_000_000, description="tokens of a line, with the special ones")
+
+
 class TranslatedEntry(Part):
     """Machine translations of the tasks' English training data, beside it: made by an engine, or from files."""
 

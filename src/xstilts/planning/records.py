@@ -33,6 +33,21 @@ class Record:
         return {"kind": self.kind, **{name: value for name, value in asdict(self).items() if value is not None}}
 
 
+@dataclass(frozen=True, kw_only=True)
+class HealRecord(Record):
+    """Errors are relative squared ones of the last hidden states, on text that was held out."""
+
+    kind = "heal"
+
+    error_before: float  # as pruned
+    error: float
+    steps: int
+    precision: str
+    micro_batch_halvings: int = 0  # for want of memory
+    resumed_at: tuple[int, ...] = ()  # steps
+    checkpoint_error: str | None = None  # why the last checkpoint could not be written
+
+
 #: Points above the majority class that a dev score needs, so as not to count as collapsed, and to count as learnt.
 MAJORITY_MARGIN = 1.0
 
@@ -133,7 +148,7 @@ class ScoreRecord(Record):
 _ATTEMPTS = TypeAdapter(list[Attempt])
 _KINDS: dict[str, TypeAdapter[Record]] = {
     one.kind: TypeAdapter(one)
-    for one in (TranslateRecord, TrainRecord, MergeRecord, AverageRecord, PredictRecord, ScoreRecord)
+    for one in (TranslateRecord, HealRecord, TrainRecord, MergeRecord, AverageRecord, PredictRecord, ScoreRecord)
 }
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
 
 from xstilts import encoders
 from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.validation import Mistakes, Trial, problems
 from xstilts.data import Provider
-from xstilts.encoders import Encoder
+from xstilts.encoders import Encoder, Every
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Languages, Name, Part
-from xstilts.planning.recipe import NONE, AverageEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
+from xstilts.planning.recipe import NONE, AverageEntry, HealingEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
 from xstilts.tasks import Catalog, builtin_catalog, formats, read_entry
 from xstilts.tasks.task import Split, Task
 
@@ -35,11 +36,26 @@ RETRIEVAL_DEPTH = 14 / 24
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 
 
+class EveryEntry(Part):
+    """Every so-manieth block, from the lowest on."""
+
+    every: int = Field(ge=2, le=1000)
+
+
 class EncoderEntry(Part):
     """An encoder of the study; `recipes` limits which recipes it is run with (for controls)."""
 
     source: str = Field(min_length=1, max_length=4096)
-    layers: int | None = Field(None, gt=0)
+    layers: PositiveInt | tuple[NonNegativeInt, ...] | EveryEntry | None = Field(
+        None, description="the lowest so many, these blocks (counted from 0), or `{every: 2}`; all by default"
+    )
+    ffn: float | None = Field(
+        None, gt=0, description="feed-forward units kept in each block: a share up to 1, else a number of units"
+    )
+    heads: int | None = Field(None, gt=0, description="attention heads kept in each block")
+    heal: int | None = Field(
+        None, gt=0, le=10**13, description="tokens of text on which it is distilled from the whole model at first"
+    )
     init: Literal["pretrained", "random"] = "pretrained"
     revision: str | None = None
     recipes: tuple[str, ...] | None = Field(None, min_length=1)
@@ -54,7 +70,10 @@ class EncoderEntry(Part):
             parsed = encoders.parse(item)
         except UserError as error:
             raise ValueError(str(error)) from None
-        return {"source": parsed.source, "layers": parsed.layers, "init": parsed.init}
+        layers = {"every": parsed.layers.every} if isinstance(parsed.layers, Every) else parsed.layers
+        found = {"layers": layers, "ffn": parsed.ffn, "heads": parsed.heads, "heal": parsed.heal}
+        given = {name: value for name, value in found.items() if value is not None}
+        return {"source": parsed.source, "init": parsed.init, **given}
 
     @field_validator("source")
     @classmethod
@@ -63,9 +82,33 @@ class EncoderEntry(Part):
             raise ValueError(f"{value!r} has characters that cannot be shown; name a folder, or a model of the hub")
         return value
 
+    @field_validator("layers")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            if len(value) < 2:
+                raise ValueError("list two blocks or more; the lowest alone is `layers: 1`")
+            if any(one >= other for one, other in pairwise(value)):
+                raise ValueError("list blocks from the lowest to the highest, each once")
+        return value
+
+    @field_validator("ffn")
+    @classmethod
+    def _whole_units(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and not value.is_integer():
+            raise ValueError(f"{value} is neither a share, up to 1, nor a whole number of units")
+        return value
+
+    @model_validator(mode="after")
+    def _to_heal(self) -> EncoderEntry:
+        if self.heal is not None and (self.init == "random" or not self.encoder.is_cut):
+            raise ValueError("`heal` is for pretrained encoders with fewer `layers`, `ffn` or `heads`; leave it out")
+        return self
+
     @property
     def encoder(self) -> Encoder:
-        return Encoder(self.source, self.layers, self.init, self.revision, self.name)
+        layers = Every(self.layers.every) if isinstance(self.layers, EveryEntry) else self.layers
+        return Encoder(self.source, layers, self.init, self.revision, self.name, self.ffn, self.heads, self.heal)
 
 
 class TargetEntry(Part):
@@ -111,6 +154,7 @@ class Study(Part):
     )
     tasks: tuple[Path, ...] = ()
     on_overlap: Literal["error", "drop"] = "error"
+    healing: HealingEntry = Field(HealingEntry(), description="how encoders with `heal` are healed")
     average: AverageEntry | None = Field(
         None, description="means of trained weights to score beside the models themselves"
     )
@@ -260,6 +304,7 @@ def _check(study: Study, trial: Trial) -> None:
                 mistakes.add(f"{where}: {error}", *location)
         return None
 
+    _check_healing(study, known, mistakes)
     repositories = {task.hub.repository for task in catalog if task.hub}
     for repository in study.hub if isinstance(study.hub, dict) else ():
         if repository not in repositories and complete:
@@ -418,6 +463,24 @@ def _check_agreement(study: Study, catalog: Catalog, recipe: RecipeEntry) -> Non
                     f"recipes: {recipe.name}: {field} is {first[field]} for {recipe.tasks[0]} and {value} for {name}; "
                     f"one stage has one: set it in the recipe's `training`"
                 )
+
+
+def _check_healing(study: Study, known: Callable[..., Task | None], mistakes: Mistakes) -> None:
+    """Something is healed if the study says how, and on plain text."""
+    healing = study.healing
+    if not any(entry.heal for entry in study.encoders):
+        if "healing" in study.model_fields_set and not mistakes.problems:  # of which one may be of the encoder to heal
+            mistakes.add("healing: no encoder of the study has `heal`, a number of tokens; leave it out", "healing")
+        return
+    text = known(healing.task, "healing", "healing")
+    if text is None:
+        return
+    if not formats.get(text.format).plain_text:
+        mistakes.add(f"healing: {text.name} is of format {text.format}; choose a task of format mlm", "healing", "task")
+    for language in healing.languages or ():
+        if language not in text.languages:
+            hint = did_you_mean(language, text.languages)
+            mistakes.add(f"healing: unknown language {language!r}: {hint}", "healing", "languages")
 
 
 def _check_mlm(recipe: RecipeEntry, mlm: MlmEntry, text: Task) -> None:

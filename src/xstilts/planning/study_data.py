@@ -50,6 +50,9 @@ class StudyData:
             with mistakes.at():
                 self.evaluation[target.task] = self._evaluation(target)
                 self.thresholds[target.task] = self._thresholds(target)
+        if any(entry.heal for entry in self.study.encoders):
+            with mistakes.at():
+                self.healing_texts()
         for trained, options, intermediate in self._trainings():
             with mistakes.at():
                 self.training(self.task(trained), self._reading(trained, options, intermediate))
@@ -130,10 +133,20 @@ class StudyData:
         return train, dev
 
     def texts(self, mlm: MlmEntry, draw: int | None = None) -> tuple[tuple[DataRef, ...], Hyperparameters]:
-        """The text of each language, by default of those that targets are evaluated in and that there is text of."""
+        """The text of MLM, and how it is read."""
         task = self.task(mlm.task)
         hyper = self.study.hyperparameters(task, mlm.training, intermediate=True)
-        languages = mlm.languages
+        return self._texts("mlm", task, mlm.languages, hyper.max_train_examples, draw), hyper
+
+    def healing_texts(self) -> tuple[DataRef, ...]:
+        """The text that encoders are healed on: all that there is of its languages, the same for all seeds."""
+        healing = self.study.healing
+        return self._texts("healing", self.task(healing.task), healing.languages, None)
+
+    def _texts(
+        self, use: str, task: Task, languages: tuple[str, ...] | None, most: int | None, draw: int | None = None
+    ) -> tuple[DataRef, ...]:
+        """The text of each language, by default of those that targets are evaluated in and that there is text of."""
         if languages is None:
             evaluated = {part for refs in self.evaluation.values() for ref in refs for part in ref.language.split("-")}
             there = data.available(task, "train", self.study.provider)
@@ -143,9 +156,8 @@ class StudyData:
         languages = tuple(each for each in task.languages if each in languages)
         if not languages:
             data.load(task, "train", task.languages[0], self.study.provider)  # says what is missing, and where
-            raise UserError(f"mlm: {task.name} has text in no language of the targets; name its `languages`")
-        most = hyper.max_train_examples
-        return tuple(self._ref(task, "train", each, "mlm", most, draw=draw) for each in languages), hyper
+            raise UserError(f"{use}: {task.name} has text in no language of the targets; name its `languages`")
+        return tuple(self._ref(task, "train", each, use, most, draw=draw) for each in languages)
 
     def clean(self, ref: DataRef) -> DataRef:
         """Without the examples that are excluded."""

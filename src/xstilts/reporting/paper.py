@@ -141,7 +141,7 @@ def _encoders(used: Methods) -> Table:
         (
             encoder.label,
             "random" if encoder.random else "pretrained",
-            "" if encoder.layers is None else f"the lowest {encoder.layers}" if encoder.kept else str(encoder.layers),
+            encoder.kept or ("" if encoder.layers is None else str(encoder.layers)),
             *("" if n is None else millions(n) for n in (encoder.parameters, encoder.parameters_without_embeddings)),
         )
         for encoder in used.encoders
@@ -159,7 +159,7 @@ def _encoders_said(used: Methods, form: Form) -> Written:
         random = " Those with random weights are controls: they have the shape, and nothing was pretrained."
     kept = ""
     if any(encoder.kept for encoder in used.encoders):
-        kept = " Encoders with fewer layers than their model are its lowest ones, not pretrained at that size."
+        kept = " Pruned encoders are parts of a pretrained model, not pretrained at that size."
     return Written(form.escape(said) + named + "." + form.escape(kept + random))
 
 

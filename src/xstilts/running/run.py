@@ -90,7 +90,7 @@ def compute_stages(
 def fetch_encoders(plan: Plan) -> None:
     """Bring weights and tokenizers to this machine. Raises UserError where an encoder has none that can be used."""
     need("train", "torch", "transformers")
-    for encoder in plan.facts:
+    for encoder in dict.fromkeys([*plan.facts, *(encoder.whole for encoder in plan.healed)]):
         if encoder.source == bundled.NAME:
             bundled.path()
         else:

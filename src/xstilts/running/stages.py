@@ -23,18 +23,31 @@ from xstilts.engine import heads, inference
 from xstilts.engine.features import features_of, rows_of
 from xstilts.engine.heads.mlm import Masked
 from xstilts.engine.machine import device, memory
-from xstilts.engine.models import MEAN, WEIGHTS, Trimmed, build_model, build_models, merge, save_trained, take_head
+from xstilts.engine.models import (
+    MEAN,
+    WEIGHTS,
+    Trimmed,
+    build_model,
+    build_models,
+    merge,
+    save_healed,
+    save_trained,
+    take_head,
+)
 from xstilts.engine.rows import Chained, Row
 from xstilts.engine.training import averaging, collapse, loop
 from xstilts.engine.training.averaging import Snapshots
 from xstilts.engine.training.checkpoints import Checkpoints, Policy
 from xstilts.engine.training.course import Course
+from xstilts.engine.training.heal import heal
 from xstilts.engine.training.log import Log, Point
 from xstilts.engine.training.mixture import Stream
 from xstilts.planning import cost, records
 from xstilts.planning.data_ref import examples
+from xstilts.planning.hyperparameters import Optimisation
 from xstilts.planning.plan import (
     Average,
+    Heal,
     Merge,
     MlmPart,
     Predict,
@@ -48,6 +61,7 @@ from xstilts.planning.plan import (
 from xstilts.planning.records import (
     Attempt,
     AverageRecord,
+    HealRecord,
     MergeRecord,
     PredictRecord,
     Record,
@@ -75,11 +89,11 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
             case Translate() as spec:
                 record: Record = _translate(spec, folder, progress)
             case Train() as spec:
-                agree = {"precision": spec.optimisation.precision}
-                checkpoints = Checkpoints(store.made_inner("checkpoints"), stage.key, agree, policy, began)
-                if checkpoints.passed_over:
-                    progress(Event(state="note", text=checkpoints.passed_over))
+                checkpoints = _checkpoints(stage, spec.optimisation, store, policy, began, progress)
                 record = _train(spec, store, checkpoints, folder, progress)
+            case Heal() as spec:
+                checkpoints = _checkpoints(stage, spec.optimisation, store, policy, began, progress)
+                record = _heal(spec, store, checkpoints, folder, progress)
             case Merge() as spec:
                 record = _merge(spec, store, folder)
             case Average() as spec:
@@ -91,8 +105,18 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
                 record = ScoreRecord()
         seconds = record.seconds + time.perf_counter() - began
         meta |= replace(record, label=stage.label, seconds=seconds, peak_memory=memory.peak()).to_json()
-    if isinstance(stage.spec, Train) and first:
+    if isinstance(stage.spec, Train | Heal) and first:
         checkpoints.remove()
+
+
+def _checkpoints(
+    stage: Stage, optimisation: Optimisation, store: Store, policy: Policy, began: float, progress: Sink
+) -> Checkpoints:
+    agree = {"precision": optimisation.precision}
+    checkpoints = Checkpoints(store.made_inner("checkpoints"), stage.key, agree, policy, began)
+    if checkpoints.passed_over:
+        progress(Event(state="note", text=checkpoints.passed_over))
+    return checkpoints
 
 
 @contextmanager
@@ -112,6 +136,29 @@ def _translate(spec: Translate, folder: Path, progress: Sink) -> TranslateRecord
         lambda event: progress(replace(event, text="examples")),
     )  # fmt: skip
     return TranslateRecord(examples=len(source) - dropped.total(), dropped=dict(dropped))
+
+
+def _heal(spec: Heal, store: Store, checkpoints: Checkpoints, folder: Path, progress: Sink) -> HealRecord:
+    rows = Chained([rows_of(ref, spec.encoder, spec.reading.lengths, training=True, store=store) for ref in spec.texts])
+    healed = heal(
+        spec.encoder, spec.task.name, rows, spec.reading, spec.optimisation, spec.tokens, progress, checkpoints
+    )
+    log = healed.log
+    save_healed(healed.student, folder)
+    length = log.tokens / log.sequences
+    return HealRecord(
+        error_before=healed.before,
+        error=healed.error,
+        steps=log.steps,
+        tokens=log.tokens,
+        flops=cost.flops(describe(spec.encoder), log.tokens, length, training=True)
+        + cost.flops(describe(spec.encoder.whole), log.tokens, length, training=False),
+        precision=spec.optimisation.precision,
+        micro_batch_halvings=log.halvings,
+        resumed_at=tuple(log.resumed_at),
+        seconds=checkpoints.earlier,
+        checkpoint_error=checkpoints.error,
+    )
 
 
 @dataclass(frozen=True)
@@ -365,8 +412,9 @@ def _mlm_stream(mlm: MlmPart, trimmed: Trimmed, texts: Sequence[Row], tokenizer:
 
 def _merge(spec: Merge, store: Store, folder: Path) -> MergeRecord:
     with ExitStack() as stack:
+        start = stack.enter_context(_weights(store, spec.start))
         trained = [(stack.enter_context(store.files(key)), weight) for key, weight in spec.weights]
-        save_file(merge(spec.encoder, spec.seed, trained), folder / WEIGHTS)
+        save_file(merge(spec.encoder, spec.seed, start, trained), folder / WEIGHTS)
     return MergeRecord(weights=tuple(weight for _, weight in spec.weights))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from xstilts.common.errors import UserError
 from xstilts.common.progress import Event, Sink, silent
-from xstilts.planning.plan import Stage, Train
+from xstilts.planning.plan import Heal, Stage, Train
 
 
 class Tracker(str, Enum):
@@ -83,7 +83,10 @@ def tracked(tracking: Tracking | None, stage: Stage) -> Iterator[Sink]:
 
 def _configuration(stage: Stage) -> dict[str, str | int | float | bool]:
     """What decides the stage, flat, for the tracker's tables."""
-    assert isinstance(stage.spec, Train), "only training has values to track"
     spec = stage.spec
+    if isinstance(spec, Heal):
+        learning_rate = spec.optimisation.learning_rate
+        return {"key": stage.key, "encoder": spec.encoder.label, "tokens": spec.tokens, "learning_rate": learning_rate}
+    assert isinstance(spec, Train), "only training has values to track"
     hyper = {name: "none" if value is None else value for name, value in spec.hyperparameters.items()}
     return {"key": stage.key, "encoder": spec.encoder.label, "tasks": spec.trained_on, "seed": spec.seed, **hyper}

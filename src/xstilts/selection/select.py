@@ -138,7 +138,7 @@ def select(
 
     compute = compute or partial(_here, store)
     notes: dict[str, None] = {}
-    questions = _questions(plan, _trained(plan, targets, notes))
+    questions = _questions(plan, _trained(plan, targets, notes), notes)
     if train and any(method.trained for method in methods):
         recipes = [one.stage for question in questions for one in question.candidates]
         _compute(plan, recipes, store, compute, notes)
@@ -209,13 +209,17 @@ def _trained(plan: Plan, wanted: Sequence[str] | None, notes: dict[str, None]) -
     return [name for name in chosen if name in trained]
 
 
-def _questions(plan: Plan, targets: Collection[str]) -> list[Question]:
+def _questions(plan: Plan, targets: Collection[str], notes: dict[str, None]) -> list[Question]:
     from xstilts.selection.evidence import Contender, Material, Question
 
     candidates: dict[tuple[str, str], dict[str, Contender]] = {}
     firsts: dict[tuple[str, str], Cell] = {}
     for cell in plan.cells:
-        if cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
+        if cell.encoder in plan.healed:
+            notes[
+                f"{cell.encoder.label}: not ranked; methods look at encoders as they were pretrained, not healed."
+            ] = None
+        elif cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
             trained = _trainings(plan, cell.intermediate) if cell.intermediate else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain, count
 
 from xstilts.engine.training import mixture
 from xstilts.engine.training.mixture import Step, Stream
@@ -29,6 +29,7 @@ class Course:
     pad_id: int
     sampling: Sampling = PROPORTIONAL
     mlm_share: float = 0.0
+    tokens: int | None = None  # of a single stream, in place of its epochs: it ends with the step that reaches so many
 
     @property
     def supervised(self) -> list[Stream]:
@@ -58,7 +59,14 @@ class Course:
     def _ends(self) -> list[int]:
         """Of the epochs of a single task, in steps."""
         (stream,) = self.streams
+        if self.tokens is not None:
+            return [self._steps_to(stream, self.tokens)]
         return list(accumulate(len(stream.batches(self.seed, epoch)) for epoch in range(stream.reading.epochs)))
+
+    def _steps_to(self, stream: Stream, tokens: int) -> int:
+        batches = chain.from_iterable(stream.batches(self.seed, epoch) for epoch in count())
+        seen = accumulate(sum(stream.lengths[i] for i in batch) for batch in batches)
+        return 1 + next(step for step, so_far in enumerate(seen) if so_far >= tokens)
 
     def steps(self, done: int) -> Iterator[Step]:
         """Those after the first ``done``."""
