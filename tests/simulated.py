@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import polars as pl
+from scipy import stats
 from scipy.special import ndtri
 
 from xstilts.analysis.axes import Axes, SizedEncoder
@@ -17,7 +19,7 @@ from xstilts.analysis.scales import POINTS, SCALES
 from xstilts.analysis.size import READING, Sides, SizeCell, sides_in, sizes, slope_weights
 from xstilts.planning.recipe import NONE
 
-MIDDLE = "middle"
+MIDDLE, SMALLEST, LARGEST, THESE = "middle", "smallest", "largest", "these"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Design:
     run_of_smallest: float | None = None  # that of the smallest, the others in between; as ``run`` where None
     language: float = 2.0  # of a language's own gain, slope, and noise of a model
     disagreement: float = 0.4  # share of an example's luck that is each model's own
+    passage: int = 1  # examples that share a text, and half of their luck
 
     @property
     def axes(self) -> Axes:
@@ -56,7 +59,8 @@ class Design:
 def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, dict[tuple[str, str], float]]:
     """Outcomes (OUTCOMES_SCHEMA), and the true slope for each target and scale, for encoders like these.
 
-    And, under the name `middle`, the mean gain in points of an encoder half-way between the smallest and the largest.
+    And, in points, the mean gains of encoders of the smallest size, the largest, and half-way between (`middle`), and
+    the slope through the gains of `these` encoders.
 
     A language has a level, a gain and a slope of its own. An encoder deviates from the line, on all targets alike. A
     trained model has luck of its own, in part from its intermediate stage, which targets share, and in part by
@@ -79,11 +83,11 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
         own = np.where(np.array([0, 1])[:, None, None], np.sqrt(0.5), 1) * rng.normal(size=stage.shape)
         models = true[:, :, None] + sds * (np.sqrt(0.5) * stage + own)
         models = models + rng.normal(0, design.language / 2, models.shape)  # [encoders, recipes, seeds, languages]
-        shared = np.sqrt(0.5) * (rng.normal(size=(1, n)) + rng.normal(size=(design.languages, n)))
+        shared = np.sqrt(0.5) * (_luck(design, rng, 1) + _luck(design, rng, design.languages))
         luck = np.sqrt(1 - design.disagreement) * shared
-        luck = luck + np.sqrt(design.disagreement) * rng.normal(size=(*models.shape, n))
+        luck = luck + np.sqrt(design.disagreement) * _luck(design, rng, *models.shape)
         right = luck < ndtri(np.clip(models, 1, 99) / 100)[..., None]
-        frames.append(_frame(right, target, of))
+        frames.append(_frame(right, target, of, design.passage))
     if len(design.targets) > 1:
         sides[READING] = tuple(np.mean(side, axis=0) for side in zip(*sides.values(), strict=True))
     weights = slope_weights(parameters.tolist())
@@ -96,7 +100,9 @@ def simulate(design: Design, rng: np.random.Generator) -> tuple[pl.DataFrame, di
         for scale in SCALES
     }
     for target, (base, score) in sides.items():
-        truth[target, MIDDLE] = float(np.interp(size.max() / 2, size, score - base))
+        for name, where in ((SMALLEST, 0.0), (MIDDLE, size.max() / 2), (LARGEST, size.max())):
+            truth[target, name] = float(np.interp(where, size, score - base))
+        truth[target, THESE] = float(weights @ (score + deviation[:, 0] - base))
     return pl.concat(frames), truth
 
 
@@ -110,11 +116,12 @@ def slopes(design: Design, outcomes: pl.DataFrame, *, resamples: int = 400, seed
 
 
 def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) -> dict[str, float]:
-    """The share of ``runs`` whose 95 % intervals hold the slope, by scale, a new encoder's gain, and the deviation.
+    """The share of ``runs`` whose 95 % intervals hold the slope, by scale, and, in points, what else a row tells.
 
-    Of READING where there are several targets, else of the one.
+    Of READING where there are several targets, else of the one: the slope through the gains of these encoders, the
+    line's ends, a new encoder's gain, the deviation.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, crc32(repr(design).encode())])
     held: dict[str, list[bool]] = defaultdict(list)
     for run in range(runs):
         outcomes, truth = simulate(design, rng)
@@ -125,19 +132,40 @@ def coverage(design: Design, runs: int, *, resamples: int = 400, seed: int = 0) 
                 new = truth[target, MIDDLE] + rng.normal(0, design.deviation)
                 held["new encoder"].append(row["new_low"] <= new <= row["new_high"])
                 held["deviation"].append(row["deviation_low"] <= design.deviation <= row["deviation_high"])
-                held["narrower"].append(row["high"] - row["low"] < row["these_high"] - row["these_low"] - 1e-9)
+                held["these only"].append(row["these_low"] <= truth[target, THESE] <= row["these_high"])
+                for end in (SMALLEST, LARGEST):
+                    held[end].append(row[f"at_{end}_low"] <= truth[target, end] <= row[f"at_{end}_high"])
     return {name: float(np.mean(found)) for name, found in held.items()}
 
 
-def _frame(right: np.ndarray, target: str, of: Axes) -> pl.DataFrame:
+def as_said(shares: dict[str, float], runs: int) -> bool:
+    """Whether intervals that hold the truth in 92 to 98 % of simulations would come out so in 99 of 100 sets of them.
+
+    That is, each share of ``runs`` lies between what 92 % fall below, and 98 % exceed, once in a hundred times.
+    """
+    low, high = stats.binom.ppf(0.01, runs, 0.92), stats.binom.ppf(0.99, runs, 0.98)
+    return all(low <= share * runs <= high for share in shares.values())
+
+
+def _luck(design: Design, rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Normal, of variance 1, [*shape, examples]."""
+    alone = rng.normal(size=(*shape, design.examples))
+    if design.passage == 1:
+        return alone
+    of_passages = rng.normal(size=(*shape, design.examples // design.passage))
+    return np.sqrt(0.5) * (alone + np.repeat(of_passages, design.passage, axis=-1))
+
+
+def _frame(right: np.ndarray, target: str, of: Axes, passage: int) -> pl.DataFrame:
     axes = [[encoder.label for encoder in of.encoders], of.recipes, of.seeds, of.languages[target],
             [f"{target}-{i}" for i in range(right.shape[-1])]]  # fmt: skip
     places = np.indices(right.shape).reshape(right.ndim, -1)
     names = ("encoder", "recipe", "seed", "language", "id")
     columns = {name: pl.Series(name, axis).gather(place) for name, axis, place in zip(names, axes, places, strict=True)}
     fixed = {"target": pl.lit(target), "metric": pl.lit("f1"), "main": pl.lit(True), "denominator": pl.lit(1.0)}
+    group = pl.lit(None, pl.String) if passage == 1 else pl.Series((places[-1] // passage).astype(str))
     return (
         pl.DataFrame({**columns, "numerator": right.ravel().astype(float)})
-        .with_columns(**fixed, source=pl.lit("e"), averaged=None, group=None)
+        .with_columns(**fixed, source=pl.lit("e"), averaged=None, group=group)
         .select(*OUTCOMES_SCHEMA)
     )

@@ -10,11 +10,16 @@ from scipy.special import ndtri
 
 from xstilts.analysis.axes import ZERO_SHOT, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.comparisons import NO_EFFECT, SHOWN, gains
+from xstilts.analysis.comparisons import NO_EFFECT, SHOWN, estimates_in, gains_in, join_estimates, join_gains
+from xstilts.analysis.gap import gaps_in, join_gaps
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 from xstilts.planning.recipe import NONE
 
-LANGUAGES = ("ar", "de", "hi", "zh")
+LANGUAGES = ("en", "ar", "de", "hi", "zh")
+
+
+#: The true score of `none` in all languages, points.
+BASE = 45.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def outcomes(design: Recipes, rng: np.random.Generator) -> pl.DataFrame:
     shape = (len(of.encoders), len(of.recipes), design.seeds)
     deviations = np.exp(rng.normal(0, design.unequal, shape[:2]))
     deviations[:, 0] = design.none
-    models = 45 + design.gain * (np.arange(shape[1]) > 0)[:, None] + np.zeros(shape)
+    models = BASE + design.gain * (np.arange(shape[1]) > 0)[:, None] + np.zeros(shape)
     models += design.run * deviations[:, :, None] * rng.normal(size=shape)
     by_language = models[..., None] + rng.normal(0, 0.5, (*shape, len(LANGUAGES)))
     shared = np.sqrt(0.5) * (rng.normal(size=(1, design.examples)) + rng.normal(size=(len(LANGUAGES), design.examples)))
@@ -73,23 +78,32 @@ def outcomes(design: Recipes, rng: np.random.Generator) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Found:
-    """Over all studies: shares of intervals of a single language, and of the mean, that hold the truth; of studies."""
+    """Over all studies: shares of intervals of gains, scores and gaps that hold the truth; shares of studies."""
 
     mean: float
     language: float
+    score: float  # of a mean over the non-English languages
+    gap: float
     wrong: float  # studies in which a recipe is said to help or hurt
     equivalent: float  # studies in which a recipe is said to have no effect
 
 
 def drawn(design: Recipes, runs: int, *, resamples: int = 300, seed: int = 0) -> Found:
     rng = np.random.default_rng(seed)
-    mean, language, wrong, equivalent = [], [], [], []
+    of = design.axes
+    mean, language, score, gap, wrong, equivalent = [], [], [], [], [], []
     for run in range(runs):
-        frame = gains(resample(outcomes(design, rng), resamples=resamples, seed=run), design.axes)
+        blocks = list(resample(outcomes(design, rng), resamples=resamples, seed=run).blocks(of))
+        scores = join_estimates([estimates_in(block) for block in blocks], of).filter(language=ZERO_SHOT)
+        true = BASE + design.gain * (scores["recipe"] != NONE)
+        score += ((scores["low"] <= true) & (true <= scores["high"])).to_list()
+        gaps = join_gaps([gaps_in(block) for block in blocks], of)
+        gap += ((gaps["low"] <= 0) & (gaps["high"] >= 0)).to_list()
+        frame = join_gains([gains_in(block, of) for block in blocks], of)
         held = frame.with_columns(held=(pl.col("low") <= design.gain) & (design.gain <= pl.col("high")))
         main = held.filter(pl.col("language") == ZERO_SHOT)
         mean += main["held"].to_list()
         language += held.filter(pl.col("language") != ZERO_SHOT)["held"].to_list()
         wrong.append(main["verdict"].is_in(SHOWN).any())
         equivalent.append(main["verdict"].eq(NO_EFFECT).any())
-    return Found(*(float(np.mean(one)) for one in (mean, language, wrong, equivalent)))
+    return Found(*(float(np.mean(one)) for one in (mean, language, score, gap, wrong, equivalent)))

@@ -5,13 +5,23 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulated import as_said
+from simulated_choice import Choices, coverage
 from synthetic import SIZES, without
 from synthetic import make_results as make_large_results
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.axes import ZERO_SHOT, axes
 from xstilts.analysis.bootstrap import resample
-from xstilts.analysis.choice import ALL_TARGETS, CHOICES_SCHEMA, ONE_SEED, choice_in, join_choices
+from xstilts.analysis.choice import (
+    ALL_TARGETS,
+    CHOICES_SCHEMA,
+    ONE_SEED,
+    choice_in,
+    interval_of,
+    join_choices,
+)
 from xstilts.analysis.comparisons import NO_VARIATION
+from xstilts.analysis.crossed import BySeed, combined
 from xstilts.analysis.results import Results
 
 make_results = partial(make_large_results, languages=("en", "de", "ru"), encoders=dict(list(SIZES.items())[:2]))
@@ -108,6 +118,44 @@ def test_luck_that_dev_and_test_share_is_called_optimism_and_does_not_count_as_g
     assert frame["same_seeds"].mean() > 2 and abs(frame["gain"].mean()) < 1 and frame["optimism"].mean() > 1.5
     there = frame.filter(pl.col("low").is_not_null())
     assert ((there["low"] <= 0) & (there["high"] >= 0)).mean() > 0.92
+
+
+GAINS_OF = {
+    "none": (0.0, 0.0, 0.0),
+    "one, a little": (1.2, 0.0),
+    "two, a little": (1.2, 1.2),
+    "one": (6.0, 0.0),
+}
+
+
+def test_intervals_hold_the_gain_of_choosing_about_as_often_as_they_say():
+    """One recipe gains as much as runs vary by, so that seeds left out often differ in what is chosen for them."""
+    found = coverage(Choices((1.2, 0.0), targets=3), runs=300)
+    assert as_said({"mean over targets": found}, 300), found
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("examples", [50, 200, 500])
+@pytest.mark.parametrize("gains", GAINS_OF)
+def test_coverage_of_choosing(gains: str, examples: int, seeds: int):
+    runs = 600
+    found = {
+        f"{targets} targets": coverage(Choices(GAINS_OF[gains], seeds=seeds, targets=targets, examples=examples), runs)
+        for targets in (1, 3)
+    }
+    print(f"\n| {gains} | {examples} | {seeds} | " + " | ".join(f"{100 * one:.1f}" for one in found.values()))
+    assert as_said(found, runs), found
+
+
+def test_seeds_that_share_their_choice_widen_the_interval():
+    """Of three seeds V_seeds counts 1 + 3 / 2 times, or 1 + 1 / 2 where all choose the same."""
+    left_out = BySeed(np.array([1.0, 2.0, 6.0]), np.repeat(np.array([[1.0], [2.0], [6.0]]), 20, axis=1))
+    plain = combined([(1.0, left_out)])
+    for alike, times in ((True, 1.5), (False, 2.5)):
+        found = interval_of(left_out, alike)
+        assert (found.value, found.freedom) == (plain.value, pytest.approx(2))
+        assert found.error == pytest.approx(plain.error * np.sqrt(times))
 
 
 def test_one_seed_cannot_choose_and_score():

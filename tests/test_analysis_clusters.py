@@ -2,10 +2,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from simulated import as_said
 from xstilts.analysis.axes import Axes, SizedEncoder
 from xstilts.analysis.bootstrap import resample
 from xstilts.analysis.clusters import clusters
-from xstilts.analysis.comparisons import gains
+from xstilts.analysis.comparisons import gains, sides_of
+from xstilts.analysis.crossed import combined
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 from xstilts.tasks.formats.span import SpanExample
 
@@ -60,12 +62,15 @@ def outcomes(rng: np.random.Generator, n_passages: int, n_seeds: int, *, told: b
     ).select(*OUTCOMES_SCHEMA).cast(pl.Schema(OUTCOMES_SCHEMA))  # fmt: skip
 
 
-def found_gains(frame: pl.DataFrame, seed: int = 0, resamples: int = 300) -> pl.DataFrame:
-    of = Axes(
+def axes_of(frame: pl.DataFrame) -> Axes:
+    return Axes(
         (SizedEncoder("e", "e", True, False, 1),), ("none", "squad"), ("xquad",), {"xquad": ("de",)},
         {"xquad": "span"}, {"xquad": "f1"}, {}, tuple(frame["seed"].unique().sort()),
     )  # fmt: skip
-    return gains(resample(frame, resamples=resamples, seed=seed), of).filter(pl.col("language") == "de")
+
+
+def found_gains(frame: pl.DataFrame, seed: int = 0, resamples: int = 300) -> pl.DataFrame:
+    return gains(resample(frame, resamples=resamples, seed=seed), axes_of(frame)).filter(pl.col("language") == "de")
 
 
 def coverage(n_passages: int, n_seeds: int, runs: int, *, told: bool) -> float:
@@ -78,7 +83,7 @@ def coverage(n_passages: int, n_seeds: int, runs: int, *, told: bool) -> float:
 
 
 def test_intervals_hold_the_truth_where_passages_are_drawn_whole_and_not_where_questions_are():
-    assert 0.92 <= coverage(40, 3, 200, told=True) <= 0.98
+    assert as_said({"gain": coverage(40, 3, 200, told=True)}, 200)
     assert coverage(40, 3, 200, told=False) < 0.88
 
 
@@ -88,13 +93,25 @@ def test_intervals_hold_the_truth_where_passages_are_drawn_whole_and_not_where_q
 def test_coverage_with_passages(n_passages: int, n_seeds: int):
     found = coverage(n_passages, n_seeds, 2000, told=True)
     print(f"{n_passages} passages, {n_seeds} seeds: {found:.3f}")
-    assert 0.92 <= found <= 0.98
+    assert as_said({"gain": found}, 2000), found
 
 
 def test_the_number_of_passages_stands_beside_that_of_questions():
     frame = outcomes(np.random.default_rng(0), 8, 2, told=True)
     assert found_gains(frame).select("n", "n_groups").row(0) == (40, 8)
     assert found_gains(frame.with_columns(group=pl.lit(None, pl.String))).select("n", "n_groups").row(0) == (40, 40)
+
+
+def test_a_sum_of_gains_knows_how_few_passages_it_is_of():
+    """Its degrees of freedom are those of the row of the table: at most one fewer than the passages."""
+    frame = outcomes(np.random.default_rng(0), 8, 2, told=True)
+    of = axes_of(frame)
+    (block,) = resample(frame, resamples=300, seed=0).blocks(of)
+    sides = sides_of(block, "squad", "de", of)
+    assert {side.n for side in sides} == {8}
+    found, row = combined([(1.0, sides[0]), (-1.0, sides[1])]), found_gains(frame).row(0, named=True)
+    assert found.freedom == pytest.approx(row["freedom"], rel=0.02)
+    assert (found.low, found.high) == pytest.approx((row["low"], row["high"]), rel=0.02)
 
 
 def test_one_passage_alone_says_nothing_of_others():

@@ -142,6 +142,20 @@ def test_noise_that_accounts_for_nearly_all_of_the_seeds_leaves_their_degrees_of
     assert about.freedom == [2.0]
 
 
+def test_few_passages_hardly_tell_the_variance_over_them():
+    """Ten: the interval is Student's of nine degrees of freedom, where seeds do not vary."""
+    rng = np.random.default_rng(3)
+    passages = np.repeat(rng.normal(0, 2, (1, 10)), 2, axis=0)
+    part = drawn(passages, rng)
+    few = combined([(1.0, part._replace(n=10))])
+    assert np.isinf(combined([(1.0, part)]).freedom) and few.freedom == pytest.approx(9)
+    assert few.high - few.value == pytest.approx(stats.t.ppf(0.975, 9) * few.error)
+    mean = mean_of([part._replace(n=10), part._replace(n=40)])
+    assert combined([(1.0, mean)]).freedom == pytest.approx(9), "the fewest"
+    _, known = encoders_covariance([mean_over_seeds(one._replace(n=10)) for one in (part, drawn(passages, rng))])
+    assert known == pytest.approx(9, rel=0.1)
+
+
 def test_the_mean_of_parts_is_seed_by_seed():
     found = mean_of([seeds_alone([1.0, 2.0, np.nan]), seeds_alone([3.0, 6.0, 1.0])])
     assert found.values[:2].tolist() == [2.0, 4.0] and np.isnan(found.values[2])
@@ -262,5 +276,7 @@ def test_encoders_lend_each_other_what_they_say_of_seeds():
     assert found[off] == pytest.approx(apart[off])
     assert np.ptp(np.diag(found)) < np.ptp(np.diag(apart)) and freedom > 3
     assert np.linalg.eigvalsh(found).min() > 0
-    alone, of_one = encoders_covariance([mean_over_seeds(BySeed(*(side[:1] for side in part))) for part in parts])
+    alone, of_one = encoders_covariance(
+        [mean_over_seeds(BySeed(part.values[:1], part.replicates[:1])) for part in parts]
+    )
     assert np.isinf(of_one) and np.isfinite(alone).all()

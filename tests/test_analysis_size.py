@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulated import Design, coverage
+from simulated import Design, as_said, coverage
 from synthetic import make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import ZERO_SHOT, SizedEncoder
@@ -34,6 +34,7 @@ from xstilts.analysis.size import (
 from xstilts.analysis.size_words import per, size_caveats, size_sentence
 from xstilts.encoders import parse
 from xstilts.planning.study import EncoderEntry
+from xstilts.reporting.tables import size_numbers
 
 SPAN = {"xquad": "span", "mlqa": "span", "tatoeba": "retrieval"}
 QA = {"mini-qa": "span"}
@@ -117,12 +118,26 @@ def test_four_sizes_identify_no_direction_and_say_how_little():
     found = analyse(study(lambda size: 52 + 6 * size, encoders=FOUR, examples=60))
     one = row(found)
     assert one["verdict"] == UNDECIDED and one["n_encoders"] == 4
-    assert one["high"] - one["low"] >= one["these_high"] - one["these_low"]
+    assert one["these_low"] > 0 and one["identified"] > one["slope"]
     factor, _ = per(one)
-    half = f"± {factor * (one['high'] - one['low']) / 2:.1f} points"
+    half = f"± {factor * one['identified']:.1f} points"
     sentence = size_sentence("mini-qa", found.axes, found.sizes)
     assert f"4 sizes identify the change to {half}, and no direction" in sentence
     assert any("Fewer than 5 encoders" in caveat for caveat in size_caveats(found.sizes))
+
+
+@pytest.mark.parametrize("luck", [0, 9, 11])
+def test_four_sizes_that_lie_on_a_line_by_luck_get_no_direction(luck: int):
+    """Both intervals lie above 0 on every scale, but had the encoders been others, the line might have been another."""
+    found = analyse(study(lambda size: 52 + 14 * size, encoders=FOUR, examples=60, random_state=luck))
+    for one in found.sizes.iter_rows(named=True):
+        assert one["fit_p"] > 0.6 and one["low"] > 0 and one["these_low"] > 0 and one["identified"] > one["slope"]
+    assert set(found.sizes["verdict"]) == {UNDECIDED}
+    assert "and no direction" in size_sentence("mini-qa", found.axes, found.sizes)
+    assert not any(number and number.marked for number in size_numbers(found.sizes.to_dicts()))
+    steep = analyse(study(lambda size: 55 + 40 * size, encoders=FOUR))
+    assert set(steep.sizes["verdict"]) == {GAIN_GROWS}
+    assert all(number and number.marked for number in size_numbers(steep.sizes.to_dicts()))
 
 
 def test_what_was_not_measured_over_a_tenfold_range_is_not_told_so():
@@ -306,32 +321,45 @@ def test_sizes_that_go_with_family_are_confounded(sizes: dict[str, int], confoun
 
 DESIGNS: dict[str, dict[str, Any]] = {  # what the variance of a slope is made of
     "50 questions": {"examples": 50},
+    "10 passages of 5 questions": {"examples": 50, "passage": 5},
     "500 questions": {"examples": 500},
-    "uneven seeds": {"run": 1.0, "run_of_smallest": 4.0, "examples": 200},
 }
 ONE_TARGET: dict[str, Any] = {"targets": ("xquad",), "languages": 3}
 
 
 def test_intervals_hold_the_known_slope_about_as_often_as_they_say():
     found = coverage(Design(deviation=1.0, examples=50, **ONE_TARGET), runs=100, resamples=100)
-    assert found.pop("narrower") == 0, "than the interval for these encoders"
-    assert all(0.88 <= held <= 1.0 for held in found.values()), found
+    assert as_said(found, 100) and len(found) == 8, found
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("layers", [(3, 6, 9, 12), (2, 3, 4, 6, 8, 12)], ids=len)
-@pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("deviation", [0.0, 1.0, 2.0])
 @pytest.mark.parametrize("varies", DESIGNS)
-def test_intervals_hold_the_known_slope_in_many_simulations(
-    varies: str, deviation: float, seeds: int, layers: tuple[int, ...]
-):
-    design = Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies], **ONE_TARGET)
+def test_intervals_hold_the_known_slope_in_many_simulations(varies: str, deviation: float):
+    """Each of four designs by itself, and all of them together."""
+    runs, together = 120, []
+    for seeds in (3, 5):
+        for layers in ((3, 6, 9, 12), (2, 3, 4, 6, 8, 12)):
+            design = Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies], **ONE_TARGET)
+            found = coverage(design, runs=runs, resamples=300)
+            print(f"\n| {varies} | {deviation:g} | {seeds} | {len(layers)} | {told(found)} |")
+            assert as_said(found, runs), found
+            together.append(found)
+    mean = {name: float(np.mean([found[name] for found in together])) for name in together[0]}
+    assert as_said(mean, 4 * runs), mean
+
+
+@pytest.mark.soak
+def test_intervals_hold_the_known_slope_where_seeds_vary_four_times_as_much_on_the_smallest():
+    """Its variance between seeds is taken to be that of all: too small at one end of the line, too large at the other.
+
+    So the line at the largest is held in nearly all simulations.
+    """
+    design = Design(deviation=1.0, run=1.0, run_of_smallest=4.0, examples=200, **ONE_TARGET)
     found = coverage(design, runs=300, resamples=300)
-    said = " | ".join(f"{100 * held:.1f}" for name, held in found.items() if name != "narrower")
-    print(f"\n| {varies} | {deviation:g} | {seeds} | {len(layers)} | {said} |")
-    assert found.pop("narrower") == 0, "than the interval for these encoders"
-    # That interval, and the line's own, are a floor: with little deviation, slope and new encoder are held more often.
-    # Of 300 simulations at 92 %, 88 % come out once in a hundred times.
-    assert all(held >= 0.88 for held in found.values()), found
-    assert deviation < 2 or varies != "500 questions" or found["points"] <= 0.985, found
+    print(f"\n| uneven seeds | 1 | 3 | 4 | {told(found)} |")
+    assert found.pop("largest") > 0.95 and as_said(found, 300), found
+
+
+def told(found: dict[str, float]) -> str:
+    return ", ".join(f"{name} {100 * held:.1f}" for name, held in found.items())

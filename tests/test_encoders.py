@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 import torch
-import yaml
 from safetensors.torch import save_file
-from transformers import CONFIG_MAPPING, AutoModel
 
 from xstilts.common.errors import UserError
-from xstilts.encoders import Encoder, Every, bundled, describe, parse, sizes, sources
-from xstilts.encoders.families import FAMILIES, family_of, known_encoders
+from xstilts.encoders import Encoder, Every, bodies, bundled, counting, describe, listed, parse, sizes, sources
+from xstilts.encoders.families import family_of, known_encoders
 
 TINY = {
     "model_type": "xlm-roberta",
@@ -60,6 +60,8 @@ def put_in_cache(cache: Path, name: str, files: dict[str, str]) -> Path:
         ("bundled/e5-small@6", Encoder("bundled/e5-small", layers=6)),
         ("FacebookAI/xlm-roberta-base@12 random", Encoder("FacebookAI/xlm-roberta-base", layers=12, init="random")),
         ("./my models/mbert random", Encoder("./my models/mbert", init="random")),
+        ("Qwen/Qwen3-0.6B-Base full", Encoder("Qwen/Qwen3-0.6B-Base", attention="full")),
+        ("./q@2 full random", Encoder("./q", layers=2, attention="full", init="random")),
         ("bundled/e5-small@0,2,5,8,11", Encoder("bundled/e5-small", layers=(0, 2, 5, 8, 11))),
         ("bundled/e5-small@every 2 ffn 384", Encoder("bundled/e5-small", layers=Every(2), ffn=384)),
         ("bundled/e5-small ffn 0.25 heads 6", Encoder("bundled/e5-small", ffn=0.25, heads=6)),
@@ -132,19 +134,22 @@ def test_revision_of_what_has_none(tmp_path: Path) -> None:
 
 def module_sizes(config: dict[str, Any]) -> tuple[int, int]:
     """(all parameters, those outside lookup tables) of the encoder that Transformers builds, pooler aside."""
-    with torch.device("meta"):
-        model = AutoModel.from_config(CONFIG_MAPPING[config["model_type"]].from_dict(config))
-    counted = {name: p.numel() for name, p in model.named_parameters() if not name.startswith("pooler.")}
-    tables = sum(n for name, n in counted.items() if "embed" in name and "norm" not in name.lower())
-    return sum(counted.values()), sum(counted.values()) - tables
+    body = bodies.outline(bodies.config_of(config, "x"), "x")
+    counted = {name: p.numel() for name, p in body.named_parameters() if not name.startswith("pooler.")}
+    named = ("embed", "shared", "wte", "wpe", "relative_attention_bias")
+    tables = {name: n for name, n in counted.items() if any(word in name for word in named)}
+    tables = {name: n for name, n in tables.items() if "norm" not in name.lower() and "embedding_hidden" not in name}
+    return sum(counted.values()), sum(counted.values()) - sum(tables.values())
 
 
-@pytest.mark.parametrize("entry", yaml.safe_load(FAMILIES.read_text(encoding="utf-8")), ids=lambda entry: entry["name"])
+@pytest.mark.parametrize("entry", listed.entries().values(), ids=lambda entry: entry["name"])
 def test_sizes_are_those_of_the_modules(entry: dict[str, Any]) -> None:
     config = entry["config"]
-    for layers in (1, config["num_hidden_layers"]):
+    assert sizes.shape(config, entry["name"]) == counting.counted(config, entry["name"])
+    for layers in (1, sizes.shape(config, entry["name"]).layers):
         tables, rest = sizes.shape(config, entry["name"]).parameters(layers)
-        assert (tables + rest, rest) == module_sizes(config | {"num_hidden_layers": layers})
+        field = next(name for name in ("num_hidden_layers", "num_layers", "n_layers", "n_layer") if name in config)
+        assert (tables + rest, rest) == module_sizes(config | {field: layers})
 
 
 @pytest.mark.parametrize(
@@ -153,10 +158,58 @@ def test_sizes_are_those_of_the_modules(entry: dict[str, Any]) -> None:
     ids=str,
 )
 def test_sizes_of_other_debertas(change: dict[str, Any]) -> None:
-    entry = next(e for e in yaml.safe_load(FAMILIES.read_text()) if e["config"]["model_type"] == "deberta-v2")
+    entry = listed.entries()["microsoft/mdeberta-v3-base"]
     config = entry["config"] | {"vocab_size": 100, "num_hidden_layers": 2} | change
-    tables, rest = sizes.shape(config, "x").parameters(2)
+    tables, rest = sizes.shape(config, entry["name"]).parameters(2)
     assert (tables + rest, rest) == module_sizes(config)
+
+
+#: A body of each way to be built: shared tables, layers that differ, one layer for all, lists side by side.
+OTHERS: dict[str, dict[str, Any]] = {
+    "t5": {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 3, "num_heads": 2},
+    "m2m_100": {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32},
+    "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 40},
+    "albert": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "embedding_size": 8},
+    "xlm": {"emb_dim": 16, "n_layers": 3, "n_heads": 2, "n_words": 30},
+    "deepseek_v3": {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "first_k_dense_replace": 1,
+                    "n_routed_experts": 2, "num_experts_per_tok": 1, "n_group": 1, "topk_group": 1,
+                    "intermediate_size": 24, "moe_intermediate_size": 8},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", OTHERS)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_sizes_of_other_types_at_any_depth(model_type: str, layers: int) -> None:
+    config = {"model_type": model_type, "vocab_size": 30, **OTHERS[model_type]}
+    tables, rest = sizes.shape(config, "x").parameters(layers)
+    cut = bodies.outline(bodies.config_of(config, "x", layers), "x")
+    parameters = sum(p.numel() for name, p in cut.named_parameters() if not name.startswith("pooler."))
+    assert tables + rest == parameters
+
+
+def test_what_was_counted_once_is_read_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"vocab_size": 77}))
+    counted = describe(Encoder(str(tmp_path)))
+    sizes._counted.cache_clear()
+    monkeypatch.setattr(counting, "counted", None)  # which imports it
+    assert replace(describe(Encoder(str(tmp_path))), digest="") == replace(counted, digest="")
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"vocab_size": 78}))
+    with pytest.raises(TypeError):
+        describe(Encoder(str(tmp_path)))
+
+
+def test_a_configuration_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    vast = {"model_type": "mixtral", "hidden_size": 16, "num_hidden_layers": 1000, "vocab_size": 30,
+            "num_attention_heads": 2, "intermediate_size": 32, "num_local_experts": 4096}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(vast | {"hidden_size": 65536, "intermediate_size": 1 << 20}))
+    began = time.monotonic()
+    with pytest.raises(UserError, match="describes a model larger than any is"):
+        describe(Encoder(str(tmp_path)))
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"num_hidden_layers": 10**9}))
+    with pytest.raises(UserError, match="num_hidden_layers is 1000000000, no whole number"):
+        describe(Encoder(str(tmp_path)))
+    assert time.monotonic() - began < 30
 
 
 def test_known_encoders(hub_cache: Path) -> None:
@@ -212,7 +265,20 @@ def test_folder(tmp_path: Path) -> None:
         (None, "config.json: missing; a model folder is what save_pretrained writes"),
         ("{", "is not JSON"),
         ("[]", "is not a model's: it is no object"),
-        ('{"model_type": "t5"}', "its model type 't5' is not known; known types: bert, "),
+        (
+            '{"model_type": "xml-roberta"}',
+            "type 'xml-roberta' is not known to Transformers; did you mean 'xlm-roberta'",
+        ),
+        ('{"model_type": 5}', "its model type is 5, and no word"),
+        ('{"model_type": "t5", "vocab_size": 9, "num_layers": 2}', "config.json: d_model is missing"),
+        (
+            '{"model_type": "t5", "vocab_size": 9, "d_model": 8, "num_layers": 2000}',
+            "num_layers is 2000, no whole number from ",
+        ),
+        ('{"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 1}', "is no model of text alone"),
+        ('{"model_type": "whisper", "vocab_size": 8}', "is no model of text alone"),
+        ('{"model_type": "gemma3", "text_config": {}}', "is no model of text alone"),
+        ('{"model_type": "canine", "vocab_size": 9, "hidden_size": 24, "num_hidden_layers": 1}', "reads no token ids"),
         ('{"model_type": "new", "auto_map": {}}', "brings code of its own, which xstilts does not run"),
         ('{"model_type": "bert"}', "config.json: hidden_size is missing"),
     ],

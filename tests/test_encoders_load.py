@@ -21,8 +21,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import bodies_of_types
 from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, bundled, load, sources
+from xstilts.encoders.headed import Headed
 from xstilts.encoders.load import load_config, load_model, load_tokenizer
 
 SMALL = {
@@ -230,8 +232,11 @@ def test_weights_of_another_model(tmp_path: Path) -> None:
 
 def test_head_that_an_architecture_lacks(tmp_path: Path) -> None:
     save_model(tmp_path, "eurobert")
-    with pytest.raises(UserError, match="its type eurobert has no AutoModelForQuestionAnswering in Transformers"):
-        load_model(Encoder(str(tmp_path)), AutoModelForQuestionAnswering, seed=0)
+    model = load_model(Encoder(str(tmp_path)), AutoModelForQuestionAnswering, seed=0)
+    assert isinstance(model, Headed) and model.head.weight.shape == (2, SMALL["hidden_size"])
+    bodies_of_types.save(tmp_path / "d", "qwen3")
+    with pytest.raises(UserError, match="its type qwen3 has no AutoModelForMaskedLM in Transformers"):
+        load_model(Encoder(str(tmp_path / "d")), AutoModelForMaskedLM, seed=0)
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

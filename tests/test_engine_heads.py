@@ -231,7 +231,7 @@ def test_the_best_span_is_the_official_one_unless_twenty_starts_and_ends_miss_it
     first = int(rng.integers(1, length - 1))
     last = int(rng.integers(first, length - 1))
     offsets = np.stack([np.arange(last - first + 1), np.arange(last - first + 1) + 1], 1)
-    window = span.Window(first, last, offsets)
+    window = span.Window(first, last, 0, offsets)
     row = Row(0, [[0] * length], window=window.packed())
     start, end = (rng.normal(0, scale, length).astype(np.float32) for _ in range(2))
     outputs = SimpleNamespace(start_logits=torch.tensor(start[None]), end_logits=torch.tensor(end[None]))

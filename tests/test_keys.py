@@ -158,6 +158,7 @@ ELSEWHERE = {
     (Study, "healing"): "test_how_an_encoder_is_healed_moves_all_of_it",
     **{(HealingEntry, field): "test_how_an_encoder_is_healed_moves_all_of_it" for field in HealingEntry.model_fields},
     (EncoderEntry, "source"): "test_the_same_encoder_in_another_folder_is_the_same",
+    (EncoderEntry, "attention"): "decoders alone have a choice; tests/test_matrix_types.py",
     (EncoderEntry, "revision"): "only models of the hub have any; tests/test_encoders_hub.py",
     (TargetEntry, "task"): "another task is another stage",
     (MlmEntry, "task"): "another task is another stage",

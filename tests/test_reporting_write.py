@@ -19,8 +19,8 @@ from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
 from xstilts.analysis.results import SCORES_SCHEMA, Results
 from xstilts.common.errors import UserError
-from xstilts.encoders import parse
-from xstilts.handover.model_card import model_card
+from xstilts.encoders import describe, parse
+from xstilts.handover.model_card import model_card, opening
 from xstilts.reporting import write
 from xstilts.reporting.charts import STRONGEST
 from xstilts.reporting.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
@@ -328,7 +328,7 @@ def test_tex_escapes_special_characters():
 
 
 def test_model_card():
-    results = make_results(examples=20)
+    results, facts = make_results(examples=20), describe(parse("bundled/e5-small@6"))
     text = model_card(
         encoder=parse("bundled/e5-small@6"),
         recipe="mini-squad",
@@ -338,7 +338,8 @@ def test_model_card():
         hyperparameters={"learning_rate": 1e-4, "epochs": 3},
         data=results.data.filter(pl.col("use") == "train").to_dicts(),
         scores=results.scores,
-        auto_class="AutoModelForQuestionAnswering",
+        opening=opening("AutoModelForQuestionAnswering", facts),
+        facts=facts,
     )
     _, front, body = text.split("---\n", 2)
     meta = yaml.safe_load(front)
@@ -365,7 +366,7 @@ def test_model_card_of_a_folder_names_no_base_model():
     text = model_card(
         encoder=parse("/data/models/mine"), recipe="none", target="xnli", format="classification", seed=0,
         hyperparameters={}, data=[], scores=make_results(recipes=()).scores,
-        auto_class="AutoModelForSequenceClassification",
+        opening="", facts=describe(parse("bundled/e5-small")),
     )  # fmt: skip
     assert "base_model" not in text and "was not scored" in text
 

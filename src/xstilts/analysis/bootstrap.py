@@ -101,6 +101,10 @@ class Block:
         """Of the seed that has most, summed over the languages, [recipes]."""
         return np.asarray(each[recipes][:, :, languages].max(axis=1).sum(axis=1))
 
+    def drawn(self, recipe: int, languages: Ints) -> int:
+        """How many examples a sample for the mean over ``languages`` has, those that share a text counted once."""
+        return int(self._counted(self.groups, np.array([recipe]), languages)[0]) // len(languages)
+
     def sample(self, values: Floats, replicates: Floats, n: Ints, n_groups: Ints, n_languages: int) -> Sample:
         """From ``values`` [rows, seeds] and their ``replicates`` [rows, seeds, resamples] of the examples."""
         lacking = np.isnan(values)

@@ -10,9 +10,13 @@ So one seed is left out, the recipe is chosen by the mean dev score of the other
 in turn (cross-validation of the whole procedure: Stone 1974, "Cross-validatory choice and assessment of statistical
 predictions"). The gain is the mean over the seeds, its interval that of `xstilts.analysis.crossed`, of the gains that
 each seed left out has, whatever recipe was chosen for it. It holds for a choice by one seed fewer than the study has,
-and does not cover which examples the dev set has, whose scores by example are not kept. The seeds left out share those
-that choose, which the variance between them does not see (Bengio and Grandvalet 2004, "No unbiased estimator of the
-variance of k-fold cross-validation"): in simulations intervals of 95 % hold the truth in 91 to 97 %.
+and does not cover which examples the dev set has, whose scores by example are not kept.
+
+The seeds left out share those that choose, which the variance between them does not see, and no estimate of it is
+unbiased (Bengio and Grandvalet 2004, "No unbiased estimator of the variance of k-fold cross-validation"). With S seeds
+V_seeds is taken 1 + S / (S − 1) times, after the correction of 1 / folds by what is tested over what is trained on
+(Nadeau and Bengio 2003, "Inference for the generalization error"); the second term counts a third where all seeds left
+out have the same recipe on every target, for then they share no choice, but may by luck alone.
 
 Two differences are told beside it. *Optimism* is what the gain would seem to be more if the same seeds chose and
 scored; with one seed there is no estimate of it, and none of the gain. *Regret* is what the best recipe in hindsight,
@@ -30,7 +34,7 @@ import polars as pl
 from xstilts.analysis.axes import ENGLISH, Axes
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import NO_VARIANCE, NO_VARIATION
-from xstilts.analysis.crossed import BySeed, combined, mean_of
+from xstilts.analysis.crossed import BySeed, Contrast, mean_of, mean_over_seeds, weighted
 from xstilts.planning.recipe import NONE
 
 #: The row of an encoder that takes the mean over its targets.
@@ -63,6 +67,7 @@ class Choice:
 
     row: dict[str, object]
     left_out: BySeed
+    alike: bool  # whether all of these have the same recipe
 
 
 def dev_scores(scores: pl.DataFrame) -> dict[tuple[str, str, str, int], float]:
@@ -109,14 +114,16 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float], of: Axe
     }
     values = np.full(len(block.seeds), np.nan)
     replicates = np.full((len(block.seeds), block.replicates.shape[-1]), np.nan)
+    alike = True
     if mask.sum() > 1:
         seeds = np.flatnonzero(mask)
         by_others = recipes[(on_dev.sum(axis=1, keepdims=True) - on_dev).argmax(axis=0)]  # a recipe a seed left out
+        alike = len(set(by_others)) == 1
         values[seeds] = by_seed[by_others, seeds] - by_seed[base, seeds]
         drawn = block.means(np.unique([base, *by_others]), languages)
         place = {recipe: i for i, recipe in enumerate(np.unique([base, *by_others]))}
         replicates[seeds] = drawn[[place[one] for one in by_others], seeds] - drawn[place[base], seeds]
-    return Choice(row, BySeed(values, replicates))
+    return Choice(row, BySeed(values, replicates, block.drawn(base, languages)), alike)
 
 
 def join_choices(parts: Sequence[Choice | None], of: Axes) -> pl.DataFrame:
@@ -133,12 +140,19 @@ def join_choices(parts: Sequence[Choice | None], of: Axes) -> pl.DataFrame:
 def _row(choice: Choice) -> dict[str, object]:
     if np.isnan(choice.left_out.values).all():
         return choice.row | {"reason": ONE_SEED}
-    found = combined([(1.0, choice.left_out)])
+    found = interval_of(choice.left_out, choice.alike)
     optimism = float(choice.row["same_seeds"]) - found.value  # type: ignore[arg-type]
     row = choice.row | {"gain": found.value, "optimism": optimism}
     if not found.error**2 > NO_VARIANCE:
         return row | {"reason": NO_VARIATION}
     return row | {"low": found.low, "high": found.high}
+
+
+def interval_of(left_out: BySeed, alike: bool) -> Contrast:
+    """The mean gain of two seeds or more that are left out, with its interval, as the module says."""
+    mean = mean_over_seeds(left_out)
+    shared = mean.n / (mean.n - 1) * (1 / 3 if alike else 1.0)
+    return weighted([(1.0, mean._replace(of_seeds=(1 + shared) * mean.of_seeds))])
 
 
 def _mean(choices: Sequence[Choice]) -> Choice:
@@ -149,4 +163,5 @@ def _mean(choices: Sequence[Choice]) -> Choice:
     }
     n_seeds = min(int(one.row["n_seeds"]) for one in choices)  # type: ignore[call-overload]
     names = {"encoder": choices[0].row["encoder"], "target": ALL_TARGETS, "chosen": None, "best": None}
-    return Choice({**names, **means, "n_seeds": n_seeds}, mean_of([one.left_out for one in choices]))
+    return Choice({**names, **means, "n_seeds": n_seeds}, mean_of([one.left_out for one in choices]),
+                  all(one.alike for one in choices))  # fmt: skip

@@ -142,7 +142,8 @@ def sides_of(block: Block, recipe: str, language: str, of: Axes) -> tuple[BySeed
     values = block.values[[own, base]][:, :, languages].mean(axis=2)
     drawn = block.means(np.array([own, base]), languages)
     there = ~np.isnan(values).any(axis=0)
-    with_both = [BySeed(np.where(there, of_side, np.nan), of_examples)
+    n = min(block.drawn(side, languages) for side in (own, base))
+    with_both = [BySeed(np.where(there, of_side, np.nan), of_examples, n)
                  for of_side, of_examples in zip(values, drawn, strict=True)]  # fmt: skip
     return with_both[0], with_both[1]
 

@@ -48,13 +48,14 @@ from xstilts.common.arrays import Floats
 
 
 class BySeed(NamedTuple):
-    """A part by seed: its ``values`` [seeds], and its ``replicates`` [seeds, resamples] over samples of the examples.
+    """A part by seed: its ``values`` [seeds], and its ``replicates`` [seeds, resamples] over samples of ``n`` examples.
 
-    All NaN for a seed that was not run.
+    Examples that share a text count once. All NaN for a seed that was not run.
     """
 
     values: Floats
     replicates: Floats
+    n: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,11 @@ def mean_of(parts: Sequence[BySeed]) -> BySeed:
 
 
 def sum_of(parts: Sequence[tuple[float, BySeed]]) -> BySeed:
-    """Σ weight · part of quantities that share their seeds, seed by seed."""
+    """Σ weight · part of quantities that share their seeds, seed by seed; of as many examples as the fewest."""
     return BySeed(
         np.sum([weight * part.values for weight, part in parts], axis=0),
         np.sum([weight * part.replicates for weight, part in parts], axis=0),
+        min(part.n for _, part in parts),
     )
 
 
@@ -125,6 +127,7 @@ class MeanOverSeeds(NamedTuple):
     of_seeds: float  # s² / S; 0 with one seed
     noise: float  # its part of V_noise
     n: int  # seeds
+    examples: float  # that it is a mean of, those that share a text counted once
 
 
 def mean_over_seeds(part: BySeed) -> MeanOverSeeds:
@@ -133,11 +136,11 @@ def mean_over_seeds(part: BySeed) -> MeanOverSeeds:
     values, replicates = part.values[there], part.replicates[there].astype(np.float64)
     n, drawn = len(values), replicates.mean(axis=0)
     if n < 2:
-        return MeanOverSeeds(float(values.mean()), drawn, 0.0, 0.0, n)
+        return MeanOverSeeds(float(values.mean()), drawn, 0.0, 0.0, n, part.n)
     left = (replicates - drawn)[:, ~np.isnan(drawn)]
     left -= left.mean(axis=1, keepdims=True) if left.size else 0.0
     noise = float((left * left).sum()) / max(left.shape[1] - 1, 1) / (n * (n - 1))
-    return MeanOverSeeds(float(values.mean()), drawn, float(np.var(values, ddof=1)) / n, noise, n)
+    return MeanOverSeeds(float(values.mean()), drawn, float(np.var(values, ddof=1)) / n, noise, n, part.n)
 
 
 def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
@@ -149,7 +152,7 @@ def combined(parts: Sequence[tuple[float, BySeed]]) -> Contrast:
 
 
 def weighted(parts: Sequence[tuple[float, MeanOverSeeds]]) -> Contrast:
-    """`combined`, of means that are known."""
+    """`combined`, of means that are known; their variance over examples is known as well as the fewest tell it."""
     value = float(sum(weight * part.value for weight, part in parts))
     drawn = np.sum([weight * part.drawn for weight, part in parts], axis=0)
     defined = ~np.isnan(drawn)
@@ -159,7 +162,9 @@ def weighted(parts: Sequence[tuple[float, MeanOverSeeds]]) -> Contrast:
     squares = float((own**2 / np.array([max(part.n - 1, 1) for _, part in parts])).sum())
     noise = sum(weight**2 * part.noise for weight, part in parts)
     of_examples, freedom = float(np.var(drawn[defined], ddof=1)), own.sum() ** 2 / squares if squares else 0.0
-    about = spread(*(np.array([one]) for one in (of_examples, own.sum(), noise, freedom)))
+    examples = min(part.examples for _, part in parts)
+    of_parts = (np.array([one]) for one in (of_examples, own.sum(), noise, freedom, examples))
+    about = spread(*of_parts)
     at = np.array([value])
     (low,), (high,), (p,) = *about.interval(at), about.p_values(at)
     return Contrast(value, float(low), float(high), about.errors.item(), about.freedom.item(), float(p))
@@ -169,21 +174,27 @@ def encoders_covariance(parts: Sequence[MeanOverSeeds]) -> tuple[Floats, float]:
     """The covariance [k, k] of a part of each of k encoders, and the degrees of freedom with which it is known.
 
     As `covariance` has it, but that the variance s² between seeds is one for all encoders: two or three seeds say
-    little of an encoder's, and a model that takes it as known would find deviations where there are none. The degrees
-    of freedom are Satterthwaite's, of the mean variance. NaN where fewer than two replicates of the examples are
+    little of an encoder's, and a model that takes it as known would find deviations where there are none. So many seeds
+    know it well enough that V_seeds − V_noise may be below 0, for cut off there it is too large on average; it is cut
+    off where it would take more than half of the least that the samples of the examples vary in any direction.
+
+    The degrees of freedom are Satterthwaite's, of the mean variances over seeds and over the examples that all seeds
+    share, the latter as well known as the fewest tell it. NaN where fewer than two replicates of the examples are
     defined for all.
     """
     drawn = np.array([part.drawn for part in parts])
     defined = ~np.isnan(drawn).any(axis=0)
     if np.count_nonzero(defined) < 2:
         return np.full((len(parts), len(parts)), np.nan), np.inf
-    total = np.atleast_2d(np.cov(drawn[:, defined]))
+    of_examples = np.atleast_2d(np.cov(drawn[:, defined]))
     own, noise, n = (np.array([getattr(part, name) for part in parts]) for name in ("of_seeds", "noise", "n"))
-    freedom = float((n - 1).sum())
-    together = (own * n * (n - 1)).sum() / max(freedom, 1.0) / n
-    of_seeds = np.where(n > 1, np.maximum(together - noise, 0.0), 0.0)
-    total += np.diag(of_seeds)
-    return total, freedom * float(np.trace(total) / of_seeds.sum()) ** 2 if of_seeds.any() else np.inf
+    freedom = max(float((n - 1).sum()), 1.0)
+    together = (own * n * (n - 1)).sum() / freedom / n
+    of_seeds = np.where(n > 1, np.maximum(together, noise - np.linalg.eigvalsh(of_examples)[0] / 2), 0.0)
+    shared = max(float((np.diag(of_examples) - noise).sum()), 0.0)
+    squares = of_seeds.sum() ** 2 / freedom + shared**2 / max(min(part.examples for part in parts) - 1, 1)
+    known = (of_seeds.sum() + shared) ** 2 / squares if squares > 0 else np.inf
+    return of_examples + np.diag(of_seeds - noise), float(known)
 
 
 def covariance(parts: Sequence[BySeed], encoders: Sequence[Hashable]) -> Floats:

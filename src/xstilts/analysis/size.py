@@ -4,7 +4,7 @@ The gains of the encoders are the effects of a meta-regression on log10 of their
 (`xstilts.analysis.meta_regression`), each encoder a random effect: encoders of one size differ by more than luck with
 seeds and examples, and what is concluded of *encoders like these* has to know by how much. The covariance of sampling
 is that of seeds × examples (`xstilts.analysis.crossed`). Beside it stands the interval *for these encoders only*: that
-of the least-squares slope through their true gains, whatever others would do. The former is never narrower than it.
+of the least-squares slope through their true gains, whatever others would do. A direction takes both.
 
 A row is told on three scales (`xstilts.analysis.scales`), and has a verdict only where they agree.
 """
@@ -24,6 +24,7 @@ from xstilts.analysis.axes import ENGLISH, Axes, SizedEncoder
 from xstilts.analysis.bootstrap import Block
 from xstilts.analysis.comparisons import covers
 from xstilts.analysis.crossed import BySeed, MeanOverSeeds, encoders_covariance, mean_of, mean_over_seeds, weighted
+from xstilts.analysis.intervals import Spread
 from xstilts.analysis.meta_regression import Fit, fit, leave_one_out
 from xstilts.analysis.scales import SCALES, Scale
 from xstilts.common.arrays import Floats
@@ -72,6 +73,7 @@ SIZES_SCHEMA: dict[str, type[pl.DataType]] = {
     "slope": pl.Float64,  # per tenfold size; null with a single size
     "low": pl.Float64,  # for encoders like these; null with two
     "high": pl.Float64,
+    "identified": pl.Float64,  # how steep it has to be for k − 2 degrees of freedom to tell it from 0, whatever the fit
     "these_low": pl.Float64,  # for these encoders only
     "these_high": pl.Float64,
     "deviation": pl.Float64,  # SD of an encoder's true gain from the line, in the unit of the scale
@@ -136,6 +138,7 @@ class Sides(NamedTuple):
         return BySeed(
             scale.gain(self.score.values, self.without.values, self.n),
             scale.gain(self.score.replicates, self.without.replicates, self.n),
+            min(self.score.n, self.without.n),
         )
 
 
@@ -242,7 +245,8 @@ def sides_in(block: Block, languages: Mapping[tuple[str, str], Sequence[str]], o
         for row, _ in pair:
             if (row, at) not in means:
                 drawn = block.means(np.array([row]), np.array(at))[0]
-                means[row, at] = BySeed(block.values[row][:, list(at)].mean(axis=1), drawn)
+                values = block.values[row][:, list(at)].mean(axis=1)
+                means[row, at] = BySeed(values, drawn, block.drawn(row, np.array(at)))
         score, without = (means[one] for one in pair)
         there = ~np.isnan(score.values + without.values)
         if there.any():
@@ -289,10 +293,22 @@ def slope_weights(parameters: Sequence[int]) -> npt.NDArray[np.float64]:
     return weights
 
 
+def sign_of(row: Mapping[str, Any]) -> int:
+    """Of a slope (a row of SIZES_SCHEMA) whose intervals do not hold 0, for encoders like these nor for these only.
+
+    0 for other slopes, and for those of few encoders that are not steep: they may lie on a line by luck, and their
+    interval is then as narrow as if others did.
+    """
+    steep = row["n_encoders"] >= ENOUGH_ENCODERS or abs(row["slope"]) > row["identified"]
+    told = row["low"] * row["high"] > 0 and row["these_low"] * row["these_high"] > 0
+    return int(np.sign(row["slope"])) if told and steep else 0
+
+
 def _only(side: BySeed, there: npt.NDArray[np.bool_]) -> BySeed:
     if there.all():
         return side
-    return BySeed(np.where(there, side.values, np.nan), np.where(there[:, None], side.replicates, np.float32(np.nan)))
+    replicates = np.where(there[:, None], side.replicates, np.float32(np.nan))
+    return side._replace(values=np.where(there, side.values, np.nan), replicates=replicates)
 
 
 def _collapsed(cells: Mapping[SizeCell, Sides], of: Axes, collapsed: pl.DataFrame | None) -> set[SizeCell]:
@@ -378,26 +394,26 @@ def _regression(gains: Mapping[SizedEncoder, MeanOverSeeds], baselines: Sequence
     }
     if row["n_sizes"] == 1:
         return row, None
-    these = weighted(list(zip(slope_weights(parameters).tolist(), parts, strict=True)))
-    row |= {"slope": these.value, "these_low": these.low, "these_high": these.high}
+    values, weights = np.array([part.value for part in parts]), slope_weights(parameters)
     sampling, known = encoders_covariance(parts)
-    if len(encoders) < ENOUGH_SIZES or not these.error > 0 or not _all_vary(sampling):
+    about = Spread(np.sqrt(weights[None] @ sampling @ weights), np.array([known]))
+    (these_low,), (these_high,) = about.interval(values @ weights)
+    row |= {"slope": values @ weights, "these_low": these_low, "these_high": these_high}
+    if len(encoders) < ENOUGH_SIZES or not about.errors[0] > 0 or not _all_vary(sampling):
         return row, None
-    values = np.array([part.value for part in parts])
     design = np.column_stack([np.ones(len(encoders)), np.log10(parameters)])
     found = fit(values, design, sampling, freedom=known)
-    slope = float(found.coefficients[1])
-    half = max(float(found.high[1]) - slope, (these.high - these.low) / 2)
+    ends = np.log10([min(parameters), max(parameters)])
+    line, smallest, middle, largest = found.among([(0, 1), (1, ends[0]), (1, ends.mean()), (1, ends[1])])
     deviation = np.sqrt(found.components[0])
     row |= {
-        "slope": slope, "low": slope - half, "high": slope + half,
+        "slope": line.value, "low": line.low, "high": line.high,
+        "identified": line.identified,
         "deviation": deviation[0], "deviation_low": deviation[1], "deviation_high": deviation[2],
         "fit_p": found.q_p,
     }  # fmt: skip
-    middle = found.at([1.0, np.log10([min(parameters), max(parameters)]).mean()])
     row |= {"new_low": middle.predicted_low, "new_high": middle.predicted_high}
-    for name, size in (("smallest", min(parameters)), ("largest", max(parameters))):
-        there = found.at([1.0, np.log10(size)])
+    for name, there in (("smallest", smallest), ("largest", largest)):
         row |= {f"at_{name}": there.value, f"at_{name}_low": there.low, f"at_{name}_high": there.high}
     if len(encoders) > ENOUGH_SIZES:
         without = [one.coefficients[1] for one in leave_one_out(values, design, sampling)]
@@ -418,8 +434,8 @@ def _line(found: Fit | None, gains: Mapping[SizedEncoder, MeanOverSeeds]) -> Ite
     """Rows of LINES_SCHEMA."""
     if found is not None:
         parameters = [encoder.parameters for encoder in gains]
-        for size in np.geomspace(min(parameters), max(parameters), _ALONG):
-            there = found.at([1.0, np.log10(size)])
+        along = np.geomspace(min(parameters), max(parameters), _ALONG)
+        for size, there in zip(along, found.among(np.column_stack([np.ones(_ALONG), np.log10(along)])), strict=True):
             yield {
                 "parameters": round(size), "gain": there.value, "low": there.low, "high": there.high,
                 "new_low": there.predicted_low, "new_high": there.predicted_high,
@@ -437,7 +453,7 @@ def _verdict(rows: Sequence[_Row], collapsed: bool) -> str:
         return COLLAPSED
     if any(row.get("low") is None for row in rows):
         return NO_VARIANCE
-    signs = {int(np.sign(row["low"])) if row["low"] * row["high"] > 0 else 0 for row in rows}
+    signs = {sign_of(row) for row in rows}
     if signs == {0}:
         return UNDECIDED
     if len(signs) > 1:

@@ -74,7 +74,7 @@ def size_sentence(target: str, of: Axes, sizes: pl.DataFrame) -> str:
         SCALES_DIFFER: f"{SCALES_DIFFER} on whether the gain depends on size",
     }.get(verdict, f"{verdict} with size")
     if verdict == UNDECIDED and points["n_encoders"] < ENOUGH_ENCODERS:
-        half = POINTS.text(per(points)[0] * (points["high"] - points["low"]) / 2, sign=False)
+        half = POINTS.text(per(points)[0] * points["identified"], sign=False)
         found = f"{points['n_sizes']} sizes identify the change to ± {half} points, and no direction"
     numbers = ", ".join(_number(row, scale) for row, scale in zip(first, SCALES, strict=True))
     these = f"for these encoders only {_interval(points, POINTS, 'these_')} points"
@@ -99,7 +99,8 @@ def size_sentences(of: Axes, sizes: pl.DataFrame) -> tuple[str, ...]:
         for rows in rest:
             row = rows.row(0, named=True)
             number = "" if row["low"] is None else f", {_number(row, POINTS)}"
-            pieces.append(f"{of.called(row['target'])}: {row['verdict']}{number}{_by_recipe(rows, of)}")
+            few = " by so few sizes" if row["verdict"] == UNDECIDED and row["n_encoders"] < ENOUGH_ENCODERS else ""
+            pieces.append(f"{of.called(row['target'])}: {row['verdict']}{few}{number}{_by_recipe(rows, of)}")
         row = spoken.filter(pl.col("low").is_not_null()).row(0, named=True)
         over = ", " + (_over(row) if said else f"{per(row)[1]} ({row['n_sizes']} sizes of {_which(row)})")
         confounded = "" if said else _confounded(row, of)

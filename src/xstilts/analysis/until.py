@@ -111,7 +111,7 @@ def _comparison(
 def _half_width(both: tuple[BySeed, BySeed], seeds: Sequence[int]) -> float:
     if len(seeds) < 2:
         return float("inf")
-    score, without = (BySeed(side.values[seeds], side.replicates[seeds]) for side in both)
+    score, without = (BySeed(side.values[seeds], side.replicates[seeds], side.n) for side in both)
     found = combined([(1.0, score), (-1.0, without)])
     half_width = (found.high - found.low) / 2
     return half_width if half_width > 0 else float("inf")  # none, or all that was drawn is the same

@@ -26,6 +26,7 @@ class Encoder:
     important ones (`xstilts.encoders.cut`). ``heal``: on so many tokens of text it is distilled from the whole model
     before anything else (`xstilts.engine.training.heal`). ``init`` random takes the shape and the tokenizer alone.
     ``revision`` is a branch, tag or commit of a hub model. ``name`` is for people, and makes no other encoder of it.
+    ``attention`` is how a decoder reads: forwards (causal, as it was pretrained), or both ways (full).
     """
 
     source: str
@@ -36,6 +37,7 @@ class Encoder:
     ffn: float | None = None
     heads: int | None = None
     heal: int | None = None
+    attention: Literal["causal", "full"] | None = None
 
     @property
     def label(self) -> str:
@@ -54,12 +56,13 @@ class Encoder:
         ffn = "" if self.ffn is None else f" ffn {int(self.ffn) if self.ffn > 1 else self.ffn}"
         heads = "" if self.heads is None else f" heads {self.heads}"
         healed = "" if self.heal is None else f" healed {_shortly(self.heal)}"
-        return f"{self.source}{layers}{ffn}{heads}{healed}" + (" random" if self.init == "random" else "")
+        full = " full" if self.attention == "full" else ""
+        return f"{self.source}{layers}{ffn}{heads}{healed}{full}" + (" random" if self.init == "random" else "")
 
     @property
     def whole(self) -> Encoder:
         """The pretrained model that it comes from."""
-        return Encoder(self.source, revision=self.revision)
+        return Encoder(self.source, revision=self.revision, attention=self.attention)
 
     @property
     def is_cut(self) -> bool:
@@ -103,10 +106,18 @@ class EncoderFacts:
     max_length: int  # tokens, special ones included
     parameters: int
     parameters_without_embeddings: int  # without the word, position, type and relative-position tables
-    linear: tuple[sizes.Linear, ...]  # linear layers of one block
+    linear: tuple[sizes.Linear, ...]  # linear layers of one block; none where blocks differ in them
     attention: tuple[str, ...]  # of these the queries' and the values'
     digest: str  # decides the weights: sha256 of the files, or the hub's commit
     kept: Kept  # of the model that it is cut out of
+    decoder: bool  # whether it was pretrained to read forwards, each token attending to those before it alone
+    causal: bool  # whether it is read so here
+    mlm: bool  # whether it has a head for masked language modelling
+
+    @property
+    def pooling(self) -> Literal["last", "mean"]:
+        """What of a sequence our own heads read its class at: the last token, which alone has read all, or the mean."""
+        return "last" if self.causal else "mean"
 
 
 def _shortly(tokens: int) -> str:
@@ -117,11 +128,11 @@ def _shortly(tokens: int) -> str:
     return str(tokens)
 
 
-#: ``SOURCE@LAYERS ffn UNITS heads HEADS healed TOKENS random``, of which all but the source may be missing.
+#: ``SOURCE@LAYERS ffn UNITS heads HEADS healed TOKENS full random``, of which all but the source may be missing.
 _LABEL = re.compile(
     r"(?P<source>[^@]+?)(@((?P<lowest>[1-9]\d*)|(?P<blocks>\d+(,\d+)+)|every (?P<every>[1-9]\d*)))?"
     r"( ffn (?P<ffn>\d*[1-9]\d*|0?\.\d+|1\.0))?( heads (?P<heads>[1-9]\d*))?"
-    r"( healed (?P<heal>[1-9]\d*)(?P<unit>[kM]?))?(?P<random> random)?"
+    r"( healed (?P<heal>[1-9]\d*)(?P<unit>[kM]?))?(?P<full> full)?(?P<random> random)?"
 )
 
 
@@ -144,6 +155,7 @@ def parse(text: str) -> Encoder:
         match["source"], layers, init="random" if match["random"] else "pretrained",
         ffn=float(match["ffn"]) if match["ffn"] else None, heads=int(match["heads"]) if match["heads"] else None,
         heal=int(match["heal"]) * {"": 1, "k": 10**3, "M": 10**6}[match["unit"]] if match["heal"] else None,
+        attention="full" if match["full"] else None,
     )  # fmt: skip
 
 
@@ -162,6 +174,10 @@ def describe(encoder: Encoder) -> EncoderFacts:
 
 def facts_of(encoder: Encoder, shape: sizes.Shape, digest: str) -> EncoderFacts:
     """The facts of an encoder of a model of ``shape``. Raises UserError where less is there than is to be kept."""
+    if encoder.attention == "causal" and not shape.causal:
+        raise UserError(
+            f"encoder {encoder.label}: attention: causal: a {shape.model_type} reads both ways; leave it out"
+        )
     kept = pruning.kept(shape, encoder.layers, encoder.ffn, encoder.heads, encoder.label)
     head_size = shape.hidden // shape.heads
     shape = pruning.pruned(shape, kept)
@@ -181,4 +197,7 @@ def facts_of(encoder: Encoder, shape: sizes.Shape, digest: str) -> EncoderFacts:
         attention=shape.attention,
         digest=digest,
         kept=kept,
+        decoder=shape.causal,
+        causal=shape.causal and encoder.attention != "full",
+        mlm=shape.mlm,
     )

@@ -1,11 +1,11 @@
 """Models with fewer blocks, feed-forward units and attention heads than they were pretrained with.
 
-**Which units and heads** of a block are kept is a pure function of its weights, so that no data are needed: those of
-the largest ‖incoming weights‖ · ‖outgoing weights‖. A unit's incoming weights are its row of the layer before, with its
-bias, and of all such layers where they are gated (the product of their norms); its outgoing weights are its column of
-the layer after. A head's incoming weights are those of its values, its outgoing ones its columns of the layer that
-reads the heads. Han et al. 2015 (arXiv 1506.02626) prune single weights by magnitude, Li et al. 2017 (arXiv 1608.08710,
-section 3) whole filters by the norm of theirs.
+**Which units and heads** of a block are kept: those of the largest mean |activation| · ‖outgoing weights‖, and of
+heads the largest mean norm of their output · ‖outgoing weights‖. Wanda (Sun et al. 2024, arXiv 2306.11695, equation 1)
+scores single weights so. Activations are those over `PIECES` pseudo-random pieces of the vocabulary, so that the choice
+is a function of the weights alone and loading a model needs no data; in 64 bits, so that it is the same on every
+machine. docs/results/size-axes.md compares it with the norms of incoming and outgoing weights, which are no better than
+chance, and with activations over real text.
 
 **Fewer heads** cannot be said in the configuration of BERT and its like, whose hidden size is heads times head size.
 They train with narrower projections; `fill_heads` gives the others back with weights of 0, which add nothing: the same
@@ -14,8 +14,11 @@ function, for plain Transformers to run.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -25,16 +28,80 @@ from xstilts.encoders.pruning import PARTS, Kept, Parts, configured
 M = TypeVar("M", bound=PreTrainedModel)
 
 
-def cut(model: M, kept: Kept) -> M:
-    """``model`` with what is ``kept`` of it, in place; its configuration says so, but for heads."""
+#: Sequences and pieces in each, over which activations are looked at.
+PIECES = (32, 64)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The feed-forward units and heads of a block that are kept, by their numbers; None: all."""
+
+    units: torch.Tensor | None  # [kept]
+    heads: torch.Tensor | None  # [kept]
+
+
+def pieces(config: Any) -> np.ndarray:
+    """The ids over which activations are looked at [sequences, length]: the same for all models of a vocabulary."""
+    ids = np.random.default_rng(0).integers(config.vocab_size, size=PIECES)
+    return np.where(ids == config.pad_token_id, (ids + 1) % config.vocab_size, ids)
+
+
+def choose(model: PreTrainedModel, kept: Kept) -> list[Chosen]:
+    """The most important units and heads of each block of a whole model that is ``kept``. The model is used up."""
+    parts = PARTS[model.config.model_type]
+    blocks, size = _blocks(model, parts), _head_size(model)
+    read: list[dict[str, torch.Tensor]] = [{} for _ in blocks]  # layer → mean |activation|, or norm of heads, it reads
+
+    def look(found: dict[str, torch.Tensor], name: str, inputs: torch.Tensor) -> None:
+        flat = inputs.reshape(-1, inputs.shape[-1])
+        if name != parts.down:
+            flat = flat.reshape(len(flat), -1, size).norm(dim=2)
+        found[name] = flat.abs().mean(0)
+
+    hooks = [
+        _linear(block, name).register_forward_pre_hook(
+            lambda _, inputs, found=found, name=name: look(found, name, inputs[0])
+        )
+        for block, found in zip(blocks, read, strict=True)
+        for name in (parts.down, *(parts.heads or ())[3:])
+    ]
+    ids = torch.from_numpy(pieces(model.config)[:, : model.config.max_position_embeddings // 2])
+    with torch.inference_mode():
+        model.eval().double()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    for hook in hooks:
+        hook.remove()
+    return [_chosen(blocks[i], parts, kept, read[i]) for i in kept.blocks]
+
+
+def _chosen(block: nn.Module, parts: Parts, kept: Kept, read: dict[str, torch.Tensor]) -> Chosen:
+    units = heads = None
+    if kept.ffn is not None:
+        units = _most(read[parts.down] * _linear(block, parts.down).weight.detach().norm(dim=0), kept.ffn)
+    if kept.heads is not None and parts.heads:
+        output = parts.heads[3]
+        outgoing = _linear(block, output).weight.detach().T.reshape(len(read[output]), -1).norm(dim=1)
+        heads = _most(read[output] * outgoing, kept.heads)
+    return Chosen(units, heads)
+
+
+def _most(importance: torch.Tensor, count: int) -> torch.Tensor:
+    """The places of the ``count`` largest, in their order; of equal ones the first."""
+    return importance.argsort(descending=True, stable=True)[:count].sort().values
+
+
+def cut(model: M, kept: Kept, chosen: Sequence[Chosen]) -> M:
+    """``model`` with what is ``kept`` of it, in place; its configuration says so, but for heads.
+
+    ``chosen`` are the units and heads of each block that is kept.
+    """
     parts, encoder = PARTS[model.config.model_type], model.base_model
     blocks = _blocks(model, parts)
     encoder.set_submodule(parts.blocks, nn.ModuleList([blocks[i] for i in kept.blocks]))
-    for block in _blocks(model, parts):
-        if kept.ffn is not None:
-            _keep_units(block, parts, kept.ffn)
-        if kept.heads is not None:
-            _keep_heads(block, parts, kept.heads, _head_size(model))
+    for block, own in zip(_blocks(model, parts), chosen, strict=True):
+        if own.units is not None:
+            _keep_units(block, parts, own.units)
+        if own.heads is not None:
+            _keep_heads(block, parts, own.heads, _head_size(model))
     for name, value in configured(model.config.to_dict(), kept).items():
         if name in ("num_hidden_layers", "intermediate_size", "layer_types"):
             setattr(model.config, name, value)
@@ -59,24 +126,6 @@ def fill_heads(model: PreTrainedModel) -> None:
         _replace(block, output, _filled(layer.weight, missing, 1), layer.bias)
 
 
-def importance(block: nn.Module, parts: Parts) -> torch.Tensor:
-    """Of each feed-forward unit of a block [units], in 64 bits."""
-    outgoing = _linear(block, parts.down).weight.detach().double().norm(dim=0)
-    for name in parts.up:
-        for rows in _with_bias(_linear(block, name)).chunk(parts.fused):
-            outgoing = outgoing * rows.norm(dim=1)
-    return outgoing
-
-
-def head_importance(block: nn.Module, parts: Parts, size: int) -> torch.Tensor:
-    """Of each attention head of a block, of so many dimensions [heads], in 64 bits."""
-    assert parts.heads is not None
-    _, _, value, output = (_linear(block, name) for name in parts.heads)
-    incoming = _with_bias(value).reshape(-1, size * (value.in_features + 1)).norm(dim=1)
-    outgoing = output.weight.detach().double().T.reshape(-1, size * output.out_features).norm(dim=1)
-    return incoming * outgoing
-
-
 def _blocks(model: PreTrainedModel, parts: Parts) -> nn.ModuleList:
     blocks = model.base_model.get_submodule(parts.blocks)
     assert isinstance(blocks, nn.ModuleList)
@@ -89,30 +138,15 @@ def _linear(block: nn.Module, name: str) -> nn.Linear:
     return layer
 
 
-def _with_bias(layer: nn.Linear) -> torch.Tensor:
-    """[outputs, inputs + 1], in 64 bits; without a bias the last column is 0."""
-    weight = layer.weight.detach().double()
-    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
-    return torch.cat([weight, bias[:, None]], 1)
-
-
-def _most(importance: torch.Tensor, count: int) -> torch.Tensor:
-    """The places of the ``count`` largest, in their order; of equal ones the first."""
-    return importance.argsort(descending=True, stable=True)[:count].sort().values
-
-
-def _keep_units(block: nn.Module, parts: Parts, count: int) -> None:
-    chosen = _most(importance(block, parts), count)
+def _keep_units(block: nn.Module, parts: Parts, chosen: torch.Tensor) -> None:
     for name in parts.up:
-        layer = _linear(block, name)
-        units = layer.out_features // parts.fused
+        units = _linear(block, name).out_features // parts.fused
         _keep_outputs(block, name, torch.cat([chosen + i * units for i in range(parts.fused)]))
     _keep_inputs(block, parts.down, chosen)
 
 
-def _keep_heads(block: nn.Module, parts: Parts, count: int, size: int) -> None:
+def _keep_heads(block: nn.Module, parts: Parts, chosen: torch.Tensor, size: int) -> None:
     assert parts.heads is not None
-    chosen = _most(head_importance(block, parts, size), count)
     places = (chosen[:, None] * size + torch.arange(size)).flatten()
     *reading, output = parts.heads
     for name in reading:

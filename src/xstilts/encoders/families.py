@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
-from xstilts.common import fast_yaml
-from xstilts.encoders import Encoder, EncoderFacts, bundled, describe, facts_of, sizes, sources
-from xstilts.encoders.sources import FAMILIES
+from xstilts.encoders import Encoder, EncoderFacts, bundled, describe, facts_of, listed, sizes, sources
 
 #: The digest of an encoder that is known by the list alone.
 NOT_AT_HAND = "not at hand"
@@ -41,10 +38,8 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
 
     Raises UserError where it has fewer layers than asked for.
     """
-    for entry in fast_yaml.read(FAMILIES):
-        if entry["name"] == encoder.source:
-            return facts_of(encoder, sizes.shape(entry["config"], encoder.source), digest=NOT_AT_HAND)
-    return None
+    entry = listed.entry(encoder.source)
+    return facts_of(encoder, sizes.shape(entry["config"], encoder.source), NOT_AT_HAND) if entry else None
 
 
 def look_up(encoder: Encoder) -> EncoderFacts:
@@ -53,21 +48,16 @@ def look_up(encoder: Encoder) -> EncoderFacts:
     return facts or describe(encoder)
 
 
-@cache
-def _families() -> dict[str, str]:
-    return {entry["name"]: entry["family"] for entry in fast_yaml.read(FAMILIES)}
-
-
 def family_of(source: str) -> str:
     """The family of a listed encoder; of any other, its source, for nothing is known of what it shares with others."""
-    return _families().get(source, source)
+    entry = listed.entry(source)
+    return str(entry["family"]) if entry else source
 
 
 def known_encoders() -> list[KnownEncoder]:
     """The list, in the file's order, smallest first within a family."""
     known = []
-    for entry in fast_yaml.read(FAMILIES):
-        name = entry["name"]
+    for name, entry in listed.entries().items():
         shape = sizes.shape(entry["config"], name)
         tables, rest = shape.parameters(shape.layers)
         known.append(

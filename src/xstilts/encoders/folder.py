@@ -127,7 +127,7 @@ def _check_tensors(tensors: dict[str, Any], folder: Path, name: str, shape: Shap
                 f"encoder {name}: the weights in {folder} are of type {entry['dtype']} ({key}), which is not trained; "
                 f"take the model in 16 or 32 bits"
             )
-    numbers = [int(found[1]) for key in tensors if (found := re.search(r"\blayers?\.(\d+)\.", key))]
+    numbers = [int(found[1]) for key in tensors if (found := re.search(r"\b(?:layers?|blocks?|h)\.(\d+)\.", key))]
     if numbers and max(numbers) + 1 < shape.layers:
         raise UserError(
             f"encoder {name}: {folder}: {CONFIG} has {shape.layers} layers, the weights {max(numbers) + 1}; "
@@ -135,10 +135,10 @@ def _check_tensors(tensors: dict[str, Any], folder: Path, name: str, shape: Shap
         )
     for key, entry in tensors.items():
         is_words = re.search(r"(word_embeddings|embed_tokens|tok_embeddings)\.weight$", key)
-        if is_words and entry["shape"] != [shape.vocabulary, shape.hidden]:
+        if is_words and entry["shape"] != [shape.vocabulary, shape.embedding]:
             raise UserError(
                 f"encoder {name}: {folder}: {CONFIG} has a vocabulary of {shape.vocabulary} and vectors of "
-                f"{shape.hidden}, the weights {' and '.join(map(str, entry['shape']))}; take both from one model"
+                f"{shape.embedding}, the weights {' and '.join(map(str, entry['shape']))}; take both from one model"
             )
 
 

@@ -9,15 +9,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from xstilts.common import digests, fast_yaml
+from xstilts.common import digests
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.hub import client, hub_errors
-from xstilts.encoders import bundled, folder
+from xstilts.encoders import bundled, folder, listed
 from xstilts.encoders.folder import ADAPTER, CONFIG, WEIGHTS, WEIGHTS_INDEX
 
 #: What a folder must hold for Transformers to load it; everything else stays on the hub.
 TOKENIZER_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model"]
-FAMILIES = Path(__file__).parent / "families.yaml"
 VOCABULARIES = ["tokenizer.json", "vocab.txt", "vocab.json", "*.model"]
 
 
@@ -71,16 +70,11 @@ def _check_name(name: str) -> None:
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or "\\" in name:
         raise UserError(f"encoder {name[:200]}: no such folder")
     if "/" not in name and not _in_cache(name, CONFIG):
-        named = [known for known in listed() if known.rpartition("/")[2] == name]
+        named = [known for known in listed.entries() if known.rpartition("/")[2] == name]
         hint = f"did you mean {named[0]}?" if named else "a model of the hub is named ORGANISATION/NAME"
         raise UserError(f"encoder {name[:200]}: neither a folder nor a name that the hub could have; {hint}")
     if "/" in name and (not _HUB_NAME.fullmatch(name) or len(name) > 96 or name.endswith(".git")):
         raise UserError(f"encoder {name[:200]}: neither a folder nor a name that the hub could have")
-
-
-def listed() -> list[str]:
-    """The names of the encoders that xstilts knows by itself."""
-    return [entry["name"] for entry in fast_yaml.read(FAMILIES)]
 
 
 def _no_revision(name: str, revision: str | None) -> None:

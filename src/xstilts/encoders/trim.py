@@ -12,20 +12,25 @@ leaves out pieces that are nowhere the right one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from xstilts.encoders.packing import reads_at_end
+
 
 def used_vocabulary(ids: Iterable[np.ndarray], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
     """The sorted ids that arrays of token ids use, with the special ones and every id up to padding's.
 
-    The latter keep their ids under `trim_vocabulary`, since some models compare input ids with the padding id.
+    The latter keep their ids under `trim_vocabulary`, since some models compare input ids with the padding id. Decoders
+    do not, whose padding often has the last id of all.
     """
     used = np.zeros(len(tokenizer), bool)
-    used[: (tokenizer.pad_token_id or 0) + 1] = True
+    if not reads_at_end(tokenizer):
+        used[: (tokenizer.pad_token_id or 0) + 1] = True
     used[tokenizer.all_special_ids] = True
     for array in ids:
         used[array] = True
@@ -92,7 +97,8 @@ def _embedding(model: PreTrainedModel) -> nn.Embedding:
 
 
 def _new_embedding(rows: torch.Tensor, like: nn.Embedding) -> nn.Embedding:
-    """An embedding of ``rows`` that trains as ``like`` does; padding's id is the same, see `trim_vocabulary`."""
-    embedding = nn.Embedding(rows.shape[0], rows.shape[1], padding_idx=like.padding_idx, _weight=rows)
-    embedding.weight.requires_grad_(like.weight.requires_grad)
-    return embedding.train(like.training)
+    """An embedding of ``rows`` that computes and trains as ``like`` does; padding's id is the same."""
+    embedding = copy(like)  # some types scale what they look up
+    embedding._parameters = {"weight": nn.Parameter(rows, like.weight.requires_grad)}
+    embedding.num_embeddings = rows.shape[0]
+    return embedding

@@ -72,6 +72,7 @@ class Trimmed:
     joint: Joint
     ids: torch.Tensor  # [kept]
     mapping: torch.Tensor  # [vocabulary] → row, or -1
+    pad_id: int  # padding's row
 
     @property
     def model(self) -> PreTrainedModel:
@@ -102,7 +103,8 @@ def build_models(
     saved = load_file(start / WEIGHTS) if start else {}
     trained = [saved[IDS].numpy()] if start else []
     read = (np.asarray(ids) for row in rows for ids in row.sequences)
-    vocabulary = trim.used_vocabulary(chain(trained, read), load_tokenizer(encoder))
+    tokenizer = load_tokenizer(encoder)
+    vocabulary = trim.used_vocabulary(chain(trained, read), tokenizer)
     ids = torch.from_numpy(vocabulary)
     models = {task.name: load_architecture(encoder, task, seed, dropout, vocabulary) for task in tasks}
     mapping, *_ = [trim.trim_vocabulary(model, ids) for model in models.values()]
@@ -110,7 +112,7 @@ def build_models(
     if start:
         kept = {name: tensor for name, tensor in saved.items() if pooler or ".pooler." not in name}
         load_weights(models[tasks[0].name], kept, mapping, head=head)
-    return Trimmed(joint, ids, mapping)
+    return Trimmed(joint, ids, mapping, int(mapping[tokenizer.pad_token_id]))
 
 
 def build_model(
@@ -127,7 +129,7 @@ def build_bare(encoder: Encoder, name: str, vocabulary: np.ndarray) -> Trimmed:
     model = load_model(encoder, transformers.AutoModel, seed=0, vocabulary=vocabulary, **options)
     ids = torch.from_numpy(vocabulary)
     mapping = trim.trim_vocabulary(model, ids)
-    return Trimmed(Joint({name: model}), ids, mapping)
+    return Trimmed(Joint({name: model}), ids, mapping, int(mapping[load_tokenizer(encoder).pad_token_id]))
 
 
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -153,17 +155,17 @@ def load_weights(model: PreTrainedModel, saved: dict[str, torch.Tensor], mapping
     left over.
     """
     encoder: torch.nn.Module = model.base_model
-    prefix = model.base_model_prefix + "."
+    prefix, own_prefix = _prefix(model), model.base_model_prefix + "."
     words = _word_embeddings(model)
     with torch.no_grad():
         words[mapping[saved[IDS]]] = saved[ROWS]
     inner = {name.removeprefix(prefix): tensor for name, tensor in saved.items() if name.startswith(prefix)}
     missing, unexpected = encoder.load_state_dict(inner, strict=False)
-    own = {name for name, tensor in encoder.named_parameters() if tensor is words}
+    own = {name for name, tensor in encoder.named_parameters(remove_duplicate=False) if tensor is words}
     lost = [name for name in (*missing, *unexpected) if name not in own and not name.startswith("pooler.")]
     if head and encoder is not model:
         outer = {name: saved[name] for name in saved.keys() - {ROWS, IDS} if not name.startswith(prefix)}
-        lost += {name for name in model.state_dict() if not name.startswith(prefix)} ^ set(outer)
+        lost += {name for name in model.state_dict() if not name.startswith(own_prefix)} ^ set(outer)
         model.load_state_dict(outer, strict=False)
     if lost:
         raise StageError(f"the trained weights do not fit the model: {', '.join(sorted(lost)[:3])}")
@@ -177,9 +179,9 @@ def take_head(model: PreTrainedModel, folder: Path) -> None:
     """
     if _is_bare(model):
         return
-    prefix = model.base_model_prefix + "."
     saved = load_file(folder / WEIGHTS)
-    own = {name: each for name, each in model.named_parameters() if not name.startswith(prefix) or ".pooler." in name}
+    own = {_saved_name(name, model): each for name, each in model.named_parameters()
+           if not name.startswith(model.base_model_prefix + ".") or ".pooler." in name}  # fmt: skip
     if lost := own.keys() - saved.keys():
         raise StageError(f"the trained head does not fit the model: {', '.join(sorted(lost)[:3])}")
     with torch.no_grad():
@@ -198,10 +200,8 @@ def save_trained(trimmed: Trimmed, folder: Path, name: str = WEIGHTS) -> None:
 
 def _tensors(trimmed: Trimmed) -> dict[str, torch.Tensor]:
     embedding = _word_embeddings(trimmed.model)
-    # The encoder's tensors have the names that they have under any head.
-    prefix = trimmed.model.base_model_prefix + "." if _is_bare(trimmed.model) else ""
     tensors = {
-        prefix + name: tensor.detach().cpu().contiguous()
+        _saved_name(name, trimmed.model): tensor.detach().cpu().contiguous()
         for name, tensor in trimmed.model.state_dict().items()
         if tensor.data_ptr() != embedding.data_ptr()
     }
@@ -261,13 +261,26 @@ def merge(
     before = {name: value for name, value in base.state_dict().items() if value.data_ptr() != words.data_ptr()}
     merged = {name: value.clone() for name, value in before.items() if not name.startswith("pooler.")}
     merged_rows = words.detach().clone()
-    prefix = base.base_model_prefix + "."
+    prefix = _prefix(base)
     for tensors, weight in saved:
         rows = mapping[tensors[IDS]]
         merged_rows[rows] += weight * (tensors[ROWS] - words.detach()[rows])
         for name, value in merged.items():
             value += weight * (tensors[prefix + name] - before[name])
     return {**{prefix + name: value for name, value in merged.items()}, ROWS: merged_rows, IDS: ids}
+
+
+def _prefix(model: PreTrainedModel) -> str:
+    """Before the names of the encoder's tensors in artifacts: the same under any head, and under none."""
+    return f"{model.base_model.base_model_prefix or 'encoder'}."
+
+
+def _saved_name(name: str, model: PreTrainedModel) -> str:
+    """What an artifact calls a tensor of a model."""
+    if _is_bare(model):
+        return _prefix(model) + name
+    own = model.base_model_prefix + "."
+    return _prefix(model) + name.removeprefix(own) if name.startswith(own) else name
 
 
 def _is_bare(model: PreTrainedModel) -> bool:

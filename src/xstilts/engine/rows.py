@@ -128,6 +128,13 @@ def pad(rows: Sequence[Row], pad_id: int) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array if choices > 1 else array[:, 0]) for name, array in arrays.items()}
 
 
+def around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens before and behind a single text."""
+    encoded = tokenizer("a")
+    ids, parts = encoded["input_ids"], encoded.sequence_ids()
+    return ids[: parts.index(0)], ids[len(parts) - parts[::-1].index(0) :]
+
+
 def encode(tokenizer: Any, first: list[str], second: list[str] | None, **options: Any) -> list[list[list[int]]]:
     """``[ids, type ids]`` of each text or pair of texts; type ids are an empty list where the encoder has none."""
     encoded = tokenizer(first, second, return_attention_mask=False, **options)

@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.encoders import Encoder
+from xstilts.encoders import Encoder, bodies, headed
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.models import load_healed, load_trained
-from xstilts.handover.model_card import healed_card, model_card
+from xstilts.handover.model_card import healed_card, model_card, opening
 from xstilts.planning import records
 from xstilts.planning.data_ref import DataRef, examples
 from xstilts.planning.plan import Average, Cell, Heal, Merge, Plan, Train
@@ -97,7 +97,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
     assert isinstance(spec, Train | Average)
     run = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
     assert isinstance(run, Train)
-    fmt = heads.get(spec.task.format)
+    fmt, facts = heads.get(spec.task.format), plan.facts[spec.encoder]
     with store.files(cell.training or "") as folder:
         model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
     if spec.task.unanswerable:  # `predict` gives an answer to all questions otherwise
@@ -113,7 +113,8 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         hyperparameters=run.hyperparameters,
         data=_rows(used),
         scores=gather(plan, store).scores,
-        auto_class=fmt.AUTO_CLASS,
+        opening=headed.opening(model) if isinstance(model, headed.Headed) else opening(fmt.AUTO_CLASS, facts),
+        facts=facts,
     )
     return _write(out, model, spec.encoder, card)
 
@@ -143,7 +144,9 @@ def export_healed(plan: Plan, store: Store, encoder: Encoder, out: Path) -> Path
         raise UserError(f"{encoder.label} is not in the store yet; `xstilts run` heals it")
     with store.files(key) as folder:
         model = load_healed(encoder, folder)
-    return _write(out, model, encoder, healed_card(encoder, record, _rows([("healing", ref) for ref in spec.texts])))
+    texts, facts = _rows([("healing", ref) for ref in spec.texts]), plan.facts[encoder]
+    source, name = bodies.imported_from(model)
+    return _write(out, model, encoder, healed_card(encoder, record, texts, opening(name, facts, source), facts))
 
 
 def _check_new(out: Path) -> None:
@@ -158,7 +161,7 @@ def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str) -> Pa
         with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:
             new = Path(scratch, "model")
             new.mkdir()
-            model.save_pretrained(new)
+            headed.save(model, new) if isinstance(model, headed.Headed) else model.save_pretrained(new)
             load_tokenizer(encoder).save_pretrained(new)
             (new / "README.md").write_text(card, encoding="utf-8")
             share(new)

@@ -10,7 +10,7 @@ import yaml
 
 from xstilts.analysis.axes import ENGLISH, how_compared
 from xstilts.common import markdown
-from xstilts.encoders import Encoder, bundled
+from xstilts.encoders import Encoder, EncoderFacts, bundled
 from xstilts.planning.recipe import NONE, Mean
 from xstilts.planning.records import HealRecord
 from xstilts.tasks import formats
@@ -30,14 +30,15 @@ def model_card(
     hyperparameters: dict[str, object],
     data: list[dict[str, object]],
     scores: pl.DataFrame,
-    auto_class: str,
+    opening: str,
+    facts: EncoderFacts,
     licence: str = "mit",
 ) -> str:
     """The text of a model's README.md.
 
     ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what the
-    model was trained and selected on; ``scores`` are rows of SCORES_SCHEMA, of which those of this encoder, recipe,
-    target and seed are shown.
+    model was trained and selected on; ``opening`` is Python that opens it; ``scores`` are rows of SCORES_SCHEMA, of
+    which those of this encoder, recipe, target and seed are shown.
     """
     base = _SOURCES.get(encoder.source, encoder.source)
     label = mean.label(recipe) if mean else recipe
@@ -61,7 +62,7 @@ def model_card(
         f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
-        _opening(auto_class),
+        f"```python\n{opening}\n```",
         "## Training data",
         markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
         if data
@@ -73,13 +74,16 @@ def model_card(
         "## Scores",
         _scores(own, target),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(encoder, target, own)),
+        "\n".join(f"- {limit}" for limit in _limits(encoder, facts, target, own)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def healed_card(encoder: Encoder, record: HealRecord, data: list[dict[str, object]], licence: str = "mit") -> str:
-    """The text of a healed encoder's README.md; ``data`` as in `model_card`."""
+def healed_card(
+    encoder: Encoder, record: HealRecord, data: list[dict[str, object]], opening: str, facts: EncoderFacts,
+    licence: str = "mit",
+) -> str:  # fmt: skip
+    """The text of a healed encoder's README.md; ``data`` and the rest as in `model_card`."""
     base = _SOURCES.get(encoder.source, encoder.source)
     front = {"license": licence, "library_name": "transformers", "tags": ["xstilts", "pruned", "distilled"]}
     parts = [
@@ -88,14 +92,14 @@ def healed_card(encoder: Encoder, record: HealRecord, data: list[dict[str, objec
         f"An encoder without a head: {encoder.kept}, of `{base}`. It was pruned and then healed: distilled from the "
         f"whole model on {record.tokens or 0:,} tokens of plain text. Made with xstilts.",
         "## How to open it",
-        _opening("AutoModel"),
+        f"```python\n{opening}\n```",
         "## Healing",
         f"The relative squared error of its last hidden states against the whole model's, on text that was held out, "
         f"was {record.error_before:.3f} as pruned and is {record.error:.3f}.",
         "## Text",
         markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data)),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in (*_limits_of(encoder), "It was trained on no task.")),
+        "\n".join(f"- {limit}" for limit in (*_limits_of(encoder, facts), "It was trained on no task.")),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -110,14 +114,15 @@ def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> 
     )
 
 
-def _opening(auto_class: str) -> str:
+def opening(model_class: str, facts: EncoderFacts, source: str = "transformers") -> str:
+    """Python that opens a model of one of Transformers' classes, from the module that has it."""
+    others = f", {model_class}" if source == "transformers" else f"\nfrom {source} import {model_class}"
+    eager = ', attn_implementation="eager"' if facts.decoder and not facts.causal else ""
     return (
-        "```python\n"
-        f"from transformers import AutoTokenizer, {auto_class}\n\n"
+        f"from transformers import AutoTokenizer{others}\n\n"
         'folder = "."  # the folder of this file\n'
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
-        f"model = {auto_class}.from_pretrained(folder)\n"
-        "```"
+        f"model = {model_class}.from_pretrained(folder{eager})"
     )
 
 
@@ -157,17 +162,17 @@ def _metric(row: Mapping[str, object]) -> str:
     return f"{row['metric']} (block {row['hidden_layer']}, {how_compared(row)})" if pooled else str(row["metric"])
 
 
-def _limits(encoder: Encoder, target: str, own: pl.DataFrame) -> list[str]:
+def _limits(encoder: Encoder, facts: EncoderFacts, target: str, own: pl.DataFrame) -> list[str]:
     limits = ["Zero-shot scores differ between languages; in a language that is not listed, none was measured."]
     if target.startswith("mini-"):
         limits.append("The target is of the embedded mini suite, small and made for trying out: not an XTREME score.")
-    limits += _limits_of(encoder)
+    limits += _limits_of(encoder, facts)
     if own.height and own["preset"].drop_nulls().len():
         limits.append(f"Trained with preset `{own['preset'].drop_nulls()[0]}`, precision `{own['precision'][0]}`.")
     return limits
 
 
-def _limits_of(encoder: Encoder) -> list[str]:
+def _limits_of(encoder: Encoder, facts: EncoderFacts) -> list[str]:
     limits = []
     if encoder.is_cut:
         what = "It was" if encoder.ffn or encoder.heads else "Its layers were"
@@ -179,6 +184,14 @@ def _limits_of(encoder: Encoder) -> list[str]:
             "multilingual-e5-small was tuned on pairs that include NLI, SQuAD and translations: "
             "no neutral starting point for a study of intermediate tasks."
         )
+    if facts.causal:
+        limits.append(
+            "A decoder, read forwards: each token has seen those before it alone. Its tokenizer puts an end of text "
+            "behind a text and a line break between two, pads on the right, and with the end of text where the decoder "
+            "names no padding."
+        )
+    elif facts.decoder:
+        limits.append("A decoder that was pretrained to read forwards, and reads both ways here (`is_causal: false`).")
     if encoder.init == "random":
         limits.append("It was not pretrained: a control, of no use otherwise.")
     return limits

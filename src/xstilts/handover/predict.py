@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from transformers import PreTrainedModel
 
 from xstilts.common import strict_json, textfile
 from xstilts.common.errors import UserError
 from xstilts.common.strict_json import JsonError
+from xstilts.encoders import bodies, headed
+from xstilts.encoders.bodies import told
 from xstilts.encoders.folder import CONFIG, check, read_json
-from xstilts.encoders.load import check_complete, told
+from xstilts.encoders.load import check_complete
 from xstilts.encoders.sizes import shape
 from xstilts.encoders.sources import EncoderSource, with_tokenizer, with_weights
 from xstilts.engine import heads, inference
@@ -39,19 +42,26 @@ def predict(
     fmt, head = formats.get(format_name), heads.get(format_name)
     if not os.path.lexists(folder / CONFIG):
         raise UserError(f"{folder}: no exported model (config.json is missing); `xstilts export` writes one")
-    _check_whole(folder)
+    max_length = _check_whole(folder)
     with told(f"{folder}: its configuration"):
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    wanted = head.AUTO_CLASS.removeprefix("AutoModel")
-    if not any(name.endswith(wanted) for name in config.architectures or ()):
+    wanted, own = head.AUTO_CLASS.removeprefix("AutoModel"), headed.kind_in(config, str(folder))
+    if own and own != headed.KINDS.get(head.AUTO_CLASS):
+        raise UserError(f"{folder}: its head is none for {format_name}; give the --task it was trained for")
+    if not own and not any(name.endswith(wanted) for name in config.architectures or ()):
         found = (config.architectures or ["model without a head"])[0]
         raise UserError(f"{folder}: holds a {found}, no model for {format_name}; give the --task it was trained for")
     examples = [_example(fmt, record, where, n) for n, (where, record) in enumerate(records.items(), 1)]
     with told(f"{folder}: the model"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model, info = getattr(transformers, head.AUTO_CLASS).from_pretrained(
-            folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        model: PreTrainedModel
+        if own:
+            model, info = headed.load(folder, config)
+        else:
+            model, info = getattr(transformers, head.AUTO_CLASS).from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+            model = bodies.both_ways(model)
     check_complete(str(folder), info)
     labels = tuple(config.id2label[i] for i in range(len(config.id2label)))
     task = Task(
@@ -59,7 +69,7 @@ def predict(
         labels=labels if fmt.labelled else (), unanswerable=getattr(config, "unanswerable", None) is True,
         licence="", citation="",
     )  # fmt: skip
-    limit = min(384, getattr(config, "max_position_embeddings", 384) - 2)
+    limit = min(384, max_length)
     rows = head.make_rows(examples, task, tokenizer, Lengths(limit, limit // 3, 64), training=False)
     decoder = head.best(n_best) if n_best > 1 else head
     (predictions,) = inference.predict(
@@ -77,12 +87,14 @@ def predict(
     ]
 
 
-def _check_whole(folder: Path) -> None:
-    """Raises UserError where files lack, or do not fit each other, as of an encoder's folder."""
+def _check_whole(folder: Path) -> int:
+    """The tokens that a model reads. Raises UserError where files lack, or do not fit each other."""
     source = EncoderSource(str(folder), read_json(folder / CONFIG, str(folder)), digest="", folder=folder)
-    check(folder, source.name, shape(source.config, source.name))
+    found = shape(source.config, source.name)
+    check(folder, source.name, found)
     with_tokenizer(source)
     with_weights(source)
+    return found.max_length
 
 
 def _example(fmt: Format, record: Mapping[str, Any], where: str, number: int) -> Example:

@@ -45,6 +45,11 @@ def estimate_tokens(examples: Iterable[Example], max_length: int) -> int:
 def adapted(facts: EncoderFacts, targets: Sequence[str]) -> tuple[str, ...]:
     """The names of the linear layers that LoRA's ``targets`` name in an encoder. Raises UserError."""
     known = sorted({layer.name for layer in facts.linear})
+    if not known or not (targets or facts.attention):
+        raise UserError(
+            f"lora: of a {facts.model_type} it is not known which layers to adapt"
+            + (f"; name `targets`: {', '.join(known)}" if known else "; train it whole: `lora: none`")
+        )
     if not targets:
         return facts.attention
     if "all-linear" in targets:

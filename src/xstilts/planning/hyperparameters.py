@@ -17,6 +17,10 @@ SPECIAL_TOKENS = 4
 #: Bytes that no training does without.
 LEAST_MEMORY = 10**8
 
+#: An encoder of more parameters is trained by LoRA where a study does not say otherwise: 16 bytes a parameter for full
+#: training, 16 GB, and AdamW's state alone would not fit most devices.
+LORA_ABOVE = 10**9
+
 DropoutMode = Literal["preset", "none"]
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -88,7 +92,14 @@ class Optimisation(Part):
     collapse_retries: int = Field(
         0, ge=0, le=100, description="how often a collapsed training is tried again, with a seed derived from its own"
     )
-    lora: Lora | None = Field(None, description="train low-rank adapters of the encoder instead of its weights")
+    lora: Lora | None = Field(
+        None, description="train low-rank adapters of the encoder instead of its weights; `none`: never"
+    )
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _none(cls, value: Any) -> Any:
+        return None if value == "none" else value
 
     @field_validator("memory")
     @classmethod
@@ -104,6 +115,11 @@ class Hyperparameters(Optimisation, Reading):
     precision: Precision | Literal["auto"] = Field(  # type: ignore[assignment]  # definite once it is planned
         "auto", description="what models compute in; `auto`: what the machine that plans is fast in"
     )
+
+    @property
+    def lora_by_size(self) -> bool:
+        """Whether nothing is said of LoRA, so that large encoders are trained with it (`LORA_ABOVE`)."""
+        return "lora" not in self.model_fields_set
 
     @property
     def reading(self) -> Reading:

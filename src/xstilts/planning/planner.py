@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ from xstilts.encoders.families import NOT_AT_HAND, look_up
 from xstilts.planning import contamination, cost
 from xstilts.planning.added import AddedSeed, told
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
-from xstilts.planning.hyperparameters import Hyperparameters, Lora, Optimisation, Precision
+from xstilts.planning.hyperparameters import LORA_ABOVE, Hyperparameters, Lora, Precision
 from xstilts.planning.plan import (
     REVISIONS,
     Average,
@@ -78,7 +78,7 @@ class _Before:
 
     recipe: RecipeEntry
     parts: tuple[TrainingPart, ...]
-    optimisation: Optimisation | None  # where there are parts
+    hyper: Hyperparameters | None  # of its first task, where it has any
     mlm: MlmPart | None
 
 
@@ -156,12 +156,26 @@ class _Planner:
                         self._cells(encoder.encoder, recipe, intermediate, target, seed)
             self._means_over_seeds(encoder, {seed: samples[seed] for seed in self.study.seeds})
         self._add_seeds(samples)
+        self._note_decoders()
         absent = [encoder.label for encoder, facts in self.facts.items() if facts.digest == NOT_AT_HAND]
         self.data.note_sources(absent)
         used = tuple((use, ref, count) for (use, ref), count in self.data.uses.items())
         return Plan(
             self.study, self.stages, tuple(self.cells), self.facts, used, tuple(self.data.notes), self.auto, self.healed
         )
+
+    def _note_decoders(self) -> None:
+        for encoder, facts in self.facts.items():
+            if facts.causal:
+                self.data.note(
+                    f"{encoder.label} is a decoder, read forwards as it was pretrained: classes and choices are read "
+                    "at the last token, an end of text; `attention: full` reads both ways."
+                )
+            elif facts.decoder:
+                self.data.note(
+                    f"{encoder.label} is a decoder, read both ways (`attention: full`), which its pretraining knows "
+                    "nothing of: classes and choices are read at the mean over tokens."
+                )
 
     def precision(self) -> Precision:
         if self.auto is None:
@@ -230,13 +244,22 @@ class _Planner:
             for target in targets:
                 with mistakes.at():
                     self._hidden_layer(encoder, target.entry)
+        for entry in self.study.encoders:
+            facts = self.facts[entry.encoder]
+            for recipe in self.study.recipes_of(entry):
+                if recipe.mlm and not facts.mlm:
+                    mistakes.add(
+                        f"recipes: {recipe.name}: mlm: {entry.encoder.label}, a {facts.model_type}, has no head for "
+                        "masked language modelling; limit the `recipes` of this encoder"
+                    )
 
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""
         facts = self.facts[encoder]
         hub = encoder.source if facts.digest.startswith("hub:") else None
         pruned = [] if facts.kept.whole_blocks else [asdict(facts.kept)]
-        return [encoder.init, facts.layers, facts.digest, hub, *pruned]
+        attention = [{"attention": "full"}] if facts.decoder and not facts.causal else []
+        return [encoder.init, facts.layers, facts.digest, hub, *pruned, *attention]
 
     def _part(
         self, task: Task, hyper: Hyperparameters, draw: int | None, translated: TranslatedEntry | None = None
@@ -296,7 +319,11 @@ class _Planner:
             [self._identity(encoder), tokens, [ref.key() for ref in texts], hyper.key()], (), flops,
         )  # fmt: skip
 
-    def _train(self, spec: Train, label: str) -> str:
+    def _train(self, spec: Train, label: str, hyper: Hyperparameters) -> str:
+        facts = self.facts[spec.encoder]
+        by_size = hyper.lora_by_size and facts.parameters > LORA_ABOVE and bool(facts.attention)
+        if by_size:
+            spec = replace(spec, optimisation=spec.optimisation.model_copy(update={"lora": Lora()}))
         parts = [part.digest for part in spec.parts]
         mlm = spec.mlm.digest if spec.mlm else None
         sampling = spec.sampling.model_dump() if len(parts) > 1 else None
@@ -307,14 +334,16 @@ class _Planner:
             decides.append({"head": spec.head})
         translated = [each.stage for part in spec.parts for each in part.translations]
         if spec.optimisation.lora:
-            self._note_lora(spec.encoder, spec.optimisation.lora)
+            self._note_lora(spec.encoder, spec.optimisation.lora, by_size)
+        if by_size:
+            decides.append({"lora": Lora().model_dump()})
         costs = (spec.encoder, *parts, spec.sampling, mlm)
         if costs not in self.flops:
             self.flops[costs] = self._training_flops(spec)
         return self._add("train", label, spec, decides, (spec.start, *translated, *([spec.head] if spec.head else [])),
                          self.flops[costs])  # fmt: skip
 
-    def _note_lora(self, encoder: Encoder, lora: Lora) -> None:
+    def _note_lora(self, encoder: Encoder, lora: Lora, by_size: bool) -> None:
         facts = self.facts[encoder]
         try:
             count, names = cost.lora_parameters(facts, lora), ", ".join(cost.adapted(facts, lora.targets))
@@ -323,6 +352,11 @@ class _Planner:
         self.data.note(
             f"LoRA of rank {lora.rank} on {names} trains {count:,} parameters beside the {facts.parameters:,} of "
             f"{encoder.label}, which stay as they are, and the heads."
+            + (
+                " So are encoders of more than a billion; `lora: none` in `training` trains them whole."
+                if by_size
+                else ""
+            )
         )
 
     def _training_flops(self, spec: Train) -> float:
@@ -350,8 +384,9 @@ class _Planner:
             self.study.hyperparameters(task, recipe.training, intermediate=True).on(self.precision) for task in tasks
         ]
         parts = tuple(self._part(*each, draw, recipe.translated) for each in zip(tasks, hypers, strict=True))
-        optimisation = hypers[0].optimisation if hypers else None
-        return _Before(recipe, parts, optimisation, self._mlm(recipe.mlm, draw) if recipe.mlm else None)
+        return _Before(
+            recipe, parts, hypers[0] if hypers else None, self._mlm(recipe.mlm, draw) if recipe.mlm else None
+        )
 
     def _intermediate(self, encoder: Encoder, recipe: RecipeEntry, before: dict[str, _Before], seed: int) -> str | None:
         """The key of what a recipe does before the target task; None where it does nothing."""
@@ -369,10 +404,10 @@ class _Planner:
                 (*(key for key, _ in weights), *([start] if start else [])),
             )  # fmt: skip
         own = before[recipe.name]
-        if own.optimisation is None:
+        if own.hyper is None:
             return None
-        spec = Train(encoder, own.parts, own.optimisation, seed, start, sampling=recipe.sampling, mlm=own.mlm)
-        return self._train(spec, f"{where}: train {recipe.name}")
+        spec = Train(encoder, own.parts, own.hyper.optimisation, seed, start, sampling=recipe.sampling, mlm=own.mlm)
+        return self._train(spec, f"{where}: train {recipe.name}", own.hyper)
 
     def _check_snapshots(self, part: TrainingPart) -> None:
         wanted = self.study.average.checkpoints if self.study.average else None
@@ -458,7 +493,8 @@ class _Planner:
         spec = Train(encoder, (target.part,), target.hyper.optimisation, seed, start, pooler,
                      snapshots=snapshots, head=head)  # fmt: skip
         under = f" under the head of seed {self.study.seeds[0]}" if head else ""
-        return self._train(spec, f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}")
+        label = f"{encoder.label} seed {seed}: {recipe.name} → train {target.part.task.name}{under}"
+        return self._train(spec, label, target.hyper)
 
     def _average(
         self, encoder: Encoder, recipe: RecipeEntry, mean: Mean, target: _Target, seed: int, runs: tuple[str, ...]

@@ -60,6 +60,9 @@ class EncoderEntry(Part):
     revision: str | None = None
     recipes: tuple[str, ...] | None = Field(None, min_length=1)
     name: Name | None = Field(None, description="in tables and charts, in place of the source")
+    attention: Literal["causal", "full"] | None = Field(
+        None, description="of a decoder: `causal`, as it was pretrained, or `full`, to both sides as LLM2Vec has it"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -71,7 +74,13 @@ class EncoderEntry(Part):
         except UserError as error:
             raise ValueError(str(error)) from None
         layers = {"every": parsed.layers.every} if isinstance(parsed.layers, Every) else parsed.layers
-        found = {"layers": layers, "ffn": parsed.ffn, "heads": parsed.heads, "heal": parsed.heal}
+        found = {
+            "layers": layers,
+            "ffn": parsed.ffn,
+            "heads": parsed.heads,
+            "heal": parsed.heal,
+            "attention": parsed.attention,
+        }
         given = {name: value for name, value in found.items() if value is not None}
         return {"source": parsed.source, "init": parsed.init, **given}
 
@@ -108,7 +117,9 @@ class EncoderEntry(Part):
     @property
     def encoder(self) -> Encoder:
         layers = Every(self.layers.every) if isinstance(self.layers, EveryEntry) else self.layers
-        return Encoder(self.source, layers, self.init, self.revision, self.name, self.ffn, self.heads, self.heal)
+        return Encoder(
+            self.source, layers, self.init, self.revision, self.name, self.ffn, self.heads, self.heal, self.attention
+        )
 
 
 class TargetEntry(Part):

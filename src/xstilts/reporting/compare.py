@@ -160,7 +160,7 @@ def _sizes_table(found: Comparison) -> Table:
     return Table(
         "sizes",
         "Change of the gain over `none` with parameters without embeddings, in points, in % of the remaining error, "
-        "and in logits, ± half the 95 % interval for encoders like these; bold: the interval excludes 0.",
+        "and in logits, ± half the 95 % interval for encoders like these; bold: told from 0.",
         ("target", "recipe", "study", "encoders", "sizes", "over", "points", "error", "logit", "with size"),
         tuple(rows),
         rules,

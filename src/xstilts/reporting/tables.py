@@ -17,7 +17,7 @@ from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.intervals import EQUIVALENCE_MARGIN
 from xstilts.analysis.results import Results
 from xstilts.analysis.scales import SCALES
-from xstilts.analysis.size import LEARNT
+from xstilts.analysis.size import LEARNT, sign_of
 from xstilts.analysis.size_words import per
 from xstilts.reporting.paper_table import paper_table
 from xstilts.reporting.table import Entry, Number, Table
@@ -163,10 +163,11 @@ def sizes_table(sizes: pl.DataFrame) -> Table:
     return Table(
         "sizes",
         f"Change of the gain over `none` (non-English mean) {_over(sizes)}, ± half the 95 % interval for "
-        "encoders like these: in points, in % of the remaining error, and in logits; bold: it excludes 0. These only: "
+        "encoders like these: in points, in % of the remaining error, and in logits; bold: told from 0. These only: "
         "the interval for these encoders, in points. Deviation: SD of an encoder's true gain from the line, in points. "
         "Fit p: of all lying on it. New encoder: where the true gain of one that was not seen is expected, in points, "
-        f"halfway between smallest and largest; {seeds}{learnt}.",
+        "halfway between smallest and largest. Where fit p is near 1, few sizes lie on a line by luck, and intervals "
+        f"for others than these are too narrow for once; {seeds}{learnt}.",
         ("target", "encoders", "recipe", "sizes", "points", "error", "logit", "these only", "deviation", "fit p",
          "new encoder", "with size"),
         tuple(rows),
@@ -187,7 +188,7 @@ def size_numbers(of_scales: Sequence[dict[str, Any]]) -> list[Number | None]:
         factor, words = per(row)
         low, high = (None if row[end] is None else factor * row[end] for end in ("low", "high"))
         note = f"{words}; {row['n_encoders']} encoders, {counted(row['n_seeds'], 'seed')}"
-        marked = _excludes_zero(row)
+        marked = row["low"] is not None and sign_of(row) != 0
         found.append(None if row["slope"] is None
                      else Number(factor * row["slope"], low, high, marked, True, note, scale.digits))  # fmt: skip
     return found

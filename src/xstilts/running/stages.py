@@ -304,7 +304,7 @@ def _fitted(spec: Train, seed: int, data: _Data, store: Store, checkpoints: Chec
     if spec.head:
         with store.files(spec.head) as head:
             take_head(trimmed.model, head)
-    pad_id = tokenizer.pad_token_id
+    pad_id = trimmed.pad_id
     streams = [one.stream(trimmed) for one in data.tasks]
     if spec.mlm:
         streams.append(_mlm_stream(spec.mlm, trimmed, data.texts, tokenizer))
@@ -426,7 +426,7 @@ def _average(spec: Average, store: Store, folder: Path, progress: Sink) -> Avera
         save_file(averaging.average([run / (MEAN if spec.snapshots else WEIGHTS) for run in runs]), folder / WEIGHTS)
     dev_examples, dev = _dev(spec.part, spec.encoder, store)
     trimmed = build_model(spec.encoder, spec.task, spec.seed, folder, dev, head=True)
-    pad_id, precision = load_tokenizer(spec.encoder).pad_token_id, spec.precision
+    pad_id, precision = trimmed.pad_id, spec.precision
     score = _dev_score(spec.part, dev_examples, dev, trimmed, pad_id, precision)
     progress(Event(text=in_words({"dev": score}), done=1, steps=1))
     _write_curve([Point(first.steps if isinstance(first, TrainRecord) else 0, dev=score)], folder)
@@ -450,7 +450,7 @@ def _predict(spec: Predict, store: Store, folder: Path, progress: Sink) -> Predi
     sets = {ref: inference.Set(ref.language, examples(ref), trimmed.rows(rows)) for ref, rows in own.items()}
     reader = inference.Reader(
         trimmed.model, spec.task, [sets[ref] for ref in spec.sets], [sets[ref] for ref in spec.dev],
-        load_tokenizer(spec.encoder).pad_token_id, precision, spec.hidden_layer, spec.pooling,
+        trimmed.pad_id, precision, spec.hidden_layer, spec.pooling,
     )  # fmt: skip
     predictions, mining = heads.get(spec.task.format).predict(reader, progress)
     frames = [

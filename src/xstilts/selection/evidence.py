@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from xstilts.encoders import Encoder, describe
-from xstilts.encoders.load import load_tokenizer
 from xstilts.engine.features import rows_of
 from xstilts.engine.inference import reduced_outputs
 from xstilts.engine.models import Trimmed, build_model
@@ -150,7 +149,7 @@ class Evidence:
         found: dict[int, Floats32] = {}
         outputs = reduced_outputs(
             cast(Any, trimmed.model.base_model), trimmed.rows(probe.rows), range(len(probe.rows)), taken,
-            pad_id=pad_id(encoder), precision=part.precision,
+            pad_id=trimmed.pad_id, precision=part.precision,
         )  # fmt: skip
         for places, vectors in outputs:
             found.update(zip(places, vectors, strict=True))
@@ -161,10 +160,6 @@ class Evidence:
         """The encoder that ``stage`` left, or the plain one, under a new head of the task."""
         with self.store.files(stage) if stage else nullcontext() as start:
             return build_model(encoder, part.task, self.seed, start, rows, head=False)
-
-
-def pad_id(encoder: Encoder) -> int:
-    return int(load_tokenizer(encoder).pad_token_id)
 
 
 def passes(encoder: Encoder, rows: Sequence[Row], *, training: bool) -> float:

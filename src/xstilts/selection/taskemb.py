@@ -23,7 +23,7 @@ from xstilts.engine.batches import training_batches
 from xstilts.engine.heads import Head
 from xstilts.engine.machine.device import accelerator
 from xstilts.engine.rows import Row, pad, padded
-from xstilts.selection.evidence import Evidence, Material, Question, pad_id, passes
+from xstilts.selection.evidence import Evidence, Material, Question, passes
 from xstilts.selection.textemb import cosine
 
 #: How the head is trained on the frozen encoder: our choice.
@@ -85,7 +85,7 @@ def embedding(evidence: Evidence, encoder: Encoder, part: Material) -> Embedding
     def make() -> tuple[Embedding, float]:
         rows = evidence.rows(encoder, part, training=True)
         trimmed = evidence.model(encoder, part, None, rows)
-        head, padding = heads.get(part.task.format), pad_id(encoder)
+        head, padding = heads.get(part.task.format), trimmed.pad_id
         own = trimmed.rows(rows)
         train_head(trimmed.model, own, head, padding, evidence.seed)
         fisher = fisher_diagonal(trimmed.model, own, head, padding, weights_of(trimmed.model))

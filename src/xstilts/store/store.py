@@ -20,6 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from xstilts.common import digests
+from xstilts.common.cache import user_cache
 from xstilts.common.errors import StageError, StoreError, UserError
 from xstilts.store import files as local_files
 from xstilts.store.artifact import DISPLAYED, MANIFEST, MOST, Artifact
@@ -581,11 +582,6 @@ def sees(url: str, path: str) -> bool:
     """Whether a file of the store at ``url`` is there, as this machine sees it; makes no store."""
     file_system, _ = fsspec.core.url_to_fs(url, use_listings_cache=False)
     return bool(file_system.exists(path))
-
-
-def user_cache() -> Path:
-    """xstilts' part of the user's cache folder, which may be deleted at any time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xstilts"
 
 
 def _of_a_store(error: Exception) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from xstilts.common.arrays import Ints
+from xstilts.encoders.packing import reads_at_end
 from xstilts.engine.heads import Head
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
@@ -19,7 +20,7 @@ from xstilts.tasks.formats.span import SpanExample
 from xstilts.tasks.task import Task
 
 #: Labels of a window's tokens: the head tells the first token of an answer, and the last.
-NEITHER, FIRST, LAST = 0, 1, 2  # FIRST + LAST: an answer of one token, or the CLS token of a window without one
+NEITHER, FIRST, LAST = 0, 1, 2  # FIRST + LAST: an answer of one token, or the null token of a window without one
 
 #: Of tokens outside of a passage, in place of their logits.
 FLOOR = torch.finfo(torch.float32).min / 4
@@ -29,19 +30,23 @@ MAX_ANSWER_TOKENS = 30  # run_qa, jiant core.py:366-376 and XTREME alike
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a passage that a row holds: token positions [first, last] and their character offsets [n, 2]."""
+    """The part of a passage that a row holds: token positions [first, last] and their character offsets [n, 2].
+
+    ``null`` is the position of the token that says "no answer".
+    """
 
     first: int
     last: int
+    null: int
     offsets: np.ndarray
 
     def packed(self) -> np.ndarray:
-        return np.concatenate([[self.first, self.last], self.offsets.reshape(-1)])
+        return np.concatenate([[self.first, self.last, self.null], self.offsets.reshape(-1)])
 
     @classmethod
     def of(cls, row: Row) -> Window:
-        first, last = row.window[:2].tolist()
-        return cls(first, last, row.window[2:].reshape(-1, 2))
+        first, last, null = row.window[:3].tolist()
+        return cls(first, last, null, row.window[3:].reshape(-1, 2))
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,17 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Frame:
-    """The special tokens around and between question and passage, and the token types of the three parts."""
+    """The special tokens around and between question and passage, and the token types of the three parts.
+
+    ``null_at`` is where the token stands that says "no answer": the first, BERT's CLS, or the last (-1) where nothing
+    precedes the question, or the encoder is a decoder, whose first token has read nothing.
+    """
 
     before: np.ndarray
     between: np.ndarray
     after: np.ndarray
     types: list[int]  # of the question and what precedes it, of what is between, of the passage and what follows
+    null_at: int
 
 
 def _frame(tokenizer: Any) -> _Frame:
@@ -67,9 +77,9 @@ def _frame(tokenizer: Any) -> _Frame:
     middle, end = len(parts) - parts[::-1].index(0), len(parts) - parts[::-1].index(1)
     ids = np.asarray(pair["input_ids"], np.int32)
     types = pair["token_type_ids"] if "token_type_ids" in tokenizer.model_input_names else None
-    return _Frame(
-        ids[:question], ids[middle:passage], ids[end:], [types[i] for i in (question, middle, passage)] if types else []
-    )
+    of_parts = [types[i] for i in (question, middle, passage)] if types else []
+    null_at = 0 if question and not reads_at_end(tokenizer) else -1
+    return _Frame(ids[:question], ids[middle:passage], ids[end:], of_parts, null_at)
 
 
 def _tokens(texts: list[str], tokenizer: Any) -> dict[str, _Tokens]:
@@ -96,11 +106,11 @@ def _windows(tokens: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
 
 def _target(example: SpanExample, window: Window) -> tuple[int, int]:
     if not example.answers:
-        return (0, 0)
+        return (window.null, window.null)
     start = example.answers[0].start
     end = start + len(example.answers[0].text)
     if start < window.offsets[0, 0] or end > window.offsets[-1, 1]:
-        return (0, 0)
+        return (window.null, window.null)
     # The first token that ends behind the start, the last that begins before the end: pieces may carry a space.
     first = int(np.searchsorted(window.offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(window.offsets[:, 0], end, side="left")) - 1
@@ -114,7 +124,7 @@ class Spans:
     scores: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
-    null: float  # score of "no answer" (CLS)
+    null: float  # score of "no answer"
 
 
 def best_spans(rows: Sequence[Row], outputs: Any, k: int) -> list[Spans]:
@@ -132,10 +142,11 @@ def _scores(rows: Sequence[Row], outputs: Any) -> tuple[torch.Tensor, list[float
     leave the passage. And of each window the score of "no answer"."""
     start, end = outputs.start_logits.float(), outputs.end_logits.float()  # [rows, length]
     length = start.shape[1]
-    edges = torch.tensor([row.window[:2].tolist() for row in rows], device=start.device)
+    edges = torch.tensor([row.window[:3].tolist() for row in rows], device=start.device)
     positions = torch.arange(length, device=start.device)
-    outside = (positions < edges[:, :1]) | (positions > edges[:, 1:])
-    null = (start[:, 0] + end[:, 0]).tolist()
+    outside = (positions < edges[:, :1]) | (positions > edges[:, 1:2])
+    each = torch.arange(len(rows), device=start.device)
+    null = (start[each, edges[:, 2]] + end[each, edges[:, 2]]).tolist()
     start, end = start.masked_fill(outside, FLOOR), end.masked_fill(outside, FLOOR)
     reach = min(MAX_ANSWER_TOKENS, length)
     padded = torch.nn.functional.pad(end, (0, reach - 1), value=FLOOR)
@@ -214,8 +225,8 @@ class SpanHead(Head[SpanExample]):
     ) -> list[Row]:
         """One row a window of ``max_length`` tokens, neighbours sharing ``doc_stride``.
 
-        The target is the (first, last) token of the first gold answer, or (0, 0), the CLS token, where the window does
-        not hold it whole; only the first answer is learnt, as in run_qa and jiant.
+        The target is the (first, last) token of the first gold answer, or twice the null token (CLS), where the window
+        does not hold it whole; only the first answer is learnt, as in run_qa and jiant.
         """
         frame = _frame(tokenizer)
         questions = _tokens([example.question.lstrip() for example in examples], tokenizer)
@@ -230,7 +241,9 @@ class SpanHead(Head[SpanExample]):
             room = lengths.max_length - len(head) - len(frame.after)
             for start, end in _windows(len(passage.ids), room, lengths.doc_stride):
                 ids = np.concatenate([head, passage.ids[start:end], frame.after])
-                window = Window(len(head), len(head) + end - start - 1, passage.offsets[start:end])
+                window = Window(
+                    len(head), len(head) + end - start - 1, frame.null_at % len(ids), passage.offsets[start:end]
+                )
                 types = None
                 if frame.types:
                     counts = len(frame.before) + len(question), len(frame.between), len(ids) - len(head)
@@ -286,14 +299,14 @@ class SpanHead(Head[SpanExample]):
         return NBest(n)
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
-        """The CLS token, the answer's first and last, and some others of the passage, each with its part in the answer.
+        """The null token (CLS), the answer's first and last, and some others of the passage, with their part in it.
 
         `NEITHER`, `FIRST`, `LAST`, or both. It is our choice: the official code of Poth et al. 2021 (arXiv 2104.08247,
         run_model_features.py) makes a whole window one vector, of the label start + 2 · end.
         """
         window = Window.of(row)
         first, last = int(row.target[0]), int(row.target[1])
-        places = np.unique(np.concatenate([[0, first, last], some(np.arange(window.first, window.last + 1))]))
+        places = np.unique(np.concatenate([[window.null, first, last], some(np.arange(window.first, window.last + 1))]))
         return places, FIRST * (places == first) + LAST * (places == last)
 
 

@@ -8,13 +8,28 @@ from typing import Any
 import torch
 
 from xstilts.common.arrays import Ints
+from xstilts.encoders.packing import reads_at_end
 from xstilts.engine.heads import Head, label_options
-from xstilts.engine.rows import IGNORED, Row
+from xstilts.engine.rows import IGNORED, Row, around
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import Task
 
 MAX_PIECES = 100  # a token of more pieces becomes one unknown piece (jiant udpos.py, panx.py)
+
+
+def _wants_spaces(tokenizer: Any) -> bool:
+    """Whether words one by one become the pieces that they are in running text only with the space before each.
+
+    So it is with decoders' tokenizers of bytes; those of encoders are made for words one by one.
+    """
+    if not reads_at_end(tokenizer):
+        return False
+    text, bare, spaced = (
+        tokenizer(words, is_split_into_words=split, add_special_tokens=False)["input_ids"]
+        for words, split in (("a b", False), (["a", "b"], True), (["a", " b"], True))
+    )
+    return bool(bare != text == spaced)
 
 
 class TaggingHead(Head[TaggingExample]):
@@ -29,8 +44,11 @@ class TaggingHead(Head[TaggingExample]):
     ) -> list[Row]:
         """Rows of at most ``max_length`` pieces; ``window`` is the first token, then positions of first pieces."""
         tag_id = {tag: i for i, tag in enumerate(task.labels)}
+        before, behind = around(tokenizer)
+        unknown = tokenizer.pad_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+        space = " " if _wants_spaces(tokenizer) else ""
         encoded = tokenizer(
-            [list(example.tokens) for example in examples],
+            [[space + token if i else token for i, token in enumerate(example.tokens)] for example in examples],
             is_split_into_words=True,
             add_special_tokens=False,
             return_attention_mask=False,
@@ -44,17 +62,17 @@ class TaggingHead(Head[TaggingExample]):
             pieces: list[list[int]] = [[] for _ in example.tokens]
             for piece, word in zip(encoded["input_ids"][i], encoded.word_ids(i), strict=True):
                 pieces[word].append(piece)
-            pieces = [ids if 0 < len(ids) <= MAX_PIECES else [tokenizer.unk_token_id] for ids in pieces]
+            pieces = [ids if 0 < len(ids) <= MAX_PIECES else [unknown] for ids in pieces]
             first = 0
             while first < len(pieces):
-                ids: list[int] = [tokenizer.cls_token_id]
+                ids = [*before]
                 positions: list[int] = []
                 for word in pieces[first:]:
-                    if positions and len(ids) + len(word) + 1 > lengths.max_length:
+                    if positions and len(ids) + len(word) + len(behind) > lengths.max_length:
                         break
                     positions.append(len(ids))
-                    ids.extend(word[: lengths.max_length - 2])
-                ids.append(tokenizer.sep_token_id)
+                    ids.extend(word[: lengths.max_length - len(before) - len(behind)])
+                ids += behind
                 target = None
                 if example.tags is not None:
                     target = [tag_id[tag] for tag in example.tags[first : first + len(positions)]]

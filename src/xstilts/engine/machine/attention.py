@@ -95,14 +95,23 @@ def attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What Transformers calls: [rows, heads, length, head size] in, [rows, length, heads, head size] out."""
+    """What Transformers calls: [rows, heads, length, head size] in, [rows, length, heads, head size] out.
+
+    Few types cap their scores (``softcap``) or share attention out to sinks too (``s_aux``, [heads]): step by step.
+    """
     rows, heads, length, size = query.shape
     repeats = heads // key.shape[1]  # some encoders share a key and value between heads
     if repeats > 1:
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
     query = query * (size**-0.5 if scaling is None else scaling)
+    if softcap is not None or s_aux is not None:
+        return _step_by_step(
+            query, key, value, attention_mask, dropout if module.training else 0.0, softcap, s_aux
+        ), None
     output = _Attention.apply(
         *(states.reshape(rows * heads, -1, size) for states in (query, key, value)),
         None if attention_mask is None else attention_mask.to(query.dtype),
@@ -110,6 +119,22 @@ def attention(
         dropout,
     )
     return output.view(rows, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+def _step_by_step(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, p: float,
+    softcap: float | None, sinks: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    """As Transformers' eager paths of Gemma 2 (modeling_gemma2.py) and GPT-OSS (modeling_gpt_oss.py)."""
+    scores = query @ key.transpose(2, 3)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    if sinks is not None:
+        scores = torch.cat([scores, sinks.view(1, -1, 1, 1).expand(*scores.shape[:3], 1)], -1)
+    shares = torch.softmax(scores, -1)[..., : key.shape[2]]
+    return (nn.functional.dropout(shares, p) @ value).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(NAME, attention)

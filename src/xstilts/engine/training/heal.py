@@ -108,7 +108,7 @@ def heal(
     for module in student.joint.modules():
         if isinstance(module, nn.Embedding):
             module.weight.requires_grad_(False)
-    own, pad_id = student.rows(rows), tokenizer.pad_token_id
+    own, pad_id = student.rows(rows), student.pad_id
     held_out, learnt = own[::HELD_OUT], _Learnt(own)
     head = Distilling(teacher)
     stream = Stream(name, head, learnt, reading, lambda row: f"line {row.example + 1}")
