@@ -301,6 +301,20 @@ def test_folders_that_are_no_encoders(text: str | None, message: str, tmp_path: 
         ("EuroBERT/EuroBERT-210m", 210, 113, -1),
         ("EuroBERT/EuroBERT-610m", 610, 460, -1),
         ("EuroBERT/EuroBERT-2.1B", 2100, 1810, -2),
+        ("distilbert/distilbert-base-multilingual-cased", 134, None, -1),
+        ("sentence-transformers/LaBSE", 471, None, -1),
+        ("google/mt5-xxl", 5655, None, 0),  # the encoder's part of 13 billion
+        ("Qwen/Qwen3-0.6B-Base", 600, 440, -1),
+        ("Qwen/Qwen3-1.7B-Base", 1700, 1400, -2),
+        ("Qwen/Qwen3-4B-Base", 4000, 3600, -2),
+        ("Qwen/Qwen3-8B-Base", 7600, 6900, -2),  # 8.2 billion with the language-modelling head
+        ("google/gemma-3-270m", 270, 100, -1),
+        ("google/gemma-3-1b-pt", 1000, 698, 0),
+        ("bigscience/bloom-560m", 559, None, 0),
+        ("bigscience/bloom-1b1", 1065, None, 0),
+        ("bigscience/bloom-1b7", 1722, None, 0),
+        ("bigscience/bloom-3b", 3003, None, 0),
+        ("bigscience/bloom-7b1", 7069, None, 0),
     ],
 )
 def test_sizes_are_the_published_ones(name: str, total: int, without_embeddings: int | None, digits: int) -> None:
@@ -314,5 +328,8 @@ def test_families_and_how_many_sizes_each_has() -> None:
     sizes_of: dict[str, int] = {}
     for entry in known_encoders():
         sizes_of[entry.family] = sizes_of.get(entry.family, 0) + 1
-    assert sizes_of == {"multilingual-E5": 4, "XLM-R": 4, "mBERT": 1, "mDeBERTa": 1, "mmBERT": 2, "EuroBERT": 3}
+    assert sizes_of == {
+        "multilingual-E5": 4, "XLM-R": 4, "mBERT": 2, "mDeBERTa": 1, "mmBERT": 2, "EuroBERT": 3, "InfoXLM": 2,
+        "MiniLM": 1, "LaBSE": 1, "RemBERT": 1, "mT5": 5, "Qwen3": 4, "Gemma 3": 2, "BLOOM": 5,
+    }  # fmt: skip
     assert family_of("facebook/xlm-roberta-xl") == "XLM-R" and family_of("./mine") == "./mine"
