@@ -3,15 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test soak bench bench-quality lint clean
+.PHONY: help demo test soak bench bench-quality lint dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
-	@echo "  PYTHON=python3.12 make ... picks the interpreter (3.10 to 3.13)."
+	@echo "  PYTHON=python3.12 make ... picks the interpreter (3.10 to 3.14)."
 
 demo: $(READY)  ## train and compare small encoders on the bundled data, write runs/quickstart/report.html
-	@$(BIN)/xstilts run studies/quickstart.yaml
+	@$(BIN)/xstilts demo
 
 test: $(READY)  ## run the tests; those that need Chromium or the public data sets skip without them
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
@@ -30,6 +30,9 @@ lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+dist: $(READY)  ## build the wheel and the source distribution into dist/
+	@$(BIN)/python -m hatchling build --directory dist
+
 clean:  ## remove .venv and caches; the store (.xstilts) and the reports (runs) stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -40,5 +43,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || \
 		{ echo "could not create .venv; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	@echo "Installing xstilts and the pinned versions of constraints.txt into .venv (once; a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint,translate,ray,slurm,s3,track]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,bundled,test,lint,translate,ray,slurm,s3,track]"
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +14,7 @@ from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
 from xstilts.common.errors import UserError, did_you_mean, within
+from xstilts.common.extras import need
 from xstilts.planning.added import AddedSeed
 from xstilts.planning.added import read as read_added
 from xstilts.planning.hyperparameters import Precision
@@ -82,6 +84,8 @@ def _plan(
 
 
 def _fast_precision() -> Precision:
+    if find_spec("torch") is None:
+        return "fp32"  # for a plan to look at: nothing can be trained here
     from xstilts.engine.machine.device import fast_precision  # here, since it brings torch
 
     return fast_precision()
@@ -193,6 +197,7 @@ def export(
     Transformers opens it. ``target``, ``encoder`` (a label), ``recipe`` and ``seed`` leave fewer to choose from; a
     study of several trained targets needs ``target``. Raises UserError where there is no such model yet.
     """
+    need("train", "torch", "transformers")
     from xstilts.handover import export as exporting
 
     opened = open_store(store)
@@ -212,6 +217,7 @@ def predict(
     many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at
     most. Raises UserError where the model or a record is of another kind.
     """
+    need("train", "torch", "transformers")
     from xstilts.handover import predict as predicting
 
     format_name = predicted_format(task, n_best)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 
 import polars as pl
 
@@ -116,8 +117,8 @@ def _clusters(sets: tuple[DataRef, ...]) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that can change a score, and the machine."""
-    found = {name: metadata.version(name) for name in LIBRARIES}
+    """Versions of the libraries that can change a score, as far as they are installed here, and the machine."""
+    found = {name: metadata.version(name) for name in LIBRARIES if find_spec(name) is not None}
     return {"python": platform.python_version(), **found, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
 
 

@@ -38,8 +38,8 @@ from xstilts.analysis.scales import POINTS
 from xstilts.analysis.size import ENOUGH_SIZES, READING, SizeCell, common_languages, groups, sides_in
 from xstilts.common.arrays import Floats
 from xstilts.common.errors import UserError
-from xstilts.encoders import Encoder, EncoderFacts, describe
-from xstilts.encoders.families import expected
+from xstilts.encoders import Encoder, EncoderFacts
+from xstilts.encoders.families import look_up
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE
@@ -370,11 +370,11 @@ def _another_size(plan: Plan, design: Design, outcomes: Mapping[str, Deviations]
 
 
 def _facts(encoder: Encoder) -> EncoderFacts | None:
-    """As the catalog of families says where the encoder is not at hand; None where neither tells."""
+    """None where nothing tells them."""
     try:
-        return describe(encoder)
+        return look_up(encoder)
     except UserError:
-        return expected(encoder)
+        return None
 
 
 def _changes(

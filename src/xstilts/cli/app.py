@@ -8,45 +8,65 @@ from typing import Annotated
 import typer
 
 from xstilts import __version__
-from xstilts.cli import claims, data, evidence, models, paper, plan, power, report, run, scores, select, store, xtreme
+from xstilts.cli import (
+    claims,
+    data,
+    evidence,
+    init,
+    models,
+    paper,
+    plan,
+    power,
+    report,
+    run,
+    scores,
+    select,
+    store,
+    xtreme,
+)
 from xstilts.cli.streams import forgiving
 from xstilts.common.errors import StageError, StoreError, UserError, printable
 
 app = typer.Typer(
     name="xstilts",
     help="Which English intermediate task makes a multilingual encoder better in other languages, by how much, "
-    "and does it depend on the encoder's size?\n\nStart with: xstilts run studies/quickstart.yaml",
+    "and does it depend on the encoder's size?\n\nStart with: xstilts demo, then xstilts init",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
-app.command(epilog="Example: `xstilts run studies/quickstart.yaml --out runs/first`")(run.run)
-app.command(epilog="Example: `xstilts status studies/quickstart.yaml`, from another terminal or machine")(run.status)
-app.command(epilog="Example: `xstilts plan studies/phang2020.yaml`, or `--json` for a script")(plan.plan)
+app.command()(run.demo)
 app.command(
-    epilog="Example: `xstilts power studies/quickstart.yaml --run-sd 1.2 --example-sd 0.6 --encoder-sd 0.5`, or with "
+    epilog="Example: `xstilts init --task xquad --language hi --hours 3`, `xstilts init --data ~/xtreme-data`, or a "
+    "copy of a study that comes with xstilts: `xstilts init phang.yaml --from phang2020`"
+)(init.init)
+app.command(epilog="Example: `xstilts run quickstart --out runs/first`")(run.run)
+app.command(epilog="Example: `xstilts status quickstart`, from another terminal or machine")(run.status)
+app.command(epilog="Example: `xstilts plan phang2020`, or `--json` for a script")(plan.plan)
+app.command(
+    epilog="Example: `xstilts power quickstart --run-sd 1.2 --example-sd 0.6 --encoder-sd 0.5`, or with "
     "`--from PILOT` by what the scores of a pilot show"
 )(power.power)
 app.command(
-    epilog="Example: `xstilts report studies/quickstart.yaml --out report`, or several on one page: "
+    epilog="Example: `xstilts report quickstart --out report`, or several on one page: "
     "`xstilts report --compare studies/a.yaml studies/b.yaml`"
 )(report.report)
 app.command(
     name="scores",
-    epilog="Example: `xstilts scores studies/quickstart.yaml --pivot language`, or `--language sw --format csv > "
+    epilog="Example: `xstilts scores quickstart --pivot language`, or `--language sw --format csv > "
     "sw.csv`; several values: `--language sw --language ru`",
 )(scores.print_scores)
-app.command(
-    epilog="Example: `xstilts table studies/quickstart.yaml --format latex > table.tex`, or `--mean all` as on XTREME"
-)(paper.table)
-app.command(epilog="Example: `xstilts paper studies/quickstart.yaml --out draft`")(paper.paper)
-app.command(epilog="Example: `xstilts claims studies/quickstart.yaml --claims my-claims.yaml`")(claims.claims)
+app.command(epilog="Example: `xstilts table quickstart --format latex > table.tex`, or `--mean all` as on XTREME")(
+    paper.table
+)
+app.command(epilog="Example: `xstilts paper quickstart --out draft`")(paper.paper)
+app.command(epilog="Example: `xstilts claims quickstart --claims my-claims.yaml`")(claims.claims)
 app.command(
     epilog="Example: `xstilts evidence --target tydiqa`, or with your own gains on a page: "
     "`xstilts evidence --own studies/mine.yaml --out evidence.html`"
 )(evidence.evidence)
-app.command(epilog="Example: `xstilts select studies/quickstart.yaml --train`")(select.select)
+app.command(epilog="Example: `xstilts select quickstart --train`")(select.select)
 app.command(epilog="Example: `xstilts tasks --json`")(data.tasks)
 app.command(epilog="Example: `xstilts encoders`; in a study: `bundled/e5-small@6` keeps the lowest 6 layers")(
     data.encoders
@@ -55,11 +75,11 @@ app.command(
     epilog='Example: `xstilts predict model --task span --question "Wo?" --context "Das Treffen ist in Bonn."`, '
     "or many at once: `xstilts predict model --task span --input questions.jsonl > answers.jsonl`"
 )(models.predict)
-app.command(epilog="Example: `xstilts export studies/quickstart.yaml --target mini-span --out model`")(models.export)
+app.command(epilog="Example: `xstilts export quickstart --target mini-span --out model`")(models.export)
 app.command(
     epilog="Example: `xstilts translate squad --to pt --data ~/xtreme-data --out ~/xtreme-data/squad.pt.jsonl`"
 )(data.translate)
-app.command(epilog="Example: `xstilts submission studies/xquad-small.yaml --out submission`")(xtreme.submission)
+app.command(epilog="Example: `xstilts submission xquad-small --out submission`")(xtreme.submission)
 app.command(epilog="Example: `xstilts score submission labels`, or `--json` for what XTREME's evaluate.py writes")(
     xtreme.score
 )

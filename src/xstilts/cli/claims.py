@@ -13,7 +13,7 @@ import typer
 
 from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common import markdown
 from xstilts.planning.study import load_study
 
@@ -26,7 +26,7 @@ class ClaimsFormat(str, Enum):
 
 
 def claims(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
+    study: StudyFile,
     claims: Annotated[
         Path | None,
         typer.Option(help="a file of claims of your own; those of Phang et al. 2020 by default"),

@@ -54,9 +54,9 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
+    quiet()
     from xstilts.handover import export as exporting
 
-    quiet()
     opened = api.open_store(store)
     planned = api.plan_as_run(study, opened)
     if healed:

@@ -11,8 +11,11 @@ import typer
 from rich.table import Table
 
 from xstilts.common.errors import UserError
+from xstilts.common.extras import need
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")]
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="a study file, or the name of one that comes with xstilts: quickstart")
+]
 
 
 def columns(first: str, *others: str) -> Table:
@@ -30,6 +33,7 @@ def plain(entry: Any) -> dict[str, Any]:
 
 def quiet() -> None:
     """Keep Transformers' progress bars and advice off the terminal."""
+    need("train", "torch", "transformers")
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -31,6 +31,11 @@ class Executors(str, Enum):
     slurm = "slurm"
 
 
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="stages that run at the same time; one a core, or one a GPU, by default")
+]
+
+
 def run(
     study: StudyFile,
     store: StoreOption = None,
@@ -38,10 +43,7 @@ def run(
         Path | None,
         typer.Option(help="folder for report and tables; runs/<study name> by default"),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="stages that run at the same time; one a core, or one a GPU, by default"),
-    ] = None,
+    workers: WorkersOption = None,
     executor: Annotated[
         Executors, typer.Option(help="where stages are computed: this machine, a Ray cluster, or Slurm")
     ] = Executors.local,
@@ -126,6 +128,11 @@ def run(
             highlight=False,
         )
         raise typer.Exit(1)
+
+
+def demo(store: StoreOption = None, workers: WorkersOption = None) -> None:
+    """Run the study `quickstart`: small encoders on data that come with xstilts, in minutes and without a network."""
+    run(Path("quickstart"), store=store, workers=workers)
 
 
 def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:

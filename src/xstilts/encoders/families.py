@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xstilts.encoders import Encoder, EncoderFacts, bundled, facts_of, listed, sizes, sources
+from xstilts.encoders import Encoder, EncoderFacts, bundled, describe, facts_of, listed, sizes, sources
 
 #: The digest of an encoder that is known by the list alone.
 NOT_AT_HAND = "not at hand"
@@ -40,6 +40,12 @@ def expected(encoder: Encoder) -> EncoderFacts | None:
     """
     entry = listed.entry(encoder.source)
     return facts_of(encoder, sizes.shape(entry["config"], encoder.source), NOT_AT_HAND) if entry else None
+
+
+def look_up(encoder: Encoder) -> EncoderFacts:
+    """The facts of an encoder, by the list alone where it is listed and not at hand. Raises UserError."""
+    facts = None if sources.at_hand(encoder.source) else expected(encoder)
+    return facts or describe(encoder)
 
 
 def family_of(source: str) -> str:

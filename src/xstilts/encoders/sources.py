@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from xstilts.common import digests
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.common.hub import hub_errors
+from xstilts.common.hub import client, hub_errors
 from xstilts.encoders import bundled, folder, listed
 from xstilts.encoders.folder import ADAPTER, CONFIG, WEIGHTS, WEIGHTS_INDEX
 
@@ -89,12 +90,12 @@ def at_hand(name: str) -> bool:
 
 
 def _in_cache(name: str, file: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
+    if find_spec("huggingface_hub") is None:
+        return False
+    hub = client()
     try:
-        return isinstance(try_to_load_from_cache(name, file), str)
-    except (HFValidationError, OSError, ValueError):  # no name that the hub could have
+        return isinstance(hub.try_to_load_from_cache(name, file), str)
+    except (hub.errors.HFValidationError, OSError, ValueError):  # no name that the hub could have
         return False
 
 
@@ -145,19 +146,15 @@ def _folder_digest(folder: Path) -> str:
 @cache
 def _hub_file(name: str, revision: str | None, file: str) -> Path:
     """A file of a hub model. The local cache goes first: it is quick, and the same study meets the same weights."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
+    hub = client()
     with hub_errors("encoder", name, revision, f"has no {CONFIG} on the hub, so it is no Transformers model"):
         try:
-            return Path(hf_hub_download(name, file, revision=revision, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return Path(hf_hub_download(name, file, revision=revision))
+            return Path(hub.hf_hub_download(name, file, revision=revision, local_files_only=True))
+        except hub.errors.LocalEntryNotFoundError:
+            return Path(hub.hf_hub_download(name, file, revision=revision))
 
 
 def fetch(source: EncoderSource, patterns: list[str]) -> None:
     """Bring more files of a hub model beside its config.json, at the same commit."""
-    from huggingface_hub import snapshot_download
-
     with hub_errors("encoder", source.name, source.hub_commit):
-        snapshot_download(source.name, revision=source.hub_commit, allow_patterns=patterns)
+        client().snapshot_download(source.name, revision=source.hub_commit, allow_patterns=patterns)

@@ -12,8 +12,8 @@ from xstilts.common import digests
 from xstilts.common.errors import UserError
 from xstilts.common.validation import Mistakes
 from xstilts.data import translation
-from xstilts.encoders import Encoder, EncoderFacts, sources
-from xstilts.encoders.families import NOT_AT_HAND, expected
+from xstilts.encoders import Encoder, EncoderFacts
+from xstilts.encoders.families import NOT_AT_HAND, look_up
 from xstilts.planning import contamination, cost
 from xstilts.planning.added import AddedSeed, told
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, token_count
@@ -183,8 +183,7 @@ class _Planner:
         return self.auto
 
     def _facts(self, encoder: Encoder) -> EncoderFacts:
-        facts = expected(encoder) if self.estimate and not sources.at_hand(encoder.source) else None
-        return facts or encoders.describe(encoder)
+        return look_up(encoder) if self.estimate else encoders.describe(encoder)
 
     def _add(
         self, kind: Kind, label: str, spec: Spec, decides: list[Any], inputs: tuple[str | None, ...],

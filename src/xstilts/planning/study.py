@@ -26,6 +26,7 @@ from xstilts.tasks import Catalog, builtin_catalog, formats, read_entry
 from xstilts.tasks.task import Split, Task
 
 PRESETS = Path(__file__).parent / "presets.yaml"
+SHIPPED = Path(__file__).parent / "studies"
 
 #: Retrieval reads the output of this share of the blocks: jiant takes block 14 of 24 (taskmodels.py:335).
 RETRIEVAL_DEPTH = 14 / 24
@@ -230,12 +231,21 @@ def load_study(path: Path) -> Study:
     """Read and check a study file. Raises UserError: a line for each mistake, with the file, its line, and what to do.
 
     Relative paths in it (``data``, ``tasks``) start from the file's folder; ``data`` falls back to the
-    environment variable ``XSTILTS_DATA``.
+    environment variable ``XSTILTS_DATA``. The name alone of a study that comes with xstilts (``quickstart``) is that
+    study, where there is no such file.
     """
-    document = fast_yaml.read_document(path, "no such study file (try studies/quickstart.yaml)")
+    path = _shipped(path)
+    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
+    document = fast_yaml.read_document(path, f"no such study file; by their names there are {names}")
     if not isinstance(document.content, dict):
         raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
     return _checked(document.content, path.parent, Mistakes(str(path), document))
+
+
+def _shipped(path: Path) -> Path:
+    """The file of a study that comes with xstilts, where ``path`` is its name."""
+    file = SHIPPED / f"{path}.yaml"
+    return file if len(path.parts) == 1 and not path.exists() and file.is_file() else path
 
 
 def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from xstilts.common.errors import StoreError, UserError
+from xstilts.common.extras import need
 from xstilts.common.progress import Sink, silent
 from xstilts.encoders import bundled
 from xstilts.planning.plan import Plan, Stage
@@ -88,8 +89,11 @@ def compute_stages(
 
 def fetch_encoders(plan: Plan) -> None:
     """Bring weights and tokenizers to this machine. Raises UserError where an encoder has none that can be used."""
+    need("train", "torch", "transformers")
     for encoder in dict.fromkeys([*plan.facts, *(encoder.whole for encoder in plan.healed)]):
-        if encoder.source != bundled.NAME:
+        if encoder.source == bundled.NAME:
+            bundled.path()
+        else:
             from xstilts.encoders.load import check_loadable
 
             check_loadable(encoder)

@@ -11,6 +11,7 @@ from typing import Any
 
 from xstilts.common import digests
 from xstilts.common.errors import UserError
+from xstilts.common.extras import need
 from xstilts.data.translation.text import iso_639_3, one_line, unsupported
 from xstilts.encoders import sources
 
@@ -161,6 +162,7 @@ class Seq2Seq:
 
     @cached_property
     def _model(self) -> Any:
+        need("train", "torch", "transformers")
         import torch
         from transformers import AutoModelForSeq2SeqLM
 

@@ -1,0 +1,5 @@
+"""`python -m xstilts`."""
+
+from xstilts.cli.__main__ import main
+
+main()
