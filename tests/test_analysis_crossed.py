@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
+from simulated import as_said
 from test_analysis_bootstrap import block_of
 from xstilts.analysis.crossed import (
     BySeed,
@@ -19,6 +20,7 @@ from xstilts.analysis.crossed import (
     sum_of,
 )
 from xstilts.analysis.intervals import Spread
+from xstilts.analysis.meta_regression import fit
 from xstilts.analysis.results import OUTCOMES_SCHEMA
 
 
@@ -280,3 +282,29 @@ def test_encoders_lend_each_other_what_they_say_of_seeds():
         [mean_over_seeds(BySeed(part.values[:1], part.replicates[:1])) for part in parts]
     )
     assert np.isinf(of_one) and np.isfinite(alone).all()
+
+
+def test_a_slope_over_sizes_is_held_though_few_passages_tell_the_covariance():
+    """Eight of them, six encoders on a line: a fit that takes the covariance between these as it comes is misled."""
+    rng, size = np.random.default_rng(8), np.log10([2.0, 3, 4, 6, 8, 12])
+    design = np.column_stack([np.ones(6), size])
+    held = []
+    for _ in range(300):
+        passages = 2 * size[:, None] + rng.normal(0, 2, (1, 8)) + rng.normal(0, 2, (6, 8))
+        weights = rng.multinomial(7, np.full(8, 1 / 8), size=200) / 7
+        parts = [mean_over_seeds(BySeed(one.mean(keepdims=True), (weights @ one)[None], 8)) for one in passages]
+        inside = []
+        for few in (parts, [part._replace(examples=np.inf) for part in parts]):
+            sampling, known = encoders_covariance(few)
+            slope, _ = fit([part.value for part in few], design, sampling, freedom=known).among([(0, 1), (1, 0)])
+            inside.append(slope.low <= 2 <= slope.high)
+        held.append(inside)
+    found, as_it_comes = np.mean(held, axis=0)
+    assert as_said({"slope": float(found)}, 300) and as_it_comes < 0.9, (found, as_it_comes)
+
+
+def test_many_examples_leave_the_covariance_as_it_is():
+    rng = np.random.default_rng(9)
+    parts = [mean_over_seeds(part) for part in crossed(rng, 5)]
+    plain, many = (encoders_covariance([one._replace(examples=n) for one in parts])[0] for n in (np.inf, 1e5))
+    assert many == pytest.approx(plain, rel=0.05)

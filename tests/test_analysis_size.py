@@ -337,7 +337,7 @@ def test_intervals_hold_the_known_slope_about_as_often_as_they_say():
 @pytest.mark.parametrize("varies", DESIGNS)
 def test_intervals_hold_the_known_slope_in_many_simulations(varies: str, deviation: float):
     """Each of four designs by itself, and all of them together."""
-    runs, together = 120, []
+    runs, together = 100, []
     for seeds in (3, 5):
         for layers in ((3, 6, 9, 12), (2, 3, 4, 6, 8, 12)):
             design = Design(seeds=seeds, layers=layers, deviation=deviation, **DESIGNS[varies], **ONE_TARGET)

@@ -176,7 +176,8 @@ def encoders_covariance(parts: Sequence[MeanOverSeeds]) -> tuple[Floats, float]:
     As `covariance` has it, but that the variance s² between seeds is one for all encoders: two or three seeds say
     little of an encoder's, and a model that takes it as known would find deviations where there are none. So many seeds
     know it well enough that V_seeds − V_noise may be below 0, for cut off there it is too large on average; it is cut
-    off where it would take more than half of the least that the samples of the examples vary in any direction.
+    off where it would take more than half of the least that the samples of the examples vary in any direction. Few
+    examples say little of the covariance over them, whose noise a fit to it would follow: it is shrunk (`_shrunk`).
 
     The degrees of freedom are Satterthwaite's, of the mean variances over seeds and over the examples that all seeds
     share, the latter as well known as the fewest tell it. NaN where fewer than two replicates of the examples are
@@ -186,15 +187,39 @@ def encoders_covariance(parts: Sequence[MeanOverSeeds]) -> tuple[Floats, float]:
     defined = ~np.isnan(drawn).any(axis=0)
     if np.count_nonzero(defined) < 2:
         return np.full((len(parts), len(parts)), np.nan), np.inf
-    of_examples = np.atleast_2d(np.cov(drawn[:, defined]))
+    examples = max(min(part.examples for part in parts) - 1, 1)
     own, noise, n = (np.array([getattr(part, name) for part in parts]) for name in ("of_seeds", "noise", "n"))
+    of_examples, noise = _shrunk(np.atleast_2d(np.cov(drawn[:, defined])), noise, examples)
     freedom = max(float((n - 1).sum()), 1.0)
     together = (own * n * (n - 1)).sum() / freedom / n
     of_seeds = np.where(n > 1, np.maximum(together, noise - np.linalg.eigvalsh(of_examples)[0] / 2), 0.0)
     shared = max(float((np.diag(of_examples) - noise).sum()), 0.0)
-    squares = of_seeds.sum() ** 2 / freedom + shared**2 / max(min(part.examples for part in parts) - 1, 1)
+    squares = of_seeds.sum() ** 2 / freedom + shared**2 / examples
     known = (of_seeds.sum() + shared) ** 2 / squares if squares > 0 else np.inf
     return of_examples + np.diag(of_seeds - noise), float(known)
+
+
+def _shrunk(of_examples: Floats, noise: Floats, freedom: float) -> tuple[Floats, Floats]:
+    """Variances towards their mean, the noise in them alike, and correlations towards theirs.
+
+    As far as what they differ by is what estimates with these degrees of freedom would: the share Σ Var / Σ (estimate −
+    mean)², at most 1, with the variances 2 s⁴ / f and (1 − r²)² / f of normal values (Schäfer and Strimmer 2005, "A
+    shrinkage approach to large-scale covariance matrix estimation and implications for functional genomics").
+    """
+
+    def towards_mean(estimates: Floats, errors: Floats) -> float:
+        spread = float(((estimates - estimates.mean()) ** 2).sum())
+        return min(1.0, float(errors.sum()) / spread) if spread > 0 else 1.0
+
+    variances, off = np.diag(of_examples), ~np.eye(len(of_examples), dtype=bool)
+    if not (variances > 0).all() or len(of_examples) < 2:
+        return of_examples, noise
+    share = towards_mean(variances, 2 * variances**2 / freedom)
+    new, noise = (each + share * (each.mean() - each) for each in (variances, noise))
+    correlations = of_examples / np.sqrt(np.outer(variances, variances))
+    share = towards_mean(correlations[off], (1 - correlations[off] ** 2) ** 2 / freedom)
+    correlations = np.where(off, correlations + share * (correlations[off].mean() - correlations), 1.0)
+    return np.sqrt(np.outer(new, new)) * correlations, noise
 
 
 def covariance(parts: Sequence[BySeed], encoders: Sequence[Hashable]) -> Floats:

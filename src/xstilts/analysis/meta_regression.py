@@ -45,7 +45,7 @@ Groups = Sequence[Sequence[Hashable]]
 
 #: The level at which what is known of the sampling errors alone guards an interval (`Fit.among`), and the share of
 #: cases in which they leave so little that what is left counts as theirs.
-GUARD, OF_ITS_OWN = 0.8, 0.15
+GUARD, OF_ITS_OWN = 0.8, 0.1
 
 
 class Component(NamedTuple):
