@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from xstilts.common import extras
 from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, Every, bodies, bundled, counting, describe, listed, parse, sizes, sources
-from xstilts.encoders.families import family_of, known_encoders
+from xstilts.encoders.families import expected, family_of, known_encoders
 
 TINY = {
     "model_type": "xlm-roberta",
@@ -197,6 +198,16 @@ def test_what_was_counted_once_is_read_without_torch(tmp_path: Path, monkeypatch
     (tmp_path / "config.json").write_text(json.dumps(TINY | {"vocab_size": 78}))
     with pytest.raises(TypeError):
         describe(Encoder(str(tmp_path)))
+
+
+def test_an_encoder_that_is_not_listed_wants_torch_to_be_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    (tmp_path / "config.json").write_text(json.dumps(TINY | {"vocab_size": 79}))
+    with pytest.raises(UserError, match="torch is not installed; pip install"):
+        describe(Encoder(str(tmp_path)))
+    assert expected(Encoder("Qwen/Qwen3-8B-Base")) is not None
 
 
 def test_a_configuration_without_end_is_refused_at_once(tmp_path: Path) -> None:

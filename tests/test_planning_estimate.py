@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from xstilts.cli.app import app
 from xstilts.common.errors import UserError
+from xstilts.encoders import Encoder, counting
 from xstilts.planning import estimate
-from xstilts.planning.plan import Plan, Stage
+from xstilts.planning.plan import Plan, Stage, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.records import TrainRecord
 from xstilts.planning.study import make_study
@@ -134,3 +135,65 @@ def test_the_speed_is_that_of_training_stages_that_are_done(tmp_path: Path) -> N
 def test_every_device_names_its_source() -> None:
     for device in estimate.devices().values():
         assert device.tflops > 0 and device.memory > 0 and len(device.source) > 10
+
+
+# -- families of sizes ------------------------------------------------------------------------------------------------
+
+#: What three studies of size plan, of which nothing is at hand: encoder → whether it is trained by LoRA.
+FAMILIES: dict[str, dict[str, bool]] = {
+    "Qwen3": {"Qwen/Qwen3-0.6B-Base": False, "Qwen/Qwen3-1.7B-Base": True, "Qwen/Qwen3-4B-Base": True,
+              "Qwen/Qwen3-8B-Base": True},
+    "XLM-R": {"FacebookAI/xlm-roberta-base": False, "FacebookAI/xlm-roberta-large": False,
+              "facebook/xlm-roberta-xl": True, "facebook/xlm-roberta-xxl": True},
+    "mT5": {"google/mt5-small": False, "google/mt5-base": False, "google/mt5-large": False, "google/mt5-xl": True,
+            "google/mt5-xxl": True},
+}  # fmt: skip
+
+
+def of_family(name: str, **changes: Any) -> Plan:
+    content = {"name": "sizes", "encoders": list(FAMILIES[name]), "recipes": ["none", "mnli"], "targets": ["xquad"],
+               "seeds": [1], "preset": "phang2020", **changes}  # fmt: skip
+    return make_plan(make_study(content), estimate=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_studies_of_a_family_are_planned_with_cost_and_memory_offline(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(counting, "counted", None)  # the list knows their sizes
+    planned = of_family(name)
+    found = estimate.forecast(planned, Store(tmp_path), 8, estimate.device("h100-sxm"))
+    assert len(found.stages) == 7 * len(FAMILIES[name])  # mnli, and for each recipe train, predict and score
+    took: dict[str, list[tuple[float, int]]] = {}
+    for one in planned.stages.values():
+        if isinstance(one.spec, Train):
+            assert (one.spec.optimisation.lora is not None) == FAMILIES[name][one.spec.encoder.source]
+            of = one.flops, estimate.training_memory(planned, one)
+            took.setdefault(one.spec.encoder.source, []).append(of)
+    flops = [sum(flops for flops, _ in took[source]) for source in FAMILIES[name]]
+    assert flops == sorted(flops) and flops[0] > 1e15
+    for source, stages in took.items():  # the weights at least, and what AdamW keeps of those that are trained whole
+        weights = (4 if FAMILIES[name][source] else 16) * planned.facts[Encoder(source)].parameters
+        assert all(weights < memory for _, memory in stages)
+    notes = [note for note in planned.notes if note.startswith("LoRA of rank 8")]
+    assert len(notes) == sum(FAMILIES[name].values())
+    assert all("`lora: none` in `training` trains them whole" in note for note in notes)
+
+
+def test_a_study_says_itself_whether_large_encoders_are_trained_by_lora(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XSTILTS_DATA", raising=False)
+
+    def trained(**training: Any) -> dict[str, Train]:
+        planned = of_family("Qwen3", training=training, recipes=["none"])
+        return {stage.key: stage.spec for stage in planned.stages.values() if isinstance(stage.spec, Train)}
+
+    def ranks(found: dict[str, Train]) -> list[int | None]:
+        return [spec.optimisation.lora.rank if spec.optimisation.lora else None for spec in found.values()]
+
+    by_size, whole, empty, own = trained(), trained(lora="none"), trained(lora=None), trained(lora={"rank": 4})
+    assert ranks(by_size) == [None, 8, 8, 8] and ranks(own) == [4] * 4
+    assert ranks(whole) == ranks(empty) == [None] * 4 and whole.keys() == empty.keys()
+    assert [a == b for a, b in zip(by_size, whole, strict=True)] == [True, False, False, False]
+    assert not by_size.keys() & own.keys()

@@ -18,6 +18,7 @@ from typing import Any
 from xstilts.common import digests
 from xstilts.common.cache import user_cache
 from xstilts.common.errors import UserError
+from xstilts.common.extras import need
 from xstilts.encoders import listed
 from xstilts.encoders.shape import BOUNDS, Linear, Shape, check_number
 
@@ -86,6 +87,7 @@ def _read(values: Mapping[str, Any]) -> Shape:
 @cache
 def _counted(config: str, name: str) -> Shape:
     """The shape of a ``config.json``, from the user's cache where it was counted before: PyTorch takes its seconds."""
+    need("train", "torch", "transformers")
     key = digests.of_json([_REVISION, version("transformers"), version("torch"), config])
     file = user_cache() / "shapes" / f"{key}.json"
     if file.is_file():

@@ -256,7 +256,7 @@ class _Planner:
     def _identity(self, encoder: Encoder) -> list[Any]:
         """What decides an encoder. The same files are the same encoder in whatever folder they are."""
         facts = self.facts[encoder]
-        hub = encoder.source if facts.digest.startswith("hub:") else None
+        hub = encoder.source if facts.digest.startswith("hub:") or facts.digest == NOT_AT_HAND else None
         pruned = [] if facts.kept.whole_blocks else [asdict(facts.kept)]
         attention = [{"attention": "full"}] if facts.decoder and not facts.causal else []
         return [encoder.init, facts.layers, facts.digest, hub, *pruned, *attention]
