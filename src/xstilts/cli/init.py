@@ -64,7 +64,7 @@ def init(
 
 
 def _asked() -> tuple[list[str], list[str], str, float]:
-    tasks = typer.prompt("Target tasks (xstilts tasks lists them)", "xquad").replace(",", " ").split()
+    tasks = typer.prompt("Target tasks (xstilts tasks lists them)", drafts.TARGET).replace(",", " ").split()
     languages = typer.prompt("Languages (codes, or all)", "all").replace(",", " ").split()
     encoder = typer.prompt("Encoder (xstilts encoders lists some)", drafts.BUNDLED)
     hours = typer.prompt("Hours that it may take on this machine", "3", type=float)

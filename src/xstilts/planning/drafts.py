@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from xstilts.common import fast_yaml
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.data import available
 from xstilts.planning.estimate import ASSUMED_FLOPS_PER_SECOND, estimate
@@ -19,9 +20,9 @@ from xstilts.planning.study import SHIPPED, make_study
 from xstilts.tasks import builtin_catalog
 from xstilts.tasks.task import Task
 
-#: Intermediate tasks in the order in which a first study tries them: by the mean gain over XTREME's development sets
-#: that Phang et al. 2020 state (arXiv 2005.13013v2; SQuAD 8.2, MNLI 7.5, HellaSwag 7.0), then those of other formats.
-INTERMEDIATE = ("squad", "mnli", "hellaswag", "commonsenseqa", "squad_v2", "cosmosqa", "qqp", "ccg")
+_BEGIN = fast_yaml.read(Path(__file__).parent / "drafts.yaml")
+TARGET: str = _BEGIN["target"]
+INTERMEDIATE: list[str] = _BEGIN["intermediate"]  # in the order in which they are tried
 TRIED = 3  # of them
 
 #: Examples that a task is trained on at most, the most first: 0 is all. And of its development data then.
