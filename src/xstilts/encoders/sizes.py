@@ -44,13 +44,10 @@ def shape(config: Mapping[str, Any], name: str) -> Shape:
         found = _read({"model_type": entry["config"]["model_type"], **entry["shape"]})
     else:
         found = _counted(json.dumps(config, sort_keys=True), name)
-    for what, is_wrong in (
-        (f"pad_token_id {config.get('pad_token_id')} is outside of vocab_size {found.vocabulary}",
-         (config.get("pad_token_id") or 0) >= found.vocabulary),
-        (f"max_position_embeddings leaves {found.max_length} tokens for a text", found.max_length < 16),
-    ):  # fmt: skip
-        if is_wrong:
-            raise UserError(f"encoder {name}: config.json: {what}")
+    if found.max_length < 16:
+        raise UserError(
+            f"encoder {name}: config.json: max_position_embeddings leaves {found.max_length} tokens for a text"
+        )
     return found
 
 
@@ -72,6 +69,8 @@ def _check(config: Mapping[str, Any], name: str) -> None:
     for what, is_wrong in (
         (f"hidden_size {hidden} is no multiple of num_attention_heads {heads}",
          heads and hidden and hidden % heads and not config.get("head_dim")),
+        (f"pad_token_id {config.get('pad_token_id')} is outside of vocab_size {config.get('vocab_size')}",
+         config.get("vocab_size") and (config.get("pad_token_id") or 0) >= config["vocab_size"]),
         ("layer_types is no list", not isinstance(config.get("layer_types") or [], list)),
     ):  # fmt: skip
         if is_wrong:
