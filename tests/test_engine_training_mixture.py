@@ -233,7 +233,7 @@ def test_a_merged_encoder_is_the_pretrained_one_plus_weighted_task_vectors(tmp_p
         folder.mkdir()
         save_trained(trimmed, folder)
         trained.append((folder, (0.7, -0.2)[at]))
-    merged = merge(ENCODER, 1, trained)
+    merged = merge(ENCODER, 1, None, trained)
     saved = [(load_file(folder / WEIGHTS), weight) for folder, weight in trained]
     name = "encoder.layer.0.attention.self.query.weight"
     expected = base[name] + sum(weight * (tensors["bert." + name] - base[name]) for tensors, weight in saved)
@@ -255,6 +255,6 @@ def test_merging_a_model_alone_with_weight_one_gives_it_back(tmp_path: Path) -> 
     trimmed = build_model(ENCODER, builtin_catalog()["mini-nli"], 1, None, rows, head=False)
     train(trimmed, {"mini-nli": rows})
     save_trained(trimmed, tmp_path)
-    saved, merged = load_file(tmp_path / WEIGHTS), merge(ENCODER, 1, [(tmp_path, 1.0)])
+    saved, merged = load_file(tmp_path / WEIGHTS), merge(ENCODER, 1, None, [(tmp_path, 1.0)])
     for name, tensor in merged.items():
         torch.testing.assert_close(tensor, saved[name], msg=name)

@@ -234,18 +234,13 @@ def load_study(path: Path) -> Study:
     environment variable ``XSTILTS_DATA``. The name alone of a study that comes with xstilts (``quickstart``) is that
     study, where there is no such file.
     """
-    path = _shipped(path)
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.yaml")))
-    document = fast_yaml.read_document(path, f"no such study file; by their names there are {names}")
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
+    if str(path) in shipped and not path.exists():
+        path = SHIPPED / f"{path}.yaml"
+    document = fast_yaml.read_document(path, f"no such study file; by their names there are {', '.join(shipped)}")
     if not isinstance(document.content, dict):
         raise UserError(f"{path}: a study is a mapping with the keys name, encoders, recipes, targets, seeds")
     return _checked(document.content, path.parent, Mistakes(str(path), document))
-
-
-def _shipped(path: Path) -> Path:
-    """The file of a study that comes with xstilts, where ``path`` is its name."""
-    file = SHIPPED / f"{path}.yaml"
-    return file if len(path.parts) == 1 and not path.exists() and file.is_file() else path
 
 
 def make_study(content: dict[str, Any], folder: Path = Path(), name: str = "study") -> Study:
