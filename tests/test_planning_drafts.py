@@ -59,6 +59,8 @@ def test_a_folder_says_what_can_be_studied(real_data: Path, tmp_path: Path) -> N
     assert content["data"] == str(real_data) and "squad" not in content["recipes"]
     with pytest.raises(UserError, match="no test data of a task"):
         drafts.targets_in(tmp_path)
+    with pytest.raises(UserError, match=r"language 'sw': .*: tatoeba has .*de"):
+        draft(Wish(("tatoeba",), ("sw",), data=real_data), "mine", processes=2)
 
 
 @pytest.mark.parametrize("name", [file.stem for file in sorted(SHIPPED.glob("*.yaml"))])

@@ -154,16 +154,18 @@ def _trainable(task: Task, folder: Path | None) -> bool:
 
 
 def _languages(task: Task, wish: Wish) -> tuple[str, ...]:
-    """Those of the wish that the task has; empty for all. Raises UserError where it has none of them."""
-    if wish.data is not None and not available(task, "test", wish.data):
+    """Those of the wish that are there; empty for all. Raises UserError where the task, or the folder, has none."""
+    known = task.languages if wish.data is None else available(task, "test", wish.data)
+    if not known:
         raise UserError(
             f"{wish.data}: no test data of {task.name}; `xstilts data check {wish.data}` tells what it finds"
         )
     if not wish.languages:
         return ()
-    there = [language for language in wish.languages if language in task.languages]
+    there = [language for language in wish.languages if language in known]
     if not there:
-        raise UserError(f"language {wish.languages[0]!r}: {task.name} has {', '.join(task.languages)}")
+        where = task.name if wish.data is None else f"{wish.data}: {task.name}"
+        raise UserError(f"language {wish.languages[0]!r}: {where} has {', '.join(known)}")
     return tuple(there)
 
 
