@@ -213,6 +213,7 @@ def _scores(
             precision=pl.lit("bf16"),
             hidden_layer=pl.lit(None),
             pooling=pl.lit(None),
+            beyond_english=pl.lit(None),
             family=pl.col("language").replace_strict(
                 {code: family(code) for code in languages}, return_dtype=pl.String
             ),
