@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from browser import BROWSER, browser
-from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
+from synthetic import RECIPES, SIZES, gain_by_size, labelled, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.axes import axes
 from xstilts.analysis.results import SCORES_SCHEMA, Results
@@ -340,6 +340,7 @@ def test_model_card():
         scores=results.scores,
         opening=opening("AutoModelForQuestionAnswering", facts),
         facts=facts,
+        intermediate=True,
     )
     _, front, body = text.split("---\n", 2)
     meta = yaml.safe_load(front)
@@ -362,11 +363,43 @@ def test_model_card():
     assert "not an XTREME score" in body and "cut from a larger pretrained encoder" in body
 
 
+def test_the_card_of_a_model_with_labelled_data_of_other_languages_says_that_it_is_not_zero_shot():
+    results, facts = make_results(examples=20), describe(parse("bundled/e5-small@6"))
+    cards = [
+        model_card(
+            encoder=parse("bundled/e5-small@6"), recipe="few", target="mini-qa", format="span", seed=1,
+            hyperparameters={}, data=[], scores=results.scores, opening="", facts=facts, intermediate=False,
+            beyond_english=languages,
+        )
+        for languages in ((), ("de", "sw"))
+    ]  # fmt: skip
+    assert ["zero-shot" in yaml.safe_load(card.split("---\n")[1])["tags"] for card in cards] == [True, False]
+    assert ["NOT zero-shot in de, sw" in card for card in cards] == [False, True]
+    assert "without an intermediate task, then on the target" in cards[1]
+
+
+def test_what_is_not_zero_shot_is_marked_wherever_its_scores_stand(tmp_path: Path):
+    recipes = ["none", "mini-nli", "few"]
+    results = labelled(make_results(recipes=recipes, gain=lambda _, recipe, __: {"few": 20.0}.get(recipe, 1.0)), "few")
+    out = tmp_path / "out"
+    write_report(results, out)
+    for name in ("gains", "scores", "comparisons", "gaps"):
+        text = (out / "tables" / f"{name}.md").read_text()
+        assert "few ¶" in text and "none ¶" not in text and "mini-nli ¶" not in text
+        assert "¶: NOT zero-shot, with labelled data in de." in text
+        frame = pl.read_csv(out / "tables" / f"{name}.csv")
+        assert set(frame.filter(pl.col("beyond_english") == "de")["recipe"]) == {"few"}
+    assert "NOT zero-shot, with labelled data of other languages" in (out / "tables" / "paper.md").read_text()
+    assert r"\P{}" in (out / "tables" / "paper.tex").read_text()
+    page = (out / "report.html").read_text()
+    assert "<strong>Not zero-shot</strong>" in page and "with labelled data in de, gains +" in page
+
+
 def test_model_card_of_a_folder_names_no_base_model():
     text = model_card(
         encoder=parse("/data/models/mine"), recipe="none", target="xnli", format="classification", seed=0,
         hyperparameters={}, data=[], scores=make_results(recipes=()).scores,
-        opening="", facts=describe(parse("bundled/e5-small")),
+        opening="", facts=describe(parse("bundled/e5-small")), intermediate=False,
     )  # fmt: skip
     assert "base_model" not in text and "was not scored" in text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from xstilts.analysis.axes import ENGLISH, how_compared
 from xstilts.common import markdown
 from xstilts.encoders import Encoder, EncoderFacts, bundled
-from xstilts.planning.recipe import NONE, Mean
+from xstilts.planning.recipe import Mean
 from xstilts.planning.records import HealRecord
 from xstilts.tasks import formats
 
@@ -32,13 +32,17 @@ def model_card(
     scores: pl.DataFrame,
     opening: str,
     facts: EncoderFacts,
+    intermediate: bool,
+    beyond_english: Sequence[str] = (),
     licence: str = "mit",
 ) -> str:
     """The text of a model's README.md.
 
     ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what the
     model was trained and selected on; ``opening`` is Python that opens it; ``scores`` are rows of SCORES_SCHEMA, of
-    which those of this encoder, recipe, target and seed are shown.
+    which those of this encoder, recipe, target and seed are shown. ``intermediate`` says whether the recipe trains on
+    anything before the target; ``beyond_english`` are the languages but English of labelled data that it was given,
+    translations too.
     """
     base = _SOURCES.get(encoder.source, encoder.source)
     label = mean.label(recipe) if mean else recipe
@@ -52,14 +56,16 @@ def model_card(
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
         front["base_model"] = base
     front["pipeline_tag"] = formats.get(format).pipeline_tag
-    front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
+    zero_shot = [] if beyond_english else ["zero-shot"]
+    front["tags"] = ["xstilts", "cross-lingual-transfer", *zero_shot, "intermediate-task-training"]
     start = f"{encoder.kept} of `{base}`" if encoder.is_cut else f"`{base}`"
     if encoder.init == "random":
         start = f"a randomly initialised model of the shape of {start}"
+    training = _training(recipe, mean, data, intermediate)
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder.label}, {label}, {target}",
-        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {training}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to open it",
         f"```python\n{opening}\n```",
@@ -74,7 +80,7 @@ def model_card(
         "## Scores",
         _scores(own, target),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(encoder, facts, target, own)),
+        "\n".join(f"- {limit}" for limit in (*_not_zero_shot(beyond_english), *_limits(encoder, facts, target, own))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -104,8 +110,8 @@ def healed_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> str:
-    first = "without an intermediate task" if recipe == NONE else f"first trained on the intermediate task `{recipe}`"
+def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]], intermediate: bool) -> str:
+    first = f"first trained on the intermediate task `{recipe}`" if intermediate else "without an intermediate task"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
         f"{first}, then on the target"
@@ -160,6 +166,13 @@ def _metric(row: Mapping[str, object]) -> str:
     """The metric; of retrieval and mining also by which vectors."""
     pooled = row["hidden_layer"] is not None
     return f"{row['metric']} (block {row['hidden_layer']}, {how_compared(row)})" if pooled else str(row["metric"])
+
+
+def _not_zero_shot(languages: Sequence[str]) -> list[str]:
+    if not languages:
+        return []
+    named = ", ".join(languages)
+    return [f"NOT zero-shot in {named}: it was trained or selected on labelled data in {named}, or on translations."]
 
 
 def _limits(encoder: Encoder, facts: EncoderFacts, target: str, own: pl.DataFrame) -> list[str]:
