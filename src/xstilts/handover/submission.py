@@ -18,7 +18,7 @@ import polars as pl
 from xstilts.common import textfile
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.handover.export import CellFilter, best, check_names
+from xstilts.handover.export import CellFilter, best, best_of_seeds, check_names
 from xstilts.handover.xtreme import (
     BENCHMARKS,
     Benchmark,
@@ -154,10 +154,7 @@ def _chosen(plan: Plan, store: Store, choice: CellFilter, benchmark: Benchmark, 
     if trained:
         cell = best(store, trained)
     elif len(kinds) == 1:
-        # They differ in their seeds: what the English dev score of their intermediate task tells apart.
-        started = [replace(cell, training=cell.intermediate) for cell in allowed]
-        first = best(store, started)
-        cell = allowed[started.index(first) if first else 0]
+        cell = best_of_seeds(store, allowed)
     else:
         which = ", ".join(f"{encoder} with {recipe}" for encoder, recipe in kinds[:4])
         gaps.append(
