@@ -47,6 +47,21 @@ def test_a_study_is_a_path_a_mapping_or_a_study(kind: str, store: Path, tmp_path
         xstilts.paper(study, tmp_path / "other", store, mean="al")
 
 
+@pytest.mark.parametrize("by", ["file", "stdin"])
+def test_a_script_without_a_main_guard_runs_a_study_once(by: str, tmp_path: Path) -> None:
+    """Workers do not import it, which would begin another run in each of them."""
+    study = {**MIX, "targets": [{"task": "mini-retrieval", "max_examples": 4, "languages": ["sw"]}]}
+    text = f"import xstilts\nprint('begun')\nprint(xstilts.run({study!r}, store='store', workers=2).height)\n"
+    script = tmp_path / "script.py"
+    script.write_text(text, "utf-8")
+    words = [sys.executable, *([script.name] if by == "file" else [])]
+    done = subprocess.run(
+        words, input=text if by == "stdin" else None, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    begun, rows = done.stdout.split()
+    assert (done.returncode, begun) == (0, "begun") and int(rows) > 0, done.stderr
+
+
 def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:
     folder = xstilts.export(MIX, tmp_path / "model", store=store, recipe="none", seed=1)
     record = {"question": "Where does she live?", "context": "She lives in Nairobi."}
