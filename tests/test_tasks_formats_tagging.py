@@ -14,8 +14,7 @@ from xstilts.tasks.formats.tagging import words
 def sentences(file: Path) -> Iterator[tuple[str, list[str]]]:
     """Text, and its tokens, of a CoNLL-U file."""
     text, tokens = "", list[str]()
-    opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    with opened as lines:
+    with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
         for line in lines:
             cells = line.rstrip("\n").split("\t")
             if line.startswith("# text ="):

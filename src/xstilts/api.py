@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ import polars as pl
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
+from xstilts.common import html
 from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.common.extras import need
 from xstilts.planning.added import AddedSeed
@@ -35,6 +37,25 @@ DEFAULT_STORE = ".xstilts/store"
 
 #: A study as a user has it: the path of a study file, its content, or what `load_study` made of it.
 AnyStudy = Study | Mapping[str, Any] | str | Path
+
+
+@dataclass(frozen=True)
+class Report(os.PathLike[str]):
+    """A report that was written: the path of its ``page``, and its ``answer`` in words. Goes wherever a path does."""
+
+    page: Path
+    answer: str
+
+    def __fspath__(self) -> str:
+        return str(self.page)
+
+    def __str__(self) -> str:
+        return str(self.page)
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        link = html.escape(str(self.page))
+        return f'{html.paragraphs(self.answer)}<p>Report: <a href="{link}">{link}</a></p>'
 
 
 def open_store(url: str | Path | None = None) -> Store:
@@ -107,19 +128,19 @@ def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = 
     return gather(planned, opened).scores
 
 
-def results_of(study: AnyStudy, store: str | Path | None = None) -> Results:
+def results(study: AnyStudy, store: str | Path | None = None) -> Results:
     """The results that the store has of a study. Raises UserError where it has none."""
     opened = open_store(store)
-    results = gather(plan_as_run(study, opened), opened)
+    found = gather(plan_as_run(study, opened), opened)
     name = _called(study)
-    if not results.planned:
+    if not found.planned:
         raise UserError(
             f"{name}: no target has gold labels, so there are no scores; `xstilts submission {name} --out DIR` "
             "writes the predictions for XTREME's tasks"
         )
-    if results.scores.is_empty():
+    if found.scores.is_empty():
         raise UserError(f"{name}: the store holds no scores of it yet; `xstilts run {name}` computes them")
-    return results
+    return found
 
 
 def scores(study: AnyStudy, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
@@ -128,26 +149,26 @@ def scores(study: AnyStudy, store: str | Path | None = None, **wanted: object) -
     ``wanted`` filters by axis (`AXES`), by a value or several: ``scores("study.yaml", language=["de", "sw"])``. All
     metrics are there, with `main` true for each target's main one. Raises UserError where there are no scores.
     """
-    frame = results_of(study, store).scores
+    frame = results(study, store).scores
     return select(frame, {axis: one if isinstance(one, list | tuple | set) else [one] for axis, one in wanted.items()})
 
 
-def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | None = None) -> Path:
-    """Write the report of the scores that the store has of a study; gives the path of its page, report.html.
+def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | None = None) -> Report:
+    """Write the report of the scores that the store has of a study; gives its page, report.html, and answer in words.
 
     ``out`` is the folder, ``runs/<study name>`` by default. Raises UserError where there are no scores, or ``out``
     cannot be written.
     """
     sound = checked(study)
-    return write(sound, results_of(study, store), Path(out or Path("runs") / sound.name))[0]
+    return write(sound, results(study, store), Path(out or Path("runs") / sound.name))
 
 
-def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
-    """Write the report of ``results`` to the folder ``out``; gives its page's path, and what it rests on."""
+def write(study: Study, found: Results, out: Path) -> Report:
+    """Write the report of what was ``found`` of a study to the folder ``out``."""
     from xstilts.reporting.write import write_report
 
-    analysis, claims, published = _analysed(study, results)
-    return write_report(results, out, analysis, claims, published), analysis
+    analysis, claims, published = _analysed(study, found)
+    return Report(write_report(found, out, analysis, claims, published), analysis.answer.text())
 
 
 def _analysed(study: Study, results: Results) -> tuple[Analysis, Sequence[Verdict], Assessment | None]:
@@ -178,9 +199,9 @@ def paper(study: AnyStudy, out: str | Path, store: str | Path | None = None, *, 
     if mean not in MEANS:
         raise UserError(f"mean: {mean!r}: {did_you_mean(mean, MEANS)}")
     sound = checked(study)
-    results = results_of(study, store)
-    analysis, claims, published = _analysed(sound, results)
-    return write_paper(results, analysis, Path(out), claims, published, languages=MEANS[mean])
+    found = results(study, store)
+    analysis, claims, published = _analysed(sound, found)
+    return write_paper(found, analysis, Path(out), claims, published, languages=MEANS[mean])
 
 
 def export(

@@ -41,6 +41,7 @@ app.command(
     epilog="Example: `xstilts init --task xquad --language hi --hours 3`, `xstilts init --data ~/xtreme-data`, or a "
     "copy of a study that comes with xstilts: `xstilts init phang.yaml --from phang2020`"
 )(init.init)
+app.command(epilog="Example: `xstilts schema > study.schema.json`")(init.schema)
 app.command(epilog="Example: `xstilts run quickstart --out runs/first`")(run.run)
 app.command(epilog="Example: `xstilts status quickstart`, from another terminal or machine")(run.status)
 app.command(epilog="Example: `xstilts plan phang2020`, or `--json` for a script")(plan.plan)

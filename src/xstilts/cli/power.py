@@ -44,7 +44,7 @@ def power(
     stated = {name: value for name, value in (("run", run_sd), ("example", example_sd), ("encoder", encoder_sd))
               if value is not None}  # fmt: skip
     if pilot is not None:
-        of_pilot = planning.of_pilot(api.results_of(pilot, store))
+        of_pilot = planning.of_pilot(api.results(pilot, store))
         deviations = {outcome: replace(each, **stated) for outcome, each in of_pilot.items()}
     elif missing := [f"--{name}-sd" for name in ("run", "example") if name not in stated]:
         raise UserError(
