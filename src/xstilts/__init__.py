@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Study", "__version__", "export", "load", "load_study", "paper", "plan", "predict", "report", "results", "run", "scores",
+    "Study", "__version__", "export", "load", "load_study", "paper", "plan", "predict", "report", "results", "run",
+    "scores",
 ]  # fmt: skip
 
 
