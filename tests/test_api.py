@@ -13,11 +13,9 @@ import torch
 import transformers
 
 import xstilts
-from tiny import STUDY, Inline, write
+from tiny import MIX, Inline, write
 from xstilts.common.errors import UserError
 from xstilts.running.run import execute
-
-MIX: dict[str, Any] = {**STUDY, "targets": STUDY["targets"][:1], "recipes": ["none"]}
 
 
 @pytest.fixture(scope="module")

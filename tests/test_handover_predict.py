@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-import transformers
 from typer.testing import CliRunner
 
 import xstilts
+from tiny import HEADS, write_models
 from xstilts.cli.app import app
 from xstilts.common.errors import UserError
 from xstilts.handover import exported, predict, tables, usage
@@ -25,34 +25,10 @@ from xstilts.handover.predict import Asked, predict_file
 from xstilts.handover.usage import Usage
 from xstilts.tasks.formats.tagging import words
 
-MODELS = {
-    "classification": ("BertForSequenceClassification", ("entailment", "neutral", "contradiction")),
-    "tagging": ("BertForTokenClassification", ("O", "B-PER", "I-PER")),
-    "span": ("BertForQuestionAnswering", ()),
-    "multiple_choice": ("BertForMultipleChoice", ()),
-    "retrieval": ("BertModel", ()),
-}
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an exported model a format, of random weights."""
-    folder = tmp_path_factory.mktemp("models")
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), "?"]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))
-    transformers.set_seed(3)
-    for name, (kind, labels) in MODELS.items():
-        named = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
-        config = transformers.BertConfig(
-            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-            type_vocab_size=2, pad_token_id=tokenizer.pad_token_id, initializer_range=1.0, **(named if labels else {}),
-        )  # fmt: skip
-        getattr(transformers, kind)(config).save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
-        usage.write(Usage(name, "mine", 32, 8, 16, unanswerable=name == "span", block=1), folder / name)
-    return folder
+    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +294,7 @@ def test_a_loaded_model_is_called_and_says_what_with(models: Path) -> None:
     assert said and said in "anna berg" and answer(context="anna berg", question="who?", threshold=0.0) == said
     assert {one["text"] for one in answer("who?", "anna berg", n_best=9)} >= {"", said}
     label = xstilts.load(models / "classification")
-    assert label("anna") in MODELS["classification"][1] and label("anna", "berg") in MODELS["classification"][1]
+    assert label("anna") in HEADS["classification"][1] and label("anna", "berg") in HEADS["classification"][1]
     assert xstilts.load(models / "multiple_choice")("a", ["b", "c"]) in ("b", "c")
     tag = xstilts.load(models / "tagging")
     assert tag("(anna) berg") == tag(["(", "anna", ")", "berg"]) and [token for token, _ in tag("a b")] == ["a", "b"]

@@ -213,11 +213,13 @@ def export(
     recipe: str | None = None,
     seed: int | None = None,
     store: str | Path | None = None,
+    onnx: bool = False,
 ) -> Path:
     """Write the study's best trained model, by English dev score, to the new folder ``out``, and give its path.
 
     Transformers opens it. ``target``, ``encoder`` (a label), ``recipe`` and ``seed`` leave fewer to choose from; a
-    study of several trained targets needs ``target``. Raises UserError where there is no such model yet.
+    study of several trained targets needs ``target``. With ``onnx`` also as ONNX, checked against the model. Raises
+    UserError where there is no such model yet.
     """
     need("train", "torch", "transformers")
     from xstilts.handover import export as exporting
@@ -225,7 +227,7 @@ def export(
     opened = open_store(store)
     planned = plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
-    return exporting.export(planned, opened, cell, Path(out))
+    return exporting.export(planned, opened, cell, Path(out), with_onnx=onnx)
 
 
 def predict(

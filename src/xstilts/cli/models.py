@@ -101,6 +101,7 @@ def export(
     recipe: Annotated[str | None, typer.Option(help="only this recipe")] = None,
     seed: Annotated[int | None, typer.Option(help="only this seed")] = None,
     healed: Annotated[bool, typer.Option("--healed", help="the healed encoder itself, before any training")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="also as onnx/model.onnx, checked against the model")] = False,
     store: StoreOption = None,
 ) -> None:
     """Write the study's best trained model, by English dev score, as a folder that Transformers opens."""
@@ -111,13 +112,13 @@ def export(
     opened = api.open_store(store)
     planned = api.plan_as_run(study, opened)
     if healed:
-        if target or recipe or seed is not None:
-            raise UserError("--healed is for the encoder itself, which has no target, recipe or seed; leave them out")
+        if target or recipe or seed is not None or onnx:
+            raise UserError("--healed is for the encoder itself: leave out --target, --recipe, --seed and --onnx")
         chosen = exporting.healed_encoder(planned, encoder)
         print(f"{chosen.label}: {exporting.export_healed(planned, opened, chosen, out)}")
         return
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
-    folder = exporting.export(planned, opened, cell, out)
+    folder = exporting.export(planned, opened, cell, out, with_onnx=onnx)
     print(f"{cell.encoder.label}, recipe {cell.recipe_label}, target {cell.target.task}, seed {cell.seed}: {folder}")
     used = usage.read(folder)
     if used and used.abstentions:

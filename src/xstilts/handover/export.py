@@ -17,12 +17,13 @@ from transformers import PreTrainedModel
 from xstilts import data
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.extras import need
 from xstilts.encoders import Encoder, EncoderFacts, bodies, headed
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
 from xstilts.engine.machine.device import fast_precision, named
 from xstilts.engine.models import load_bare, load_trained
-from xstilts.handover import usage
+from xstilts.handover import onnx, usage
 from xstilts.handover.exported import Exported
 from xstilts.handover.model_card import CardPython, healed_card, model_card, opening
 from xstilts.handover.usage import Usage
@@ -33,6 +34,7 @@ from xstilts.planning.plan import Average, Cell, Heal, Merge, Plan, Predict, Tra
 from xstilts.planning.records import HealRecord, ModelRecord
 from xstilts.store import Store
 from xstilts.store.files import share
+from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
 
@@ -121,18 +123,24 @@ def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
     return max(there, key=itemgetter(0))[1] if there else None
 
 
-def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
+def export(plan: Plan, store: Store, cell: Cell, out: Path, *, with_onnx: bool = False) -> Path:
     """Write the cell's model, tokenizer and model card to the folder ``out``, whole or not at all.
 
-    Raises UserError if it is not empty, or cannot be written.
+    With ``with_onnx`` also as ONNX. Raises UserError if ``out`` is not empty, or cannot be written, or as `onnx.write`
+    does.
     """
     _check_new(out)
+    if with_onnx:
+        need("onnx", "onnx", "onnxscript", "onnxruntime")
     predicts = plan.stages[cell.predictions].spec
     assert isinstance(predicts, Predict)
     task, facts, tokenizer = predicts.task, plan.facts[cell.encoder], load_tokenizer(cell.encoder)
+    block = predicts.hidden_layer
+    if block is None and formats.get(task.format).comparison:
+        block = facts.layers  # the last, as it was trained
     used = Usage(
-        task.format, task.name, **asdict(predicts.lengths), unanswerable=task.unanswerable,
-        block=predicts.hidden_layer, pooling=predicts.pooling,
+        task.format, task.name, **asdict(predicts.lengths), unanswerable=task.unanswerable, block=block,
+        pooling=predicts.pooling,
     )  # fmt: skip
     run: Train | None = None
     if cell.training:
@@ -167,7 +175,7 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
         python=_in_python(model, used, task, tokenizer, facts),
         facts=facts,
     )
-    return _write(out, model, cell.encoder, card, used)
+    return _write(out, model, cell.encoder, card, used, with_onnx=with_onnx)
 
 
 def fast() -> tuple[torch.device, Precision]:
@@ -200,8 +208,7 @@ def _in_python(model: PreTrainedModel, used: Usage, task: Task, tokenizer: Any, 
     else:
         opened = opening(head.AUTO_CLASS, facts, outputs=head.OUTPUTS)
     task = task.model_copy(update={"unanswerable": used.unanswerable})
-    block = facts.layers if used.block is None else used.block
-    return CardPython(opened, head.in_python(task, tokenizer, used.lengths, block, used.pooling))
+    return CardPython(opened, head.in_python(task, tokenizer, used.lengths, used.block, used.pooling))
 
 
 def healed_encoder(plan: Plan, label: str | None) -> Encoder:
@@ -239,7 +246,15 @@ def _check_new(out: Path) -> None:
         raise UserError(f"--out {out}: exists already; choose a new folder")
 
 
-def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str, used: Usage | None = None) -> Path:
+def _write(
+    out: Path,
+    model: PreTrainedModel,
+    encoder: Encoder,
+    card: str,
+    used: Usage | None = None,
+    *,
+    with_onnx: bool = False,
+) -> Path:
     """Whole or not at all."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -248,9 +263,11 @@ def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str, used:
             new.mkdir()
             headed.save(model, new) if isinstance(model, headed.Headed) else model.save_pretrained(new)
             load_tokenizer(encoder).save_pretrained(new)
-            (new / "README.md").write_text(card, encoding="utf-8")
             if used:
                 usage.write(used, new)
+            if with_onnx:
+                card += f"\n{onnx.write(new)}\n"
+            (new / "README.md").write_text(card, encoding="utf-8")
             share(new)
             os.replace(new, out)
     except (OSError, SafetensorError) as error:

@@ -52,6 +52,9 @@ class Head(ABC, Generic[E]):
     of_tokens: ClassVar[bool] = False
     #: In a card's Python: what `model` says of `inputs`, where the head is one of Transformers'.
     OUTPUTS: ClassVar[str] = "model(**inputs).logits"
+    #: In ONNX: the outputs' names, and the sizes between rows and tokens of inputs that it is tried on.
+    ONNX: ClassVar[tuple[str, ...]] = ("logits",)
+    ONNX_INNER: ClassVar[tuple[int, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         if not hasattr(cls, "AUTO_CLASS"):

@@ -19,6 +19,7 @@ from xstilts.tasks.task import Task
 
 class MultipleChoiceHead(Head[MultipleChoiceExample]):
     AUTO_CLASS = "AutoModelForMultipleChoice"
+    ONNX_INNER = (2,)
     OUTPUTS = "model(**{name: each[None] for name, each in inputs.items()}).logits"
 
     def make_rows(

@@ -43,6 +43,7 @@ def _normalised(outputs: tuple[Sequence[torch.Tensor], torch.Tensor, str], block
 
 class Compared(Head[E]):
     AUTO_CLASS = "AutoModel"
+    ONNX = ("hidden_states",)
     OUTPUTS = "model(**inputs, output_hidden_states=True).hidden_states"
 
     def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:

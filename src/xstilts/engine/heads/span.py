@@ -224,6 +224,7 @@ def _with_probabilities(scores: Mapping[str, float], total: float, n: int, none:
 class SpanHead(Head[SpanExample]):
     AUTO_CLASS = "AutoModelForQuestionAnswering"
     of_tokens = True
+    ONNX = ("start_logits", "end_logits")
     OUTPUTS = "torch.stack([(said := model(**inputs)).start_logits, said.end_logits], -1)"
 
     def make_rows(
