@@ -57,14 +57,14 @@ def score(
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(found.scores, indent=2))
+        print(json.dumps(found.scores | ({"capped": found.capped} if found.capped else {}), indent=2))
         return
     table = Listing(("task", "metric", "mean", "by language"), right=frozenset({"mean"}))
     for name, scored in found.scores.items():
         if not isinstance(scored, dict):
             table.add(name, "", f"{scored:.2f}", "")
             continue
-        table.add(name, "", f"{scored['avg_metric']:.2f}", "")
+        table.add(f"{name} (capped)" if name in found.capped else name, "", f"{scored['avg_metric']:.2f}", "")
         for metric, values in scored.items():
             if isinstance(values, dict):
                 by_language = "  ".join(f"{language} {value:.2f}" for language, value in values.items())
