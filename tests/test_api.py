@@ -13,11 +13,9 @@ import torch
 import transformers
 
 import xstilts
-from tiny import STUDY, Inline, write
+from tiny import MIX, Inline, write
 from xstilts.common.errors import UserError
 from xstilts.running.run import execute
-
-MIX: dict[str, Any] = {**STUDY, "targets": STUDY["targets"][:1], "recipes": ["none"]}
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +37,43 @@ def test_a_study_is_a_path_a_mapping_or_a_study(kind: str, store: Path, tmp_path
     table = xstilts.scores(study, store, language="sw", metric="f1")
     assert table["language"].unique().to_list() == ["sw"] and table["metric"].unique().to_list() == ["f1"]
     assert xstilts.run(study, store).equals(xstilts.scores(study, store))
-    page = xstilts.report(study, tmp_path / "report", store)
-    assert page == tmp_path / "report" / "report.html" and page.is_file()
+    report = xstilts.report(study, tmp_path / "report", store)
+    assert report.page == tmp_path / "report" / "report.html" and Path(report).is_file()
+    assert "Basis: 1 seed" in report.answer and str(report) == str(report.page)
     draft = xstilts.paper(study, tmp_path / "draft", store)
     assert draft == tmp_path / "draft" / "paper.md" and draft.is_file()
     with pytest.raises(UserError, match="mean: 'al': did you mean 'all'"):
         xstilts.paper(study, tmp_path / "other", store, mean="al")
+
+
+def test_what_there_is_shows_itself_in_a_notebook(store: Path, tmp_path: Path) -> None:
+    shown = xstilts.plan(MIX)._repr_html_()
+    assert "Plan of tiny: 3 stages (1 train, 1 predict, 1 score)" in shown and ">mini-span<" in shown
+    value = xstilts.scores(MIX, store).filter("main")["value"].mean()
+    assert (
+        f'<th scope="row">bundled/e5-small@1: none</th><td>{value:.1f}</td>'
+        in xstilts.results(MIX, store)._repr_html_()
+    )
+    page = xstilts.report(MIX, tmp_path / "a & b", store)
+    assert (
+        f'<a href="{tmp_path}/a &amp; b/report.html">' in page._repr_html_()
+        and "<p>Basis: 1 seed" in page._repr_html_()
+    )
+
+
+@pytest.mark.parametrize("by", ["file", "stdin"])
+def test_a_script_without_a_main_guard_runs_a_study_once(by: str, tmp_path: Path) -> None:
+    """Workers do not import it, which would begin another run in each of them."""
+    study = {**MIX, "targets": [{"task": "mini-retrieval", "max_examples": 4, "languages": ["sw"]}]}
+    text = f"import xstilts\nprint('begun')\nprint(xstilts.run({study!r}, store='store', workers=2).height)\n"
+    script = tmp_path / "script.py"
+    script.write_text(text, "utf-8")
+    words = [sys.executable, *([script.name] if by == "file" else [])]
+    done = subprocess.run(
+        words, input=text if by == "stdin" else None, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    begun, rows = done.stdout.split()
+    assert (done.returncode, begun) == (0, "begun") and int(rows) > 0, done.stderr
 
 
 def test_a_model_is_exported_and_used(store: Path, tmp_path: Path) -> None:
@@ -76,11 +105,13 @@ def test_a_model_that_has_learnt_of_unanswerable_questions_may_give_no_answer(tm
     with torch.no_grad():
         model.qa_outputs.weight[:] = model.base_model(**inputs).last_hidden_state[0, 0]
     model.save_pretrained(folder)
-    assert xstilts.predict(folder, [record], "span") == [{**record, "prediction": ""}]
+    (said,) = xstilts.predict(folder, [record])
+    assert said == {**record, "prediction": "", "confidence": said["confidence"]} and said["confidence"] < 0.5
+    (pressed,) = xstilts.predict(folder, [record], threshold=0.0)
+    assert pressed["prediction"] and pressed["prediction"] in record["context"]
     (listed,) = xstilts.predict(folder, [record], "span", n_best=3)
     assert listed["prediction"] == listed["n_best"][0]["text"] == "" and listed["n_best"][1]["text"]
-    del model.config.unanswerable  # as of a model that has learnt of none
-    model.save_pretrained(folder)
+    (folder / "xstilts.json").unlink()  # as of a model that is another's, and has learnt of none
     assert xstilts.predict(folder, [record], "span")[0]["prediction"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ import polars as pl
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
 from xstilts.analysis.scores import select
+from xstilts.common import html
 from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.common.extras import need
 from xstilts.planning.added import AddedSeed
@@ -29,11 +31,31 @@ if TYPE_CHECKING:
     from xstilts.analysis.analyse import Analysis
     from xstilts.analysis.claims import Verdict
     from xstilts.analysis.evidence import Assessment
+    from xstilts.handover.exported import Exported
 
 DEFAULT_STORE = ".xstilts/store"
 
 #: A study as a user has it: the path of a study file, its content, or what `load_study` made of it.
 AnyStudy = Study | Mapping[str, Any] | str | Path
+
+
+@dataclass(frozen=True)
+class Report(os.PathLike[str]):
+    """A report that was written: the path of its ``page``, and its ``answer`` in words. Goes wherever a path does."""
+
+    page: Path
+    answer: str
+
+    def __fspath__(self) -> str:
+        return str(self.page)
+
+    def __str__(self) -> str:
+        return str(self.page)
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        link = html.escape(str(self.page))
+        return f'{html.paragraphs(self.answer)}<p>Report: <a href="{link}">{link}</a></p>'
 
 
 def open_store(url: str | Path | None = None) -> Store:
@@ -106,19 +128,19 @@ def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = 
     return gather(planned, opened).scores
 
 
-def results_of(study: AnyStudy, store: str | Path | None = None) -> Results:
+def results(study: AnyStudy, store: str | Path | None = None) -> Results:
     """The results that the store has of a study. Raises UserError where it has none."""
     opened = open_store(store)
-    results = gather(plan_as_run(study, opened), opened)
+    found = gather(plan_as_run(study, opened), opened)
     name = _called(study)
-    if not results.planned:
+    if not found.planned:
         raise UserError(
             f"{name}: no target has gold labels, so there are no scores; `xstilts submission {name} --out DIR` "
             "writes the predictions for XTREME's tasks"
         )
-    if results.scores.is_empty():
+    if found.scores.is_empty():
         raise UserError(f"{name}: the store holds no scores of it yet; `xstilts run {name}` computes them")
-    return results
+    return found
 
 
 def scores(study: AnyStudy, store: str | Path | None = None, **wanted: object) -> pl.DataFrame:
@@ -127,26 +149,26 @@ def scores(study: AnyStudy, store: str | Path | None = None, **wanted: object) -
     ``wanted`` filters by axis (`AXES`), by a value or several: ``scores("study.yaml", language=["de", "sw"])``. All
     metrics are there, with `main` true for each target's main one. Raises UserError where there are no scores.
     """
-    frame = results_of(study, store).scores
+    frame = results(study, store).scores
     return select(frame, {axis: one if isinstance(one, list | tuple | set) else [one] for axis, one in wanted.items()})
 
 
-def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | None = None) -> Path:
-    """Write the report of the scores that the store has of a study; gives the path of its page, report.html.
+def report(study: AnyStudy, out: str | Path | None = None, store: str | Path | None = None) -> Report:
+    """Write the report of the scores that the store has of a study; gives its page, report.html, and answer in words.
 
     ``out`` is the folder, ``runs/<study name>`` by default. Raises UserError where there are no scores, or ``out``
     cannot be written.
     """
     sound = checked(study)
-    return write(sound, results_of(study, store), Path(out or Path("runs") / sound.name))[0]
+    return write(sound, results(study, store), Path(out or Path("runs") / sound.name))
 
 
-def write(study: Study, results: Results, out: Path) -> tuple[Path, Analysis]:
-    """Write the report of ``results`` to the folder ``out``; gives its page's path, and what it rests on."""
+def write(study: Study, found: Results, out: Path) -> Report:
+    """Write the report of what was ``found`` of a study to the folder ``out``."""
     from xstilts.reporting.write import write_report
 
-    analysis, claims, published = _analysed(study, results)
-    return write_report(results, out, analysis, claims, published), analysis
+    analysis, claims, published = _analysed(study, found)
+    return Report(write_report(found, out, analysis, claims, published), analysis.answer.text())
 
 
 def _analysed(study: Study, results: Results) -> tuple[Analysis, Sequence[Verdict], Assessment | None]:
@@ -177,9 +199,9 @@ def paper(study: AnyStudy, out: str | Path, store: str | Path | None = None, *, 
     if mean not in MEANS:
         raise UserError(f"mean: {mean!r}: {did_you_mean(mean, MEANS)}")
     sound = checked(study)
-    results = results_of(study, store)
-    analysis, claims, published = _analysed(sound, results)
-    return write_paper(results, analysis, Path(out), claims, published, languages=MEANS[mean])
+    found = results(study, store)
+    analysis, claims, published = _analysed(sound, found)
+    return write_paper(found, analysis, Path(out), claims, published, languages=MEANS[mean])
 
 
 def export(
@@ -191,11 +213,13 @@ def export(
     recipe: str | None = None,
     seed: int | None = None,
     store: str | Path | None = None,
+    onnx: bool = False,
 ) -> Path:
     """Write the study's best trained model, by English dev score, to the new folder ``out``, and give its path.
 
     Transformers opens it. ``target``, ``encoder`` (a label), ``recipe`` and ``seed`` leave fewer to choose from; a
-    study of several trained targets needs ``target``. Raises UserError where there is no such model yet.
+    study of several trained targets needs ``target``. With ``onnx`` also as ONNX, checked against the model. Raises
+    UserError where there is no such model yet.
     """
     need("train", "torch", "transformers")
     from xstilts.handover import export as exporting
@@ -203,29 +227,52 @@ def export(
     opened = open_store(store)
     planned = plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
-    return exporting.export(planned, opened, cell, Path(out))
+    return exporting.export(planned, opened, cell, Path(out), with_onnx=onnx)
 
 
 def predict(
-    model: str | Path, records: Iterable[Mapping[str, Any]] | str | Path, task: str, n_best: int = 1
+    model: str | Path,
+    records: Iterable[Mapping[str, Any]] | str | Path,
+    task: str | None = None,
+    n_best: int = 1,
+    *,
+    threshold: float | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
 
-    Models that were trained with unanswerable questions may give an empty answer.
-    ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
-    tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
-    many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at
-    most. Raises UserError where the model or a record is of another kind.
+    ``records`` may be the path of a file: JSON lines, CSV or Parquet. A model that `export` wrote says what it is for;
+    of another, ``task`` is a format (span, classification, multiple_choice, tagging) or a task of the catalog. Models
+    that were trained with unanswerable questions give no answer where they are less sure than ``threshold``, 0 to 1,
+    0.5 by default. With ``n_best`` (span) above 1 also with so many answers and their probabilities among all spans of
+    the passage: the same for each ``n_best``, and 1 in sum at most. ``batch_size`` inputs are read at once, by default
+    as many as have 4,096 tokens, on ``device``: cpu, cuda, cuda:1, mps. Raises UserError where the model or a record is
+    of another kind.
     """
     need("train", "torch", "transformers")
+    from xstilts.handover import exported, tables
     from xstilts.handover import predict as predicting
 
-    format_name = predicted_format(task, n_best)
+    opened = exported.load(Path(model), predicted_format(task, n_best) if task else None, device)
     if isinstance(records, str | Path):
-        by_place: Mapping[str, Mapping[str, Any]] = predicting.read_records(Path(records))
+        found = tables.read_records(Path(records), opened.format.names)
     else:
-        by_place = {f"record {number}": record for number, record in enumerate(records, 1)}
-    return predicting.predict(Path(model), format_name, by_place, n_best)
+        found = tables.given(list(records))
+    return list(predicting.predict(opened, found, predicting.Asked(n_best, threshold, batch_size)))
+
+
+def load(folder: str | Path, *, device: str | None = None, precision: Precision = "fp32") -> Exported:
+    """A model that `export` wrote, to be called: ``load(folder)(question, context)`` gives the answer.
+
+    What it is called with goes by its format, as it prints itself in words (`Exported`). It computes in ``precision``:
+    bf16 is faster on machines that have it, and is what `predict` takes there. Raises UserError where the folder is no
+    such model, or not whole, or there is no such ``device``.
+    """
+    need("train", "torch", "transformers")
+    from xstilts.handover.exported import load as opened
+
+    return opened(Path(folder), None, device, precision)
 
 
 def predicted_format(task: str, n_best: int = 1) -> str:
@@ -236,7 +283,9 @@ def predicted_format(task: str, n_best: int = 1) -> str:
         known = {*formats.names(), *of_tasks}
         raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
     if not formats.get(format_name).fields:
-        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
+        raise UserError(
+            f"--task {task}: {format_name} models have vectors, and no predictions to give; xstilts.load gives these"
+        )
     if n_best > 1 and not formats.get(format_name).n_best:
         able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
         raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")

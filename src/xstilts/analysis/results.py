@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from xstilts.common import html
 from xstilts.planning.study import Study
 
 #: One row per encoder, recipe, target, language, seed and metric.
@@ -119,9 +120,30 @@ class Results:
     def name(self) -> str:
         return self.study.name
 
+    def _repr_html_(self) -> str:
+        """For a notebook: the mean score by encoder, recipe and target. What is certain of it, a report says."""
+        means = (
+            self.scores.filter("main")
+            .group_by("encoder", "recipe", "target", maintain_order=True)
+            .agg(pl.mean("value"))
+        )
+        targets = means["target"].unique(maintain_order=True).to_list()
+        by_cell = {(encoder, recipe, target): value for encoder, recipe, target, value in means.iter_rows()}
+        rows = [
+            (f"{encoder}: {recipe}", *(_points(by_cell.get((encoder, recipe, target))) for target in targets))
+            for encoder, recipe in means.select("encoder", "recipe").unique(maintain_order=True).iter_rows()
+        ]
+        failed = f", {len(self.failures)} stages failed or were skipped" if self.failures else ""
+        said = f"Results of {self.name}: {self.scores.height:,} scores{failed}; means over all languages and seeds"
+        return html.paragraphs(said) + html.table(("", *targets), rows)
+
     @property
     def training_sample(self) -> str:
         """In a sentence, whether seeds differ in what they are trained on."""
         if self.study.sample == "per_seed":
             return "The training sample is drawn anew for each seed: intervals cover which examples it holds."
         return "The training sample is the same for every seed: intervals do not cover which examples it holds."
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

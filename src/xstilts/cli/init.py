@@ -1,7 +1,8 @@
-"""`xstilts init`: a study file to begin with."""
+"""`xstilts init` and `xstilts schema`: a study file to begin with, and what an editor knows of such files."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +62,13 @@ def init(
     out.write_text(found.text, encoding="utf-8")
     print(f"{out}: about {duration(3600 * found.hours)} on {cores()} cores, a guess until a first stage has been timed")
     print(f"next: xstilts plan {out}")
+
+
+def schema() -> None:
+    """Print the JSON schema of study files, by which an editor completes and checks them (docs/study-file.md)."""
+    from xstilts.planning.schema import study_schema
+
+    print(json.dumps(study_schema(), indent=1, ensure_ascii=False))
 
 
 def _asked() -> tuple[list[str], list[str], str, float]:

@@ -47,7 +47,7 @@ def table(
     from xstilts.reporting.table import latex, markdown
     from xstilts.reporting.write import html
 
-    results = api.results_of(study, store)
+    results = api.results(study, store)
     found = paper_table(results, analyse(results), MEANS[mean.value])
     match format:
         case PaperFormat.csv:

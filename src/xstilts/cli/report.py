@@ -21,14 +21,14 @@ def report(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder to write to; runs/<study name>, or runs/<name>-and-<name>, by default"),
+        typer.Option(help="folder to write to; `runs/<study name>`, or `runs/<name>-and-<name>`, by default"),
     ] = None,
     store: StoreOption = None,
 ) -> None:
     """Write report.html, charts and tables (CSV, Markdown, LaTeX) from the scores that are in the store."""
     if len(studies) > 1 and not compare:
         raise UserError(f"{len(studies)} studies: one at a time, or side by side with --compare")
-    found = [api.results_of(study, store) for study in studies]
+    found = [api.results(study, store) for study in studies]
     if not compare:
         show(load_study(studies[0]), found[0], out or Path("runs") / found[0].name)
         return
@@ -43,6 +43,6 @@ def report(
 
 
 def show(study: Study, results: Results, out: Path) -> None:
-    path, analysis = api.write(study, results, out)
-    print(analysis.answer.text())
-    print(f"Report: {path}")
+    report = api.write(study, results, out)
+    print(report.answer)
+    print(f"Report: {report}")

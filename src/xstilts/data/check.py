@@ -41,7 +41,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Report:
+class Inspection:
     """What a check found; ``problems`` holds one line each, and none means that a run can use the files."""
 
     checked: tuple[Checked, ...]
@@ -67,7 +67,7 @@ class Report:
         return [*told, *(f"note: {note}" for note in self.notes), *self.problems]
 
 
-def check(path: Path, catalog: Catalog | None = None) -> Report:
+def check(path: Path, catalog: Catalog | None = None) -> Inspection:
     """Read every file under ``path`` (a data folder, a part of one, or one file) that a run could use.
 
     Files are recognised by the patterns of the catalog; a single file that no pattern names is read by its layout
@@ -107,10 +107,10 @@ def check(path: Path, catalog: Catalog | None = None) -> Report:
             f"{path}: nothing here that a run could read; docs/data.md says how the files are named, and --task names "
             "an entry of your own"
         ]
-    return Report(tuple(checked), tuple(found), tuple(rest), tuple(problems.notes))
+    return Inspection(tuple(checked), tuple(found), tuple(rest), tuple(problems.notes))
 
 
-def check_task(task: Task, path: Path) -> Report:
+def check_task(task: Task, path: Path) -> Inspection:
     """Read every file of a task under ``path``, the data folder, as a run would; or one file, by the task's reader.
 
     Raises UserError where there is none.
@@ -141,7 +141,7 @@ def check_task(task: Task, path: Path) -> Report:
         )
         for part, source in sources
     ]
-    return Report(tuple(checked), tuple(problems.lines()), (), tuple(problems.notes))
+    return Inspection(tuple(checked), tuple(problems.lines()), (), tuple(problems.notes))
 
 
 def _source_of_file(task: Task, path: Path) -> Source:
@@ -154,7 +154,7 @@ def _source_of_file(task: Task, path: Path) -> Source:
     return Source((path,), task.layouts[0], task.languages[0], task.labels, None, task.labels_from_data, task.format)
 
 
-def check_hub(names: Sequence[str]) -> Report:
+def check_hub(names: Sequence[str]) -> Inspection:
     """Read everything that the hub has of some tasks, at the catalog's revisions, and count it.
 
     Raises UserError where a task has nothing there, or the hub cannot be reached.
@@ -184,7 +184,7 @@ def check_hub(names: Sequence[str]) -> Report:
         if not any(places):
             problems.append(f"{task.name}: {hub.missing(task, 'test' if task.hub.test else 'train', 'en', {})}")
     united = [one for one in _united(catalog, by_split) if one.what.partition(" ")[0] in names]
-    return Report((*by_split.values(), *united), tuple(problems), (), tuple(notes))
+    return Inspection((*by_split.values(), *united), tuple(problems), (), tuple(notes))
 
 
 def _checked(source: Source, what: str, examples: list[Example], expected: int | None = None) -> Checked:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from xstilts.common import html
 from xstilts.encoders import Encoder, EncoderFacts
 from xstilts.planning.data_ref import DataRef
 from xstilts.planning.hyperparameters import Lengths, Optimisation, Precision, Reading
@@ -275,6 +277,22 @@ class Plan:
             recipe: {target: sum(self.stages[key].flops for key in keys) for target, keys in by_target.items()}
             for recipe, by_target in stages.items()
         }
+
+    def _repr_html_(self) -> str:
+        """For a notebook: how many stages of which kind, and what they cost by recipe and target."""
+        kinds = Counter(stage.kind for stage in self.stages.values())
+        work = sum(stage.flops for stage in self.stages.values())
+        said = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        targets = [target.task for target in self.study.targets]
+        rows = [
+            (recipe, *(f"{by_target.get(target, 0.0) / 1e12:,.1f}" for target in ("", *targets)))
+            for recipe, by_target in self.flops_by_recipe().items()
+        ]
+        return (
+            html.paragraphs(f"Plan of {self.study.name}: {len(self.stages)} stages ({said}), {work:.2g} FLOP")
+            + html.table(("TFLOP, all seeds and encoders", "before", *targets), rows)
+            + html.paragraphs("\n".join(f"note: {note}" for note in self.notes))
+        )
 
     def behind(self, key: str | None) -> set[str]:
         """A stage and all that it needs."""

@@ -253,7 +253,7 @@ def load_study(path: Path) -> Study:
     study, where there is no such file.
     """
     shipped = sorted(file.stem for file in SHIPPED.glob("*.yaml"))
-    if str(path) in shipped and not path.exists():
+    if str(path) in shipped and not path.is_file():  # a folder of that name may hold its results
         path = SHIPPED / f"{path}.yaml"
     document = fast_yaml.read_document(path, f"no such study file; by their names there are {', '.join(shipped)}")
     if not isinstance(document.content, dict):

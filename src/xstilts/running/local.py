@@ -20,7 +20,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 
 from xstilts.common.errors import StoreError
 from xstilts.common.progress import UNDER_WAY, Event
@@ -129,7 +129,7 @@ class LocalExecutor:
         # A daemon, so that it is ended with this process, should another ^C cut `__exit__` short.
         process = self._context.Process(target=_work, args=arguments, daemon=True)
         # Another thread, such as that of the leases, may take the signal that this one is deaf to.
-        with _environment(own), _interrupt_held(), _deaf_to_interrupts():
+        with _environment(own), _interrupt_held(), _deaf_to_interrupts(), _without_main():
             process.start()
         theirs.close()  # so that the worker's death ends the pipe
         return Worker(process, ours, devices)
@@ -182,6 +182,21 @@ def _deaf_to_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes in here that do not run the user's script again, nor look for that of a notebook.
+
+    multiprocessing has its children import what `__main__` is, for functions that are defined there: ours are not, and
+    a script that calls `xstilts.run` without ``if __name__ == "__main__"`` would run a study in each of its workers.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
