@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from xstilts.analysis.gather import gather
 from xstilts.planning.plan import Score
@@ -50,7 +51,8 @@ def test_the_passages_of_questions_come_from_the_data_and_are_the_same_in_all_la
         )
     with store.publish(stage.key) as (folder, meta):
         meta |= ScoreRecord().to_json()
-        scoring.score(stage.spec, store, folder)
+        said = scoring.score(stage.spec, store, folder)
+    assert said.values["score"] == pytest.approx(100 * 2 / 3) and "mean of 2 languages, English left out" in said.text
     found = gather(planned, store).outcomes.sort("language", "id")
     assert found.select("language", "id", "group").rows() == [
         (language, id, group) for language in ("de", "ru") for id, group in (("a", "a"), ("b", "a"), ("c", None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -89,7 +90,12 @@ def test_interrupted_it_says_how_to_go_on(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as ^C does: to the workers too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run the same command again" in errors and "Traceback" not in errors
+    said = errors.splitlines()[-1]
+    assert re.fullmatch(
+        r"interrupted: \d+ of 11 stages were finished and are kept in \.xstilts/store; \d+ are left(, \d+ of them "
+        r"begun: a training goes on from its last checkpoint)?; run the same command again to go on", said
+    ), errors  # fmt: skip
+    assert "Traceback" not in errors
 
 
 def test_interrupted_again_and_again_it_ends_without_a_traceback(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A study of 14 stages that runs in seconds, for tests of what a run does."""
+"""A study of 11 stages that runs in seconds, for tests of what a run does."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from xstilts import api
 from xstilts.analysis.gather import gather
-from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile, check_writable
 from xstilts.cli.report import show
 from xstilts.cli.until import add_seeds
@@ -21,6 +20,7 @@ from xstilts.cli.until import wanted as until_wanted
 from xstilts.planning import added
 from xstilts.planning.plan import Plan
 from xstilts.running import precision
+from xstilts.running.display import Headway, display
 from xstilts.running.run import choose, compute_stages, fetch_encoders
 from xstilts.running.tracking import Tracker, Tracking
 
@@ -104,15 +104,20 @@ def run(
             f"{name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
             f"{len(missing)} to compute"
         )
-        with Display(missing, console) as display:
-            return compute_stages(plan, missing, opened, display, make)
+        shown = display(missing, console, plan.cells)
+        try:
+            with shown:
+                return compute_stages(plan, missing, opened, shown, make)
+        except KeyboardInterrupt:
+            say(_kept(shown.headway, opened.url))
+            raise typer.Exit(130) from None
 
     try:
         failures = compute(plan)
         if wanted and not failures:
             plan, failures = add_seeds(study, plan, opened, wanted, compute, say)
     except KeyboardInterrupt:
-        console.print("interrupted; what was finished is kept, run the same command again to go on", highlight=False)
+        say("interrupted; what was finished is kept, run the same command again to go on")
         raise typer.Exit(130) from None
     results = gather(plan, opened, failures)
     if not results.scores.is_empty():
@@ -128,6 +133,17 @@ def run(
             highlight=False,
         )
         raise typer.Exit(1)
+
+
+def _kept(headway: Headway, store: str) -> str:
+    """What a ^C leaves."""
+    left = headway.total - headway.done
+    said = (
+        f"interrupted: {headway.done} of {headway.total} stages were finished and are kept in {store}; {left} are left"
+    )
+    if headway.running:
+        said += f", {len(headway.running)} of them begun: a training goes on from its last checkpoint"
+    return f"{said}; run the same command again to go on"
 
 
 def demo(store: StoreOption = None, workers: WorkersOption = None) -> None:

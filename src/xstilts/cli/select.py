@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from xstilts.api import open_store, plan_as_run
-from xstilts.cli.display import Display
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common.units import duration
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.recipe import NONE
+from xstilts.running.display import display
 from xstilts.running.run import choose, compute_stages
 
 #: Beside the rank of a recipe that scores below `none`.
@@ -63,8 +63,8 @@ def select(
     def compute(plan: Plan, stages: Sequence[Stage]) -> dict[str, str]:
         status.stop()  # a console shows one thing at a time
         try:
-            with Display(stages, progress) as display:
-                return compute_stages(plan, stages, place, display, make)
+            with display(stages, progress) as shown:
+                return compute_stages(plan, stages, place, shown, make)
         finally:
             status.start()
 

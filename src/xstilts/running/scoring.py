@@ -7,14 +7,18 @@ from pathlib import Path
 import polars as pl
 
 from xstilts.common.errors import StageError
+from xstilts.common.progress import Event
 from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Score
 from xstilts.store import Store
 from xstilts.tasks import formats
 
 
-def score(spec: Score, store: Store, folder: Path) -> None:
-    """Write outcomes.parquet, a row an example and metric. Raises StageError where the predictions are of others."""
+def score(spec: Score, store: Store, folder: Path) -> Event:
+    """Write outcomes.parquet, a row an example and metric; gives the mean score, for people.
+
+    Raises StageError where the predictions are of others.
+    """
     fmt = formats.get(spec.task.format)
     with store.files(spec.predictions) as source:
         predictions = pl.read_parquet(source / "predictions.parquet")
@@ -37,3 +41,25 @@ def score(spec: Score, store: Store, folder: Path) -> None:
     if fmt.sparse:
         table = table.filter(pl.col("denominator") > 0)
     table.write_parquet(folder / "outcomes.parquet")
+    return _mean(table, spec.task.metric)
+
+
+def _mean(outcomes: pl.DataFrame, metric: str) -> Event:
+    """Of the languages without English, where there are others."""
+    scores = (
+        outcomes.filter("main")
+        .group_by("language")
+        .agg(score=100.0 * pl.col("numerator").sum() / pl.col("denominator").sum().clip(1.0))
+    )
+    others = scores.filter(pl.col("language") != "en")
+    of, where = (
+        (others, f"mean of {_counted(others.height)}, English left out") if others.height else (scores, "English")
+    )
+    if of.is_empty():
+        return Event()
+    mean = float(of["score"].to_numpy().mean())
+    return Event(text=f"{metric} {mean:.1f}, {where}", done=1, steps=1, values={"score": mean})
+
+
+def _counted(languages: int) -> str:
+    return f"{languages} language{'' if languages == 1 else 's'}"

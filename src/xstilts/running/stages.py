@@ -101,7 +101,7 @@ def run_stage(stage: Stage, store: Store, progress: Sink, policy: Policy = Polic
             case Predict() as spec:
                 record = _predict(spec, store, folder, progress)
             case Score() as spec:
-                scoring.score(spec, store, folder)
+                progress(scoring.score(spec, store, folder))
                 record = ScoreRecord()
         seconds = record.seconds + time.perf_counter() - began
         meta |= replace(record, label=stage.label, seconds=seconds, peak_memory=memory.peak()).to_json()

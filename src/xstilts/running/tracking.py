@@ -62,8 +62,8 @@ class Tracking:
 
 @contextmanager
 def tracked(tracking: Tracking | None, stage: Stage) -> Iterator[Sink]:
-    """Gives what hears of a stage. Its run begins with the first values: most stages have none."""
-    if tracking is None:
+    """Gives what hears of a stage. Only trainings are tracked; a run begins with the first values."""
+    if tracking is None or not isinstance(stage.spec, Train | Heal):
         yield silent
         return
     runs: list[Any] = []
