@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 #: Pages of the site that are files elsewhere in the repository.
-ELSEWHERE = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+ELSEWHERE = {"readme.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
@@ -51,12 +51,12 @@ def _relinked(text: str, page: str, source: str, beside: set[str]) -> str:
 
     def lead(link: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[1]))
+        if path.startswith("docs/") and (ROOT / path).is_dir():
+            path = min(str(page.relative_to(ROOT)) for page in (ROOT / path).glob("*.md"))
         if path.startswith("docs/") or not (ROOT / path).exists():  # a page, or what mkdocs is to complain of
-            target = path.removeprefix("docs/")
+            target = re.sub(r"\.ipynb$", ".md", path.removeprefix("docs/"))
         elif path in ELSEWHERE.values():
             target = next(name for name, file in ELSEWHERE.items() if file == path)
-        elif path == "README.md":
-            target = "index.md"
         else:
             if (ROOT / path).is_dir():
                 path = _listing(path, beside)
@@ -77,7 +77,6 @@ def _listing(folder: str, beside: set[str]) -> str:
 def command_line() -> str:
     """Every command with its options, as `--help` has them."""
     import typer
-    from typer._click import Context
     from typer.cli import get_docs_for_click
     from typer.main import get_command
 
@@ -85,7 +84,9 @@ def command_line() -> str:
 
     os.environ["COLUMNS"] = "120"
     command = get_command(app)
-    return get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="xstilts"), name="xstilts", title="The command line")
+    return get_docs_for_click(
+        obj=command, ctx=typer.Context(command, info_name="xstilts"), name="xstilts", title="The command line"
+    )
 
 
 #: mkdocstrings fills it from docstrings.
