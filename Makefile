@@ -46,5 +46,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || \
 		{ echo "could not create .venv; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	@echo "Installing xstilts and the pinned versions of constraints.txt into .venv (once; a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,bundled,test,lint,translate,ray,slurm,s3,track,docs]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,bundled,test,lint,translate,ray,slurm,s3,track,onnx,docs]"
 	@touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import polars as pl
@@ -276,6 +277,76 @@ def test_a_partial_study_is_written_and_said_to_be_partial(data: Path, tmp_path:
         "xnli: no predictions",
     }
     assert len(json.loads((tmp_path / "out/xquad/test-de.json").read_text())) == 1
+
+
+CAPS = {"xnli": 2, "pawsx": 2, "panx": 1, "udpos": 1, "xquad": 1, "mlqa": 1, "tydiqa": 1, "bucc": 2, "tatoeba": 2}
+
+
+@pytest.fixture(scope="module")
+def capped(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that predicts a part of each test set, rightly, and the labels of the whole."""
+    folder = tmp_path_factory.mktemp("capped")
+    plan, store = (
+        study(data, targets=[{"task": task, "max_examples": n} for task, n in CAPS.items()]),
+        Store(folder / "s"),
+    )
+    fill(plan, store)
+    done = submission.write(plan, store, folder / "out", CellFilter())
+    assert any(gap.startswith("xnli: 2 of 5,010 examples in") for gap in done.gaps)
+    labels(folder / "labels")
+    return folder
+
+
+def test_submissions_of_capped_runs_are_scored_on_what_was_predicted_and_flagged(capped: Path) -> None:
+    """Right predictions of some examples score 100, of whatever part of the test set they are; no mean has them."""
+    found = evaluate(capped / "out", capped / "labels")
+    assert {task: found.scores[task]["avg_metric"] for task in BY_NAME} == dict.fromkeys(BY_NAME, 100.0)
+    assert set(found.capped) == set(BY_NAME) and found.scores.keys() == BY_NAME.keys()
+    assert any(note.startswith("xnli: on 2 of 3 examples in ar bg") and "not XTREME" in note for note in found.notes)
+    parts = json.loads((capped / "out/xnli/capped.json").read_text())
+    assert any(part["examples"] != [0, 1] for part in parts.values())  # not the first ones alone
+    told = CliRunner().invoke(app, ["score", str(capped / "out"), str(capped / "labels"), "--json"])
+    assert set(json.loads(told.stdout)["capped"]) == set(BY_NAME)
+    assert "xnli (capped)" in CliRunner().invoke(app, ["score", str(capped / "out"), str(capped / "labels")]).stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("xnli/test-en.tsv", "n", "entailment\n"),
+        ("udpos/test-en.tsv", "\n", "X\n"),
+        ("tatoeba/test-de.tsv", "\n", "0\n"),
+        ("xquad/test-en.json", "answer", "no"),
+    ],
+)
+def test_wrong_predictions_of_a_capped_run_score_less(
+    capped: Path, tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    copytree(capped / "out", tmp_path / "out")
+    path = tmp_path / "out" / file
+    if file.endswith("json"):
+        path.write_text(path.read_text().replace(old, new))
+    else:
+        path.write_text(new * path.read_text().count("\n"))
+    task, language = file.split("/")[0], file.split("-")[-1].split(".")[0]
+    scores = evaluate(tmp_path / "out", capped / "labels").scores[task]
+    (main,) = {"accuracy", "f1"} & scores.keys()
+    assert scores[main][language] < 100 == scores[main]["fr" if task in ("xnli", "udpos", "tatoeba") else "es"]
+
+
+def test_what_a_capped_run_predicted_must_fit_the_labels(capped: Path, tmp_path: Path) -> None:
+    copytree(capped / "out", tmp_path / "out")
+    file = tmp_path / "out/xnli/capped.json"
+    for content, message in (
+        ('{"ar": {"of": 4, "examples": [0, 1]}}', r"xnli/test-ar.tsv: 3 examples, not the 4 of capped.json"),
+        ('{"ar": {"of": 3, "examples": [1, 0]}}', r"capped.json: ar: places that are not in order"),
+        ('{"ar": {"of": 3, "examples": [0, 3]}}', r"capped.json: ar: places that are not in order from 0 to 2"),
+        ('{"ar": {"of": "3", "examples": []}}', r"capped.json: ar.of: input should be a valid integer"),
+        ('{"ar": 3', r"capped.json:1: "),
+    ):
+        file.write_text(content)
+        with pytest.raises(UserError, match=message):
+            evaluate(tmp_path / "out", capped / "labels", partial=True)
 
 
 def test_models_that_are_not_trained_yet_are_counted(data: Path, tmp_path: Path) -> None:

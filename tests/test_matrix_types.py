@@ -14,18 +14,17 @@ import torch
 import transformers
 from transformers import AutoModel, PreTrainedConfig
 
+import xstilts
 from bodies_of_types import KINDS, save
 from test_engine_heads_mining import write as write_bucc
 from xstilts.analysis.gather import gather
 from xstilts.common import markdown
 from xstilts.common.errors import UserError
 from xstilts.encoders import Encoder, describe
-from xstilts.encoders.headed import FILE
 from xstilts.encoders.load import check_loadable, own_head
 from xstilts.engine import heads
 from xstilts.engine.models import load_trained
 from xstilts.handover.export import export
-from xstilts.handover.predict import predict
 from xstilts.planning.plan import Plan, Train
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
@@ -111,7 +110,7 @@ def test_a_type(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert isinstance(spec, Train)
         out = export(planned, store, cell, tmp_path / cell.target.task)
         record = FORMATS[spec.task.format][1]
-        (said,) = predict(out, spec.task.format, {"a record": record})
+        (said,) = xstilts.predict(out, [record])
         assert said["prediction"] or spec.task.format == "span"
         with store.files(cell.training) as trained:
             whole = load_trained(spec.encoder, spec.task, spec.seed, trained)
@@ -122,22 +121,21 @@ def test_a_type(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def check_the_card_opens_it(folder: Path, trained: Any) -> None:
     """What the card's Python opens gives what the trained model gives."""
     card = (folder / "README.md").read_text(encoding="utf-8")
-    code = card.split("```python\n")[1].split("```")[0].replace('folder = "."', f"folder = {str(folder)!r}")
-    found: dict[str, Any] = {}
+    with_xstilts, alone = (part.split("```")[0] for part in card.split("```python\n")[1:])
+    assert "xstilts" in with_xstilts and "xstilts" not in alone.replace(str(folder), "")
+    ours, found = {}, {}  # type: dict[str, Any], dict[str, Any]
     with contextlib.redirect_stderr(io.StringIO()):
-        exec(code, found)
-    if (folder / FILE).exists():
-        logits, inputs = found["logits"], found["inputs"]
-        outputs = trained(**inputs)
-        is_span = "start_logits" in outputs
-        own = torch.stack([outputs.start_logits, outputs.end_logits], -1) if is_span else outputs.logits
-    else:
-        inputs = found["tokenizer"]("a b", "c", return_tensors="pt")
-        if type(trained).__name__.endswith("MultipleChoice"):
-            inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
-        outputs, again = trained(**inputs), found["model"](**inputs)
-        own = outputs.start_logits if "start_logits" in outputs else outputs.logits
-        logits = again.start_logits if "start_logits" in again else again.logits
+        exec(with_xstilts.replace('load(".")', f"load({str(folder)!r})"), ours)
+        exec(alone.replace('folder = "."', f"folder = {str(folder)!r}"), found)
+    assert ours["answer"] == found["answer"]
+    inputs = found["inputs"]
+    inputs = inputs[0] if isinstance(inputs, list) else inputs
+    logits = found["outputs"](inputs)
+    if type(trained).__name__.endswith("MultipleChoice") or getattr(trained, "kind", "") == "choices":
+        inputs = {name: tensor[:, None] for name, tensor in inputs.items()}
+    outputs = trained(**inputs)
+    is_span = "start_logits" in outputs
+    own = torch.stack([outputs.start_logits, outputs.end_logits], -1) if is_span else outputs.logits
     torch.testing.assert_close(logits, own, rtol=1e-4, atol=1e-5)
 
 

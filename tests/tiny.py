@@ -30,6 +30,8 @@ STUDY: dict[str, Any] = {
     # In one precision, so that tests that plan it and those that run it have the same keys on any machine.
     "training": {"max_train_examples": 24, "max_dev_examples": 6, "batch_size": 8, "precision": "fp32"},
 }
+#: Of one model.
+MIX: dict[str, Any] = {**STUDY, "targets": STUDY["targets"][:1], "recipes": ["none"]}
 XSTILTS = [sys.executable, "-m", "xstilts.cli"]
 
 
@@ -93,3 +95,38 @@ class Recorded:
 
     def texts(self, state: str) -> list[str]:
         return [event.text for event in self.events if event.state == state]
+
+
+#: Format → class and labels of a model with its head.
+HEADS = {
+    "classification": ("BertForSequenceClassification", ("entailment", "neutral", "contradiction")),
+    "tagging": ("BertForTokenClassification", ("O", "B-PER", "I-PER")),
+    "span": ("BertForQuestionAnswering", ()),
+    "multiple_choice": ("BertForMultipleChoice", ()),
+    "retrieval": ("BertModel", ()),
+}
+
+
+def write_models(folder: Path) -> Path:
+    """A folder with an exported model a format, of one block and random weights, that reads letters."""
+    import transformers
+
+    from xstilts.handover import usage
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), "?"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))
+    transformers.set_seed(3)
+    for name, (kind, labels) in HEADS.items():
+        named = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+        config = transformers.BertConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+            type_vocab_size=2, pad_token_id=tokenizer.pad_token_id, initializer_range=1.0, **(named if labels else {}),
+        )  # fmt: skip
+        getattr(transformers, kind)(config).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+        block = 1 if name == "retrieval" else None
+        used = usage.Usage(name, "mine", 32, 8, 16, unanswerable=name == "span", block=block)
+        usage.write(used, folder / name)
+    return folder

@@ -5,7 +5,8 @@
 >>> xstilts.scores("studies/quickstart.yaml", language="sw", metric="f1")  # of what was run before
 >>> xstilts.report("studies/quickstart.yaml")  # its page, and its answer in words
 >>> xstilts.export("studies/quickstart.yaml", "model", target="mini-span")  # the best model, for Transformers
->>> xstilts.predict("model", [{"question": "Who sleeps?", "context": "The dog sleeps."}], "span")
+>>> xstilts.load("model")("Who sleeps?", "The dog sleeps.")  # its answer
+>>> xstilts.predict("model", "questions.csv")  # a dict a record, with its prediction
 
 `plan` gives the stages that a study takes. A study is the path of its file, a mapping with what such a file holds, or
 the `Study` that `load_study` makes of a file. What the user can mend is a `xstilts.common.errors.UserError`.
@@ -14,13 +15,14 @@ the `Study` that `load_study` makes of a file. What the user can mend is a `xsti
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xstilts.api import export, paper, plan, predict, report, results, run, scores
+    from xstilts.api import export, load, paper, plan, predict, report, results, run, scores
     from xstilts.planning.study import Study, load_study
 
     __version__: str
 
 __all__ = [
-    "Study", "__version__", "export", "load_study", "paper", "plan", "predict", "report", "results", "run", "scores",
+    "Study", "__version__", "export", "load", "load_study", "paper", "plan", "predict", "report", "results", "run",
+    "scores",
 ]  # fmt: skip
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from xstilts.analysis.analyse import Analysis
     from xstilts.analysis.claims import Verdict
     from xstilts.analysis.evidence import Assessment
+    from xstilts.handover.exported import Exported
 
 DEFAULT_STORE = ".xstilts/store"
 
@@ -226,11 +227,13 @@ def export(
     recipe: str | None = None,
     seed: int | None = None,
     store: str | Path | None = None,
+    onnx: bool = False,
 ) -> Path:
     """Write the study's best trained model, by English dev score, to the new folder ``out``, and give its path.
 
     Transformers opens it. ``target``, ``encoder`` (a label), ``recipe`` and ``seed`` leave fewer to choose from; a
-    study of several trained targets needs ``target``. Raises UserError where there is no such model yet.
+    study of several trained targets needs ``target``. With ``onnx`` also as ONNX, checked against the model. Raises
+    UserError where there is no such model yet.
     """
     need("train", "torch", "transformers")
     from xstilts.encoders.bodies import quiet
@@ -240,31 +243,56 @@ def export(
     planned = plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
     with quiet():
-        return exporting.export(planned, opened, cell, Path(out))
+        return exporting.export(planned, opened, cell, Path(out), with_onnx=onnx)
 
 
 def predict(
-    model: str | Path, records: Iterable[Mapping[str, Any]] | str | Path, task: str, n_best: int = 1
+    model: str | Path,
+    records: Iterable[Mapping[str, Any]] | str | Path,
+    task: str | None = None,
+    n_best: int = 1,
+    *,
+    threshold: float | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
 ) -> list[dict[str, Any]]:
     """Each record with its ``prediction`` by a model that `export` wrote: an answer, a label, a choice, or tags.
 
-    Models that were trained with unanswerable questions may give an empty answer.
-    ``records`` may be the path of a JSON lines file. ``task`` is a format (span, classification, multiple_choice,
-    tagging) or a task of the catalog; it says which fields a record has. With ``n_best`` (span) above 1 also with so
-    many answers and their probabilities among all spans of the passage: the same for each ``n_best``, and 1 in sum at
-    most. Raises UserError where the model or a record is of another kind.
+    ``records`` may be the path of a file: JSON lines, CSV or Parquet. A model that `export` wrote says what it is for;
+    of another, ``task`` is a format (span, classification, multiple_choice, tagging) or a task of the catalog. Models
+    that were trained with unanswerable questions give no answer where they are less sure than ``threshold``, 0 to 1,
+    0.5 by default. With ``n_best`` (span) above 1 also with so many answers and their probabilities among all spans of
+    the passage: the same for each ``n_best``, and 1 in sum at most. ``batch_size`` inputs are read at once, by default
+    as many as have 4,096 tokens, on ``device``: cpu, cuda, cuda:1, mps. Raises UserError where the model or a record is
+    of another kind.
     """
     need("train", "torch", "transformers")
     from xstilts.encoders.bodies import quiet
+    from xstilts.handover import exported, tables
     from xstilts.handover import predict as predicting
 
-    format_name = predicted_format(task, n_best)
-    if isinstance(records, str | Path):
-        by_place: Mapping[str, Mapping[str, Any]] = predicting.read_records(Path(records))
-    else:
-        by_place = {f"record {number}": record for number, record in enumerate(records, 1)}
     with quiet():
-        return predicting.predict(Path(model), format_name, by_place, n_best)
+        opened = exported.load(Path(model), predicted_format(task, n_best) if task else None, device)
+    if isinstance(records, str | Path):
+        found = tables.read_records(Path(records), opened.format.names)
+    else:
+        found = tables.given(list(records))
+    return list(predicting.predict(opened, found, predicting.Asked(n_best, threshold, batch_size)))
+
+
+def load(folder: str | Path, *, device: str | None = None, precision: Precision = "fp32") -> Exported:
+    """A model that `export` wrote, to be called: ``load(folder)(question, context)`` gives the answer.
+
+    What it is called with goes by its format, as it prints itself in words (`Exported`). It computes in ``precision``:
+    bf16 is faster on machines that have it, and is what `predict` takes there. Raises UserError where the folder is no
+    such model, or not whole, or there is no such ``device``.
+    """
+    need("train", "torch", "transformers")
+    from xstilts.encoders.bodies import quiet
+    from xstilts.handover.exported import load as opened
+
+    with quiet():
+        return opened(Path(folder), None, device, precision)
 
 
 def predicted_format(task: str, n_best: int = 1) -> str:
@@ -275,7 +303,9 @@ def predicted_format(task: str, n_best: int = 1) -> str:
         known = {*formats.names(), *of_tasks}
         raise UserError(f"--task {task}: neither a format nor a task: {did_you_mean(task, known)}")
     if not formats.get(format_name).fields:
-        raise UserError(f"--task {task}: {format_name} models have no predictions to give; use the encoder as it is")
+        raise UserError(
+            f"--task {task}: {format_name} models have vectors, and no predictions to give; xstilts.load gives these"
+        )
     if n_best > 1 and not formats.get(format_name).n_best:
         able = " and ".join(name for name in formats.names() if formats.get(name).n_best)
         raise UserError(f"--n-best {n_best}: for {able} models only, not for {format_name}")

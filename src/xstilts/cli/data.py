@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from xstilts.cli.options import JsonOption, columns, plain, quiet
-from xstilts.common.errors import UserError
+from xstilts.cli.options import JsonOption, plain, quiet
+from xstilts.cli.verbs import Verb
+from xstilts.common.errors import UserError, did_you_mean
+from xstilts.common.screen import Listing, console, say
+from xstilts.common.units import parse_parameters
 from xstilts.data import available, cap, load
 from xstilts.data.check import check as check_data
 from xstilts.data.check import check_hub, check_task
@@ -21,11 +23,30 @@ from xstilts.tasks import builtin_catalog, read_entry
 app = typer.Typer(help="Look at data files.", no_args_is_help=True)
 
 
-def tasks(as_json: JsonOption = False) -> None:
+def tasks(
+    language: Annotated[
+        list[str] | None, typer.Option(help="only tasks with test data in this language; several: in all of them")
+    ] = None,
+    format: Annotated[
+        list[str] | None, typer.Option(help="only tasks of this format, such as span; may be given several times")
+    ] = None,
+    at_hand: Annotated[
+        bool, typer.Option("--at-hand", help="only tasks whose test data is at hand, in the languages asked for")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the tasks: format, languages, metric, licence, and for which languages test data is at hand."""
+    catalog = [*builtin_catalog()]
+    _check("--language", language, {code for task in catalog for code in task.languages})
+    _check("--format", format, {task.format for task in catalog})
     folder = Path(os.environ["XSTILTS_DATA"]) if os.environ.get("XSTILTS_DATA") else None
     entries = []
-    for task in builtin_catalog():
+    for task in catalog:
+        if (format and task.format not in format) or not {*(language or ())} <= {*task.languages}:
+            continue
+        here = available(task, "test", folder)
+        if at_hand and not (here and {*(language or ())} <= {*here}):
+            continue
         entries.append(
             {
                 **task.model_dump(include={"name", "format", "description", "metric", "licence", "citation", "url"}),
@@ -37,9 +58,10 @@ def tasks(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(entries, indent=1, ensure_ascii=False))
         return
-    table = columns("task", "format", "trained on", "languages", "here", "metric", "licence")
+    table = Listing(("task", "format", "trained on", "languages", "here", "metric", "licence"),
+                    right=frozenset({"languages", "here"}))  # fmt: skip
     for entry in entries:
-        table.add_row(
+        table.add(
             entry["name"],
             entry["format"],
             entry["trained_on"] or "—",
@@ -48,29 +70,53 @@ def tasks(as_json: JsonOption = False) -> None:
             entry["metric"],
             entry["licence"],
         )
-    Console(markup=False).print(table)
-    print("here: languages whose test data is at hand; set XSTILTS_DATA to the folder of your data files")
+    table.print()
+    say("here: languages whose test data is at hand; set XSTILTS_DATA to the folder of your data files", stderr=True)
 
 
-def encoders(as_json: JsonOption = False) -> None:
+def encoders(
+    family: Annotated[
+        list[str] | None, typer.Option(help="only encoders of this family, such as xlm-r; may be given several times")
+    ] = None,
+    at_most: Annotated[
+        str | None, typer.Option("--at-most", metavar="PARAMETERS", help="only encoders of at most so many: 300M, 1B")
+    ] = None,
+    at_hand: Annotated[bool, typer.Option("--at-hand", help="only encoders that are at hand")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List known encoders with sizes, licence, and whether they are at hand. Any other hub id or folder works too."""
     known = known_encoders()
+    _check("--family", family, {one.family for one in known})
+    try:
+        most = parse_parameters(at_most) if at_most else float("inf")
+    except ValueError as error:
+        raise UserError(f"--at-most: {error}") from None
+    known = [one for one in known
+             if (not family or one.family in family) and one.parameters <= most and (one.available or not at_hand)
+             ]  # fmt: skip
     if as_json:
         print(json.dumps([plain(entry) for entry in known], indent=1, ensure_ascii=False))
         return
-    table = columns("encoder", "layers", "parameters", "no embeddings", "languages", "here", "licence")
+    numbers = ("layers", "parameters (M)", "without embeddings (M)", "languages")
+    table = Listing(("encoder", *numbers, "here", "licence"), right=frozenset(numbers))
     for entry in known:
         row = plain(entry)
-        table.add_row(
+        table.add(
             row["source"],
             str(row["layers"]),
-            f"{row['parameters'] / 1e6:,.0f}M",
-            f"{row['parameters_without_embeddings'] / 1e6:,.0f}M",
+            f"{row['parameters'] / 1e6:,.0f}",
+            f"{row['parameters_without_embeddings'] / 1e6:,.0f}",
             str(row["languages"]),
             "yes" if row["available"] else "no",
             row["licence"],
         )
-    Console(markup=False).print(table)
+    table.print()
+
+
+def _check(option: str, values: list[str] | None, known: set[str]) -> None:
+    for value in values or ():
+        if value not in known:
+            raise UserError(f"{option} {value}: none has it; {did_you_mean(value, known)}")
 
 
 def translate(
@@ -87,7 +133,7 @@ def translate(
     max_examples: Annotated[int | None, typer.Option(min=1, help="so many only: a fixed sample")] = None,
 ) -> None:
     """Translate a task's English training data into a file, once, for studies that train on translations."""
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from xstilts.data import translation
 
@@ -98,7 +144,8 @@ def translate(
     examples = load(chosen, "train", "en", data)
     if max_examples is not None:
         examples = cap(examples, max_examples)
-    with Progress(console=Console(stderr=True, markup=False), transient=True) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         line = bar.add_task(f"{task} into {to}", total=len(examples))
         dropped = translation.write_translated(
             chosen, examples, translator, to, out, lambda event: bar.update(line, completed=event.done)
@@ -108,7 +155,9 @@ def translate(
         print(f"left out: {n:,}, {reason}")
 
 
-@app.command(epilog="Example: `xstilts data check ~/xtreme-data`, or `xstilts data check --hub mnli --hub xnli`")
+@app.command(
+    cls=Verb, epilog="Example: `xstilts data check ~/xtreme-data`, or `xstilts data check --hub mnli --hub xnli`"
+)
 def check(
     path: Annotated[Path | None, typer.Argument(help="a data folder, or one file")] = None,
     task: Annotated[

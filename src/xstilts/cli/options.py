@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from xstilts.common.errors import UserError
 from xstilts.common.extras import need
@@ -16,15 +15,6 @@ from xstilts.common.extras import need
 StudyFile = Annotated[
     Path, typer.Argument(metavar="STUDY", help="a study file, or the name of one that comes with xstilts: quickstart")
 ]
-
-
-def columns(first: str, *others: str) -> Table:
-    """Columns that keep to one line; the last gives way where the terminal is narrow."""
-    table = Table(box=None, header_style="bold")
-    for name in (first, *others[:-1]):
-        table.add_column(name, no_wrap=True)
-    table.add_column(others[-1])
-    return table
 
 
 def plain(entry: Any) -> dict[str, Any]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from xstilts import api
-from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common.errors import UserError
-from xstilts.common.units import duration, memory
+from xstilts.common.screen import Listing, say
+from xstilts.common.units import bytes_in_one_unit, duration, flops_in_one_unit, in_one_unit, memory
 from xstilts.planning import added
 from xstilts.planning.plan import Plan
 from xstilts.running import precision
 from xstilts.running.process import cores
+
+if TYPE_CHECKING:
+    from xstilts.planning.estimate import StageCost
 
 #: A plan of more stages is shown as a table of recipes and targets alone.
 MANY_STAGES = 80
@@ -57,19 +60,10 @@ def plan(
                           "critical_seconds": left.critical_seconds, "sharing": asdict(shared),
                           "precision": sorted(planned.precisions), "notes": notes}, indent=1))  # fmt: skip
         return
-    console = Console(markup=False)
     if stages or len(planned.stages) <= MANY_STAGES:
-        table = columns("kind", "state", "GFLOP", "time", "memory", "stage")
-        for stage in found.stages:
-            numbers = (f"{stage.flops / 1e9:,.0f}", duration(stage.seconds), memory(stage.memory))
-            table.add_row(stage.kind, stage.state, *(numbers if stage.flops else ("", "", "")), stage.label)
-        console.print(table)
-        console.print()
-    console.print(_cost_table(planned))
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
+        _stage_table(found.stages).print()
+        print()
+    _cost_table(planned).print()
     basis = (
         f"at {estimating.UTILISATION:.0%} of its peak"
         if on
@@ -98,17 +92,25 @@ def plan(
         say(f"note: {note}")
 
 
-def _cost_table(planned: Plan) -> Table:
+def _stage_table(stages: Sequence[StageCost]) -> Listing:
+    flop, flops = flops_in_one_unit([stage.flops or None for stage in stages])
+    time, seconds = in_one_unit([stage.seconds if stage.flops else None for stage in stages])
+    byte, memories = bytes_in_one_unit([stage.memory if stage.flops else None for stage in stages])
+    head = ("kind", "state", flop, f"time ({time})", f"memory ({byte})", "stage")
+    table = Listing(head, right=frozenset(head[2:5]))
+    for stage, *numbers in zip(stages, flops, seconds, memories, strict=True):
+        table.add(stage.kind, stage.state, *numbers, stage.label)
+    return table
+
+
+def _cost_table(planned: Plan) -> Listing:
     """Operations by recipe and target, over all encoders and seeds."""
     by_recipe = planned.flops_by_recipe()
     targets = [target.task for target in planned.study.targets]
-    largest = max((flops for by_target in by_recipe.values() for flops in by_target.values()), default=0.0)
-    unit, name = (1e15, "PFLOP") if largest >= 1e15 else (1e12, "TFLOP") if largest >= 1e12 else (1e9, "GFLOP")
-    table = Table(box=None, header_style="bold", title=f"{name}, all seeds and encoders", title_justify="left")
-    table.add_column("recipe", no_wrap=True)
-    for column in ("before", *targets):
-        table.add_column(column, justify="right")
-    for recipe, by_target in by_recipe.items():
-        cells = [by_target.get(column) for column in ("", *targets)]
-        table.add_row(recipe, *("" if cell is None else f"{cell / unit:,.1f}" if cell else "—" for cell in cells))
+    rows = [[by_target.get(column) for column in ("", *targets)] for by_target in by_recipe.values()]
+    name, numbers = flops_in_one_unit([cell for row in rows for cell in row])
+    columns = ("before", *targets)
+    table = Listing(("recipe", *columns), right=frozenset(columns), title=f"{name}, all seeds and encoders")
+    for i, recipe in enumerate(by_recipe):
+        table.add(recipe, *numbers[i * len(columns) : (i + 1) * len(columns)])
     return table

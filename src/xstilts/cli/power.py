@@ -9,11 +9,11 @@ from typing import Annotated
 
 import polars as pl
 import typer
-from rich.console import Console
 
 from xstilts import api
-from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common.errors import UserError
+from xstilts.common.screen import Listing, say
 
 
 def power(
@@ -58,11 +58,6 @@ def power(
                           "comparisons": found.design.comparisons, "power": found.power.to_dicts(),
                           "changes": found.changes.to_dicts()}, indent=1))  # fmt: skip
         return
-    console = Console(markup=False)
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     for outcome, each in found.deviations.items():
         encoder = "not known" if each.encoder is None else f"{each.encoder:.2f}"
         noise = f", of both at once {each.noise:.2f}" if each.noise else ""
@@ -72,36 +67,37 @@ def power(
     gains, slopes = found.power.filter(pl.col("of") == "gain"), found.power.filter(pl.col("of") == "slope")
     say(f"\nGain of a recipe on one encoder, one of {design.comparisons} comparisons (points; power after Holm's "
         "correction, at its first step):")  # fmt: skip
-    _print(console, gains, of_sizes=False)
+    _power_table(gains, of_sizes=False).print()
     if slopes.height:
         say("\nSlope of the gain over size (points per tenfold size; k − 2 degrees of freedom, not corrected):")
-        _print(console, slopes, of_sizes=True)
+        _power_table(slopes, of_sizes=True).print()
     elif design.sizes < planning.ENOUGH_SIZES:
         say(f"\nSlope over size: {design.sizes} sizes tell nothing of one; {planning.ENOUGH_SIZES} do, hardly; take 5.")
     else:
         say("\nSlope over size: say --encoder-sd; the pilot has too few sizes to tell it.")
     say("\nWhat a change buys (mean half-width, ±):")
-    table = columns("compute", "gain", "slope", "change")
+    table = Listing(("compute", "gain", "slope", "change"), right=frozenset({"compute", "gain", "slope"}))
     for row in found.changes.iter_rows(named=True):
         share = "" if row["share"] is None else f"{row['share']:+.0%}"
-        table.add_row(share, _half(row["gain"]), _half(row["slope"]), row["change"])
-    console.print(table)
+        table.add(share, _half(row["gain"]), _half(row["slope"]), row["change"])
+    table.print()
     for what in ("gain", "slope"):
         if best := planning.best_of(found.changes, what):
             say(f"Of a {what}, {best} buys most for its compute.")
 
 
-def _print(console: Console, rows: pl.DataFrame, *, of_sizes: bool) -> None:
+def _power_table(rows: pl.DataFrame, *, of_sizes: bool) -> Listing:
     from xstilts.analysis.power import EFFECTS
 
     names = [*(["sizes"] if of_sizes else []), "seeds", "questions", "half-width"]
-    table = columns("of", *names, *(f"power at {effect:g}" for effect in EFFECTS))
+    numbers = [*names, *(f"power at {effect:g}" for effect in EFFECTS)]
+    table = Listing(("of", *numbers), right=frozenset(numbers))
     for row in rows.iter_rows(named=True):
         powers = ["" if (value := row[f"power_{effect:g}"]) is None else f"{value:.0%}" for effect in EFFECTS]
         sizes = [str(row["sizes"])] if of_sizes else []
         design = [*sizes, str(row["seeds"]), f"× {row['questions']:g}"]
-        table.add_row(row["outcome"], *design, _half(row["half_width"]), *powers)
-    console.print(table)
+        table.add(row["outcome"], *design, _half(row["half_width"]), *powers)
+    return table
 
 
 def _half(points: float | None) -> str:

@@ -21,7 +21,7 @@ def report(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder to write to; runs/<study name>, or runs/<name>-and-<name>, by default"),
+        typer.Option(help="folder to write to; `runs/<study name>`, or `runs/<name>-and-<name>`, by default"),
     ] = None,
     store: StoreOption = None,
 ) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xstilts import api
 from xstilts.analysis.gather import gather
@@ -17,6 +17,7 @@ from xstilts.cli.options import JsonOption, StoreOption, StudyFile, check_writab
 from xstilts.cli.report import show
 from xstilts.cli.until import add_seeds
 from xstilts.cli.until import wanted as until_wanted
+from xstilts.common.screen import console, say
 from xstilts.planning import added
 from xstilts.planning.plan import Plan
 from xstilts.running import precision
@@ -41,7 +42,7 @@ def run(
     store: StoreOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="folder for report and tables; runs/<study name> by default"),
+        typer.Option(help="folder for report and tables; `runs/<study name>` by default"),
     ] = None,
     workers: WorkersOption = None,
     executor: Annotated[
@@ -80,7 +81,6 @@ def run(
     Stop it with ^C whenever you like; the same command goes on where it stopped. Nothing is computed twice, also not
     by several runs at the same time, on any machines that share the store.
     """
-    console = Console(stderr=True, markup=False)
     opened = api.open_store(store)
     name = api.checked(study).name
     plan = api.plan(study, added=added.read(opened, name))
@@ -90,34 +90,29 @@ def run(
     make = choose(executor.value, opened, out, workers=workers, address=address, slurm=slurm or (), tracking=tracking)
     precision.check(plan, elsewhere=executor is Executors.slurm or address is not None)
     for note in precision.notes(plan, opened):
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(f"note: {note}", stderr=True)
     check_writable(out)
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
 
     def compute(plan: Plan) -> Mapping[str, str]:
         missing = plan.missing(opened, verify=True, models=models)
         if missing:
             fetch_encoders(plan)
-        say(
-            f"{name}: {len(plan.stages)} stages, {len(plan.stages) - len(missing)} done or not needed, "
-            f"{len(missing)} to compute"
-        )
-        shown = display(missing, console, plan.cells)
+        said = f"{len(plan.stages) - len(missing)} done or not needed, {len(missing)} to compute"
+        say(f"{name}: {len(plan.stages)} stages, {said}", stderr=True)
+        shown = display(missing, console(stderr=True), plan.cells)
         try:
             with shown:
                 return compute_stages(plan, missing, opened, shown, make)
         except KeyboardInterrupt:
-            say(_kept(shown.headway, opened.url))
+            say(_kept(shown.headway, opened.url), stderr=True)
             raise typer.Exit(130) from None
 
     try:
         failures = compute(plan)
         if wanted and not failures:
-            plan, failures = add_seeds(study, plan, opened, wanted, compute, say)
+            plan, failures = add_seeds(study, plan, opened, wanted, compute, partial(say, stderr=True))
     except KeyboardInterrupt:
-        say("interrupted; what was finished is kept, run the same command again to go on")
+        say("interrupted; what was finished is kept, run the same command again to go on", stderr=True)
         raise typer.Exit(130) from None
     results = gather(plan, opened, failures)
     if not results.scores.is_empty():
@@ -128,10 +123,7 @@ def run(
             "predictions for XTREME's tasks"
         )
     if failures:
-        console.print(
-            f"{len(failures)} stages failed or were skipped; what was finished is kept in the store",
-            highlight=False,
-        )
+        say(f"{len(failures)} stages failed or were skipped; what was finished is kept in the store", stderr=True)
         raise typer.Exit(1)
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import Enum
 from typing import Annotated
 
 import polars as pl
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from xstilts.analysis.scores import AXES, pivot, select
 from xstilts.api import scores
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
+from xstilts.common.screen import Listing
 
 #: Columns of the printed table; CSV and JSON have all.
 _SHOWN = ("encoder", "recipe", "target", "language", "seed", "metric", "value", "n")
@@ -62,7 +60,7 @@ def print_scores(
     elif format == TableFormat.csv:
         print(frame.write_csv(), end="")
     else:
-        _print(frame if by else _main(frame, of_a_metric=bool(metric)))
+        _table(frame if by else _main(frame, of_a_metric=bool(metric))).print()
 
 
 def _main(frame: pl.DataFrame, of_a_metric: bool) -> pl.DataFrame:
@@ -74,13 +72,9 @@ def _main(frame: pl.DataFrame, of_a_metric: bool) -> pl.DataFrame:
     return shown.select(columns)
 
 
-def _print(frame: pl.DataFrame) -> None:
-    table = Table(box=None, header_style="bold")
-    for name in frame.columns[:-1]:
-        table.add_column(name, no_wrap=True)
-    table.add_column(frame.columns[-1], overflow="fold")
+def _table(frame: pl.DataFrame) -> Listing:
+    numbers = frozenset(name for name, kind in frame.schema.items() if kind.is_numeric())
+    table = Listing(frame.columns, right=numbers)
     for row in frame.iter_rows():
-        cells = ("" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row)
-        table.add_row(*cells)
-    # A file is as wide as need be; a narrow terminal breaks the last column and cuts nothing off it.
-    Console(markup=False, width=None if sys.stdout.isatty() else 200).print(table)
+        table.add(*(f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row))
+    return table

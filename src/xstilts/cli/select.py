@@ -9,12 +9,12 @@ from typing import Annotated
 
 import polars as pl
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from xstilts.api import open_store, plan_as_run
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
-from xstilts.common.units import duration
+from xstilts.common.screen import Listing, console, say
+from xstilts.common.units import flops_in_one_unit, in_one_unit
 from xstilts.planning.plan import Plan, Stage
 from xstilts.planning.recipe import NONE
 from xstilts.running.display import display
@@ -32,7 +32,7 @@ def select(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="of textemb,taskemb,logme,hscore,esm,fewshot; all by default"),
+        typer.Option(help="of textemb, taskemb, logme, hscore, esm and fewshot, with commas between; all by default"),
     ] = None,
     examples: Annotated[int, typer.Option(min=8, help="English training examples of each task to look at")] = 200,
     train: Annotated[
@@ -55,7 +55,7 @@ def select(
     chosen = selecting.methods_named(methods)
     place = open_store(store)
     plan = plan_as_run(study, place)
-    progress = Console(stderr=True, markup=False)
+    progress = console(stderr=True)
     make = choose("local", place, Path(), workers=workers)
 
     status = progress.status("reading")
@@ -72,10 +72,10 @@ def select(
         with status:
             found = selecting.select(
                 plan, place, compute, methods=chosen, targets=target, examples=examples, train=train,
-                told=lambda event: status.update(event.text),
+                told=lambda event: status.update(Text(event.text)),
             )  # fmt: skip
     except KeyboardInterrupt:
-        progress.print("interrupted; the trainings that were finished are kept", highlight=False)
+        say("interrupted; the trainings that were finished are kept, and the same command goes on", stderr=True)
         raise typer.Exit(130) from None
     if as_json:
         tables = {"ranking": found.ranking, "truth": found.truth, "agreement": found.agreement, "costs": found.costs}
@@ -83,23 +83,22 @@ def select(
         rows = {name: table.to_dicts() for name, table in tables.items()}
         print(json.dumps({**facts, **rows, "grid_flops": found.grid_flops, "notes": found.notes}, indent=1))
         return
-    console = Console(markup=False)
     for table in _rankings(found.ranking, found.truth):
-        console.print(table)
-        console.print()
+        table.print()
+        print()
     if not found.ranking.is_empty():
         rest = "; gain: zero-shot, in points, of the runs in the store" if len(found.truth) else ""
-        console.print(f"1 is the best; {WORSE}: below {NONE}{rest}; scores: --json\n", highlight=False)
+        say(f"1 is the best; {WORSE}: below {NONE}{rest}; scores: --json\n")
     if not found.agreement.is_empty():
-        console.print(_agreement(found.agreement))
-        console.print()
+        _agreement(found.agreement).print()
+        print()
     if not found.ranking.is_empty():
-        console.print(_costs(found.costs, found.grid_flops))
+        _costs(found.costs, found.grid_flops).print()
     for note in found.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        say(f"note: {note}")
 
 
-def _rankings(ranking: pl.DataFrame, truth: pl.DataFrame) -> list[Table]:
+def _rankings(ranking: pl.DataFrame, truth: pl.DataFrame) -> list[Listing]:
     """One an encoder and target: a row a recipe, a column a method."""
     tables = []
     for (encoder, target), part in ranking.group_by("encoder", "target", maintain_order=True):
@@ -113,14 +112,12 @@ def _rankings(ranking: pl.DataFrame, truth: pl.DataFrame) -> list[Table]:
         }
         last = list(by_method.values())[-1]  # the mean rank, where there is one
         recipes = part.filter(pl.col("recipe") != NONE)["recipe"].unique(maintain_order=True).to_list()
-        table = Table(box=None, header_style="bold", title=f"{target}, {encoder}", title_justify="left")
-        table.add_column("recipe", overflow="fold")
-        for column in (*by_method, *(["gain"] if gains else [])):
-            table.add_column(column, justify="right", no_wrap=True)
+        numbers = [*by_method, *(["gain"] if gains else [])]
+        table = Listing(("recipe", *numbers), right=frozenset(numbers), title=f"{target}, {encoder}")
         for recipe in sorted(recipes, key=lambda recipe: last[recipe][1] if recipe in last else len(recipes)):
             cells = [_cell(scores, recipe) for scores in by_method.values()]
             gain = [f"{gains[recipe]:+.1f}" if recipe in gains else ""] if gains else []
-            table.add_row(recipe, *cells, *gain)
+            table.add(recipe, *cells, *gain)
         tables.append(table)
     return tables
 
@@ -133,34 +130,28 @@ def _cell(scores: Mapping[str, tuple[float, int]], recipe: str) -> str:
     return f"{rank}{WORSE if NONE in scores and score < scores[NONE][0] else ''}"
 
 
-def _agreement(agreement: pl.DataFrame) -> Table:
+def _agreement(agreement: pl.DataFrame) -> Listing:
     """Means over encoders and targets."""
     means = agreement.group_by("method", maintain_order=True).agg(
         pl.len().alias("rankings"), pl.col("n").min(), *(pl.col(name).mean() for name in
         ("regret_1", "regret_3", "spearman", "kendall")),
     )  # fmt: skip
     title = "against the gains of the runs in the store (regret in points; means over encoders and targets)"
-    table = Table(box=None, header_style="bold", title=title, title_justify="left")
-    for column in ("method", "rankings", "recipes", "regret@1", "regret@3", "Spearman", "Kendall"):
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
+    numbers = ("rankings", "recipes", "regret@1", "regret@3", "Spearman", "Kendall")
+    table = Listing(("method", *numbers), right=frozenset(numbers), title=title)
     for method, rankings, n, *values in means.iter_rows():
-        table.add_row(method, str(rankings), str(n), *("—" if value is None else f"{value:.2f}" for value in values))
+        table.add(method, str(rankings), str(n), *("—" if value is None else f"{value:.2f}" for value in values))
     return table
 
 
-def _costs(costs: pl.DataFrame, grid: float) -> Table:
-    title = f"cost; the full grid, of all recipes, encoders and seeds, is estimated at {_operations(grid)}"
-    table = Table(box=None, header_style="bold", title=title, title_justify="left")
-    for column in ("method", "operations", "time", "recipes trained before", "sum of the grid"):
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
-    for method, flops, seconds, before in costs.iter_rows():
-        share = f"{(flops + before) / grid:.1%}" if grid else ""
-        table.add_row(method, _operations(flops), duration(seconds), _operations(before) if before else "—", share)
+def _costs(costs: pl.DataFrame, grid: float) -> Listing:
+    flop, operations = flops_in_one_unit([grid, *costs["flops"], *costs["training_flops"]])
+    time, seconds = in_one_unit(costs["seconds"].to_list())
+    title = f"cost; the full grid, of all recipes, encoders and seeds, is estimated at {operations[0]} {flop}"
+    numbers = (flop, f"time ({time})", f"recipes trained before ({flop})", "sum of the grid")
+    table = Listing(("method", *numbers), right=frozenset(numbers), title=title)
+    own, before = operations[1 : 1 + costs.height], operations[1 + costs.height :]
+    for row, *cells in zip(costs.iter_rows(named=True), own, seconds, before, strict=True):
+        share = f"{(row['flops'] + row['training_flops']) / grid:.1%}" if grid else ""
+        table.add(row["method"], *cells, share)
     return table
-
-
-def _operations(flops: float) -> str:
-    for unit, name in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP")):
-        if flops >= unit:
-            return f"{flops / unit:,.3g} {name}"
-    return f"{flops / 1e9:,.3g} GFLOP"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from xstilts.api import open_store
 from xstilts.cli.options import JsonOption, StoreOption
+from xstilts.cli.verbs import Verb
 from xstilts.common.errors import UserError, within
-from xstilts.common.units import duration, memory
+from xstilts.common.screen import Listing
+from xstilts.common.units import bytes_in_one_unit, duration, in_one_unit, memory
 from xstilts.planning import added
 from xstilts.planning.planner import keys_in_any_precision
 from xstilts.planning.study import load_study
@@ -25,27 +25,25 @@ from xstilts.store import upkeep
 app = typer.Typer(help="Look after a store: what is in it, is it whole, what can go.", no_args_is_help=True)
 
 
-@app.command("ls", epilog="Example: `xstilts store ls --store s3://bucket/xstilts`")
+@app.command("ls", cls=Verb, epilog="Example: `xstilts store ls --store s3://bucket/xstilts`")
 def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """List the artifacts, the latest first, whose they are, the runs, and how much room everything takes."""
     found = upkeep.contents(open_store(store))
     if as_json:
         print(json.dumps(asdict(found), indent=1))
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("key", "kind", "size", "age"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("size", "age") else "left")
-    for name in ("study", "label"):
-        table.add_column(name, overflow="fold")
+    byte, bytes_ = bytes_in_one_unit([one.size for one in found.entries])
+    time, ages = in_one_unit([one.age for one in found.entries])
+    head = ("key", "kind", f"size ({byte})", f"age ({time})", "study", "label")
+    table = Listing(head, right=frozenset(head[2:4]))
     sizes, counts = Counter[str](), Counter[str]()
-    for one in found.entries:
-        table.add_row(one.key[:12], one.kind, memory(one.size), duration(one.age), ", ".join(one.studies), one.label)
+    for one, size, age in zip(found.entries, bytes_, ages, strict=True):
+        table.add(one.key[:12], one.kind, size, age, ", ".join(one.studies), one.label)
         sizes[one.kind] += one.size
         counts[one.kind] += 1
-    console = Console(markup=False)
     if found.entries:
-        console.print(table)
-        console.print()
+        table.print()
+        print()
     for run in found.runs:
         print(f"{'live' if run.alive else 'ended'} run: {run.whose}, begun {duration(run.age)} ago")
     for path in found.damaged:
@@ -56,7 +54,7 @@ def ls(store: StoreOption = None, as_json: JsonOption = False) -> None:
     print(f"{len(found.entries)} artifacts: {memory(sum(sizes.values()))}{'; besides, ' if others else ''}{others}")
 
 
-@app.command(epilog="Example: `xstilts store verify`, after a crash or a copy to another disk")
+@app.command(cls=Verb, epilog="Example: `xstilts store verify`, after a crash or a copy to another disk")
 def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Read every artifact, set the damaged aside, and remove what killed processes left behind."""
     found = upkeep.verify(open_store(store))
@@ -74,7 +72,7 @@ def verify(store: StoreOption = None, as_json: JsonOption = False) -> None:
         print("the next run computes the damaged ones again")
 
 
-@app.command(epilog="Example: `xstilts store prune --keep studies/phang2020.yaml --yes`")
+@app.command(cls=Verb, epilog="Example: `xstilts store prune --keep studies/phang2020.yaml --yes`")
 def prune(
     keep: Annotated[
         list[Path], typer.Option(metavar="STUDY", help="a study whose artifacts stay; may be given several times")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from xstilts import api
-from xstilts.cli.options import JsonOption, StoreOption, StudyFile, columns
+from xstilts.cli.options import JsonOption, StoreOption, StudyFile
+from xstilts.common.screen import Listing
 
 
 def submission(
@@ -57,16 +57,16 @@ def score(
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     if as_json:
-        print(json.dumps(found.scores, indent=2))
+        print(json.dumps(found.scores | ({"capped": found.capped} if found.capped else {}), indent=2))
         return
-    table = columns("task", "metric", "mean", "by language")
+    table = Listing(("task", "metric", "mean", "by language"), right=frozenset({"mean"}))
     for name, scored in found.scores.items():
         if not isinstance(scored, dict):
-            table.add_row(name, "", f"{scored:.2f}", "")
+            table.add(name, "", f"{scored:.2f}", "")
             continue
-        table.add_row(name, "", f"{scored['avg_metric']:.2f}", "")
+        table.add(f"{name} (capped)" if name in found.capped else name, "", f"{scored['avg_metric']:.2f}", "")
         for metric, values in scored.items():
             if isinstance(values, dict):
                 by_language = "  ".join(f"{language} {value:.2f}" for language, value in values.items())
-                table.add_row("", metric, f"{scored[f'avg_{metric}']:.2f}", by_language)
-    Console(markup=False).print(table)
+                table.add("", metric, f"{scored[f'avg_{metric}']:.2f}", by_language)
+    table.print()

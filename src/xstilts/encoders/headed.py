@@ -133,23 +133,17 @@ def load(folder: Path, config: PreTrainedConfig) -> tuple[Headed, Mapping[str, A
     return model.eval(), info
 
 
-_READ = {
-    "ends": ('"A question?", "A passage."', "", "[1, tokens, 2]: an answer's first token, and its last"),
-    "tokens": ('"A sentence."', "", "[1, tokens, labels]"),
-    "sequence": ('"A text.", "Another."', None, "[1, labels]"),
-    "choices": ('"A prompt.", "A choice."', None, "[1, 1]: of several choices the highest is chosen"),
-}
+_POOLED = {"last": "[:, -1]  # at the last token", "mean": ".mean(1)  # the mean over all tokens"}
 
 
 def opening(model: Headed) -> str:
-    """Python that opens what `save` wrote, with Transformers alone."""
+    """Python that opens what `save` wrote, with Transformers alone, and defines `outputs`: logits of inputs."""
     source, name = bodies.imported_from(model.body)
     both_ways = getattr(model.config, "is_causal", None) is False
     eager = ', attn_implementation="eager"' if both_ways else ""  # other ones may go by what its modules say
-    texts, pooled, said = _READ[model.kind]
-    if pooled is None:
-        pooled = {"last": "[:, -1]  # at the last token", "mean": ".mean(1)  # the mean over all tokens"}[model.pooling]
+    pooled = "" if model.kind in ("ends", "tokens") else _POOLED[model.pooling]
     return "\n".join([
+        "import torch",
         "from safetensors.torch import load_file",
         "from transformers import AutoTokenizer",
         f"from {source} import {name}",
@@ -159,7 +153,9 @@ def opening(model: Headed) -> str:
         f"body = {name}.from_pretrained(folder{eager})",
         f'head = load_file(f"{{folder}}/{FILE}")',
         "",
-        f'inputs = tokenizer({texts}, return_tensors="pt")',
-        f"states = body(**inputs).last_hidden_state{pooled}",
-        f'logits = states @ head["weight"].T + head["bias"]  # {said}',
+        "",
+        "@torch.inference_mode()",
+        "def outputs(inputs):",
+        f"    states = body(**inputs).last_hidden_state{pooled}",
+        '    return states @ head["weight"].T + head["bias"]',
     ])  # fmt: skip

@@ -44,12 +44,15 @@ def _filled(rows: Sequence[int], lengths: Sequence[int], max_tokens: int) -> lis
     return batches
 
 
-def evaluation_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def evaluation_batches(lengths: Sequence[int], max_tokens: int, batch_size: int | None = None) -> list[list[int]]:
     """Every row index once, longest first; a batch holds at most ``max_tokens`` with padding, or a single row.
 
-    Batches hold a power of two of rows where there are enough left, so that few shapes of batches come up.
+    Batches hold a power of two of rows where there are enough left, so that few shapes of batches come up. With
+    ``batch_size`` they hold so many rows, whatever their lengths.
     """
     order = sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
+    if batch_size is not None:
+        return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     batches: list[list[int]] = []
     at = 0
     while at < len(order):

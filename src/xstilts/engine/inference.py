@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from xstilts.common.progress import Event, Sink, silent
 from xstilts.engine.batches import evaluation_batches
-from xstilts.engine.machine.device import accelerator, autocast, on_cpu
+from xstilts.engine.machine.device import accelerator, autocast
 from xstilts.engine.machine.threads import side_by_side
 from xstilts.engine.rows import Chained, Row, pad, padded
 from xstilts.engine.vectors import Embedded, Vectors
@@ -68,13 +69,18 @@ def predict(
     pad_id: int,
     precision: str,
     progress: Sink = silent,
+    device: torch.device | None = None,
+    batch_size: int | None = None,
 ) -> list[list[str]]:
-    """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length."""
+    """One prediction an example of each of ``sets`` (examples and their rows), all in one pass sorted by length.
+
+    On ``device``, by default the accelerator's; in batches of ``batch_size`` rows, by default of `MAX_TOKENS`.
+    """
     rows = Chained([own for _, own in sets])
     reduced: dict[int, Any] = {}
     for indices, results in reduced_outputs(
         model, rows, range(len(rows)), lambda batch, outputs: fmt.reduce(batch, outputs, task),
-        pad_id=pad_id, precision=precision, progress=progress,
+        pad_id=pad_id, precision=precision, progress=progress, device=device, batch_size=batch_size,
     ):  # fmt: skip
         reduced.update(zip(indices, results, strict=True))
     return [
@@ -124,27 +130,29 @@ def reduced_outputs(
     precision: str,
     pooling: str | None = None,
     progress: Sink = silent,
+    device: torch.device | None = None,
+    batch_size: int | None = None,
 ) -> Iterator[tuple[list[int], list[Any]]]:
     """The reduced outputs of the rows ``indices``, batch by batch; with ``pooling``, of the outputs of all blocks.
 
     ``reduce`` is given a batch's rows and the model's outputs, and gives what is kept of each row.
     """
-    device = accelerator().device
-    model.to(device).eval()
+    device = device or accelerator().device
+    cast(nn.Module, model).to(device).eval()  # Transformers' own annotation of `to` is of no use
     sizes = [padded(row.length) * len(row.sequences) for row in map(rows.__getitem__, indices)]
-    batches = evaluation_batches(sizes, MAX_TOKENS)
+    batches = evaluation_batches(sizes, MAX_TOKENS, batch_size)
 
     def of(batch: Sequence[int]) -> tuple[list[int], list[Any]]:
         places = [indices[i] for i in batch]
         chosen = [rows[i] for i in places]
         inputs = {name: tensor.to(device) for name, tensor in pad(chosen, pad_id).items()}
-        with torch.inference_mode(), autocast(precision):
+        with torch.inference_mode(), autocast(precision, device):
             outputs = model(**inputs, output_hidden_states=pooling is not None)
         if pooling is not None:
             outputs = outputs.hidden_states, inputs["attention_mask"], pooling
         return places, reduce(chosen, outputs)
 
-    with side_by_side(len(batches) if on_cpu() else 1) as at_once:
+    with side_by_side(len(batches) if device.type == "cpu" else 1) as at_once:
         for done, results in enumerate(at_once(of, batches), 1):
             yield results
             progress(Event(done=done, steps=len(batches)))

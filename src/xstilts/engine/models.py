@@ -232,10 +232,14 @@ def load_trained(
     return model
 
 
-def load_healed(encoder: Encoder, folder: Path) -> PreTrainedModel:
-    """The healed encoder with its whole vocabulary and all heads, without a head or pooler, to be handed over."""
-    model = load_model(encoder, transformers.AutoModel, seed=0)
-    load_weights(model, load_file(folder / WEIGHTS), torch.empty(0, dtype=torch.long), head=False)
+def load_bare(encoder: Encoder, seed: int, folder: Path | None) -> PreTrainedModel:
+    """The encoder with its whole vocabulary and all heads, without a head or pooler, to be handed over.
+
+    As it was trained or healed in the artifact in ``folder``; else as it was pretrained.
+    """
+    model = load_model(encoder, transformers.AutoModel, seed=seed)
+    if folder:
+        load_weights(model, load_file(folder / WEIGHTS), torch.arange(len(_word_embeddings(model))), head=False)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # type: ignore[assignment]
     cut.fill_heads(model)

@@ -6,7 +6,7 @@ TyDiQA by SQuAD's rules in every language, MLQA by its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,16 @@ from xstilts.common.errors import UserError
 from xstilts.data.problems import count
 from xstilts.handover.xtreme import (
     BENCHMARKS,
+    CAPPED,
     GROUPS,
     Benchmark,
+    Capped,
+    GoldQuestion,
+    T,
     check_count,
     check_sentences,
     read_answers,
+    read_capped,
     read_golds,
     read_labels,
     read_numbers,
@@ -41,19 +46,22 @@ class Evaluation:
 
     scores: dict[str, Any]
     notes: tuple[str, ...]
+    capped: tuple[str, ...] = ()  # tasks of whose test sets a part was predicted: no score of XTREME
 
 
 def evaluate(predictions: Path, labels: Path, *, partial: bool = False) -> Evaluation:
     """Score the tasks of which both folders have a folder.
 
     Raises UserError, with file and line, for a file that is missing or not what it should be. With ``partial`` the
-    means are over the languages that both folders have, and groups with such a task have none.
+    means are over the languages that both folders have, and groups with such a task have none; nor have groups with a
+    task of which a study with `max_examples` predicted a part, on which it is scored.
     """
     for folder in (predictions, labels):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; give one that holds a folder a task")
     tasks: dict[str, Any] = {}
     whole: set[str] = set()
+    capped: list[str] = []
     notes: list[str] = []
     for benchmark in BENCHMARKS:
         there = [(folder / benchmark.name).is_dir() for folder in (predictions, labels)]
@@ -73,13 +81,23 @@ def evaluate(predictions: Path, labels: Path, *, partial: bool = False) -> Evalu
                 notes.append(f"{benchmark.name}: without {' '.join(missing)}, so its means are not XTREME's")
             if not languages:
                 continue
-        if languages == benchmark.languages:
+        parts = read_capped(predictions / benchmark.name)
+        by_part: dict[str, list[str]] = {}
+        for language in languages:
+            if language in parts:
+                by_part.setdefault(parts[language].said, []).append(language)
+        notes += [
+            f"{benchmark.name}: on {what} in {' '.join(among)}: not XTREME's score" for what, among in by_part.items()
+        ]
+        if by_part:
+            capped.append(benchmark.name)
+        elif languages == benchmark.languages:
             whole.add(benchmark.name)
-        tasks[benchmark.name] = _task(benchmark, languages, predictions, labels, notes)
+        tasks[benchmark.name] = _task(benchmark, languages, predictions, labels, parts, notes)
     if not tasks:
         names = ", ".join(benchmark.name for benchmark in BENCHMARKS)
         raise UserError(f"{predictions}: nothing to score; it and {labels} must have a folder of one task ({names})")
-    return Evaluation(_means(tasks, whole) | tasks, tuple(notes))
+    return Evaluation(_means(tasks, whole) | tasks, tuple(notes), tuple(capped))
 
 
 def _means(tasks: dict[str, Any], whole: set[str]) -> dict[str, float]:
@@ -93,8 +111,9 @@ def _means(tasks: dict[str, Any], whole: set[str]) -> dict[str, float]:
 
 
 def _task(
-    benchmark: Benchmark, languages: Sequence[str], predictions: Path, labels: Path, notes: list[str]
-) -> dict[str, Any]:
+    benchmark: Benchmark, languages: Sequence[str], predictions: Path, labels: Path, parts: Mapping[str, Capped],
+    notes: list[str],
+) -> dict[str, Any]:  # fmt: skip
     scores: dict[str, dict[str, float]] = {}
     for language in languages:
         for folder in (predictions, labels):
@@ -103,9 +122,8 @@ def _task(
                     f"{folder / benchmark.file(language)}: no such file; XTREME's mean is over all languages of "
                     f"{benchmark.name} ({' '.join(benchmark.languages)}), --partial takes those that are there"
                 )
-        found = _language(
-            benchmark, language, predictions / benchmark.file(language), labels / benchmark.file(language), notes
-        )
+        files = predictions / benchmark.file(language), labels / benchmark.file(language)
+        found = _language(benchmark, language, *files, parts.get(language), notes)
         for metric, value in found.items():
             scores.setdefault(metric, {})[language] = value
     means = {f"avg_{metric}": sum(values.values()) / len(values) for metric, values in scores.items()}
@@ -117,28 +135,38 @@ def _task(
 
 
 def _language(
-    benchmark: Benchmark, language: str, predictions: Path, labels: Path, notes: list[str]
+    benchmark: Benchmark, language: str, predictions: Path, labels: Path, part: Capped | None, notes: list[str]
 ) -> dict[str, float]:
+    def kept(gold: list[T]) -> list[T]:
+        return part.kept(gold, labels) if part else gold
+
     match benchmark.content:
         case "labels":
-            gold, guess = read_labels(labels, benchmark), read_labels(predictions, benchmark)
+            gold, guess = kept(read_labels(labels, benchmark)), read_labels(predictions, benchmark)
             check_count(predictions, len(guess), len(gold))
             return _accuracy(gold, guess)
         case "lines":
-            gold, guess = read_numbers(labels), read_numbers(predictions)
+            gold, guess = kept(read_numbers(labels)), read_numbers(predictions)
             check_count(predictions, len(guess), len(gold))
             return _accuracy(gold, guess)
         case "tags":
-            there, found = read_tags(labels, benchmark), read_tags(predictions, benchmark)
+            there, found = kept(read_tags(labels, benchmark)), read_tags(predictions, benchmark)
             check_sentences(predictions, found, [len(sentence.tags) for sentence in there])
             count_of = entity_counts if benchmark.entities else chunk_counts
             counts = count_of([sentence.tags for sentence in there], [sentence.tags for sentence in found])
             return _precision_recall_f1(Counts(*map(sum, zip(*counts, strict=True))))
         case "pairs":
-            true, mined = read_pairs(labels).keys(), read_pairs(predictions).keys()
+            true, mined = set(read_pairs(labels)), read_pairs(predictions).keys()
+            if part:
+                true = {pair for pair in true if part.ids.issuperset(pair)}
             return _precision_recall_f1(Counts(len(true & mined), len(mined), len(true)))
         case "answers":
-            return _answers(benchmark, language, predictions, labels, notes)
+            questions = read_golds(labels)
+            if part:
+                questions = [question for question in questions if question.id in part.ids]
+                if not questions:
+                    raise UserError(f"{labels}: has none of the questions that {CAPPED} of {predictions.parent} names")
+            return _answers(benchmark, language, predictions, questions, labels, notes)
 
 
 def _accuracy(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
@@ -153,10 +181,11 @@ def _precision_recall_f1(counts: Counts) -> dict[str, float]:
 
 
 def _answers(
-    benchmark: Benchmark, language: str, predictions: Path, labels: Path, notes: list[str]
-) -> dict[str, float]:
+    benchmark: Benchmark, language: str, predictions: Path, questions: Sequence[GoldQuestion], labels: Path,
+    notes: list[str],
+) -> dict[str, float]:  # fmt: skip
     """As the official scripts, an unanswered question scores 0 and an answer to no question is passed over."""
-    questions, answers = read_golds(labels), read_answers(predictions)
+    answers = read_answers(predictions)
     unanswered = [question.id for question in questions if question.id not in answers]
     surplus = answers.keys() - {question.id for question in questions}
     if unanswered:

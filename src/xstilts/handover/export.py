@@ -5,26 +5,37 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
+from xstilts import data
 from xstilts.analysis.gather import gather
 from xstilts.common.errors import UserError, did_you_mean
-from xstilts.encoders import Encoder, bodies, headed
+from xstilts.common.extras import need
+from xstilts.encoders import Encoder, EncoderFacts, bodies, headed
 from xstilts.encoders.load import load_tokenizer
 from xstilts.engine import heads
-from xstilts.engine.models import load_healed, load_trained
-from xstilts.handover.model_card import healed_card, model_card, opening
+from xstilts.engine.machine.device import fast_precision, named
+from xstilts.engine.models import load_bare, load_trained
+from xstilts.handover import onnx, usage
+from xstilts.handover.exported import Exported
+from xstilts.handover.model_card import CardPython, healed_card, model_card, opening
+from xstilts.handover.usage import Usage
 from xstilts.planning import records
 from xstilts.planning.data_ref import DataRef, examples
-from xstilts.planning.plan import Average, Cell, Heal, Merge, Plan, Train
+from xstilts.planning.hyperparameters import Precision
+from xstilts.planning.plan import Average, Cell, Heal, Merge, Plan, Predict, Train
 from xstilts.planning.records import HealRecord, ModelRecord
 from xstilts.store import Store
 from xstilts.store.files import share
+from xstilts.tasks import formats
+from xstilts.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,10 @@ def choose(plan: Plan, store: Store, choice: CellFilter) -> Cell:
     Raises UserError where it names something that the study does not have, or where nothing is trained yet.
     """
     trained = [cell for cell in plan.cells if cell.training is not None]
-    check_names(trained, choice)
+    untrained = [cell for cell in plan.cells if cell.training is None and cell.target.task == choice.target]
+    check_names(untrained or trained, choice)
+    if untrained:
+        return _one_of_vectors(store, [cell for cell in untrained if choice.allows(cell)])
     targets = list(dict.fromkeys(cell.target.task for cell in trained))
     if choice.target is None and len(targets) > 1:
         raise UserError(f"the study has several trained targets; name one with --target: {', '.join(targets)}")
@@ -64,6 +78,28 @@ def choose(plan: Plan, store: Store, choice: CellFilter) -> Cell:
             else "no such model is in the store yet; `xstilts run` trains it"
         )
     return cell
+
+
+def _one_of_vectors(store: Store, cells: Sequence[Cell]) -> Cell:
+    """Where nothing is trained on the target, the encoder is what its recipe made of it, which must be named."""
+    if len(kinds := list(dict.fromkeys((cell.encoder.label, cell.recipe_label) for cell in cells))) > 1:
+        which = ", ".join(f"{encoder} with {recipe}" for encoder, recipe in kinds[:4])
+        more = ", …" if len(kinds) > 4 else ""
+        raise UserError(
+            f"--target {cells[0].target.task}: nothing is trained on it, so that no dev score chooses among {which}"
+            f"{more}; name --encoder and --recipe"
+        )
+    cell = best_of_seeds(store, cells)
+    if cell is None or (cell.intermediate and store.peek(cell.intermediate) is None):
+        raise UserError("no such model is in the store yet; `xstilts run --models` trains it")
+    return cell
+
+
+def best_of_seeds(store: Store, cells: Sequence[Cell]) -> Cell | None:
+    """Of untrained cells that differ in their seeds, the one with the best dev score of its intermediate task."""
+    started = [replace(cell, training=cell.intermediate) for cell in cells]
+    first = best(store, started)
+    return cells[started.index(first) if first else 0] if cells else None
 
 
 def check_names(cells: Sequence[Cell], choice: CellFilter) -> None:
@@ -87,36 +123,92 @@ def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
     return max(there, key=itemgetter(0))[1] if there else None
 
 
-def export(plan: Plan, store: Store, cell: Cell, out: Path) -> Path:
+def export(plan: Plan, store: Store, cell: Cell, out: Path, *, with_onnx: bool = False) -> Path:
     """Write the cell's model, tokenizer and model card to the folder ``out``, whole or not at all.
 
-    Raises UserError if it is not empty, or cannot be written.
+    With ``with_onnx`` also as ONNX. Raises UserError if ``out`` is not empty, or cannot be written, or as `onnx.write`
+    does.
     """
     _check_new(out)
-    spec = plan.stages[cell.training or ""].spec
-    assert isinstance(spec, Train | Average)
-    run = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
-    assert isinstance(run, Train)
-    fmt, facts = heads.get(spec.task.format), plan.facts[spec.encoder]
-    with store.files(cell.training or "") as folder:
-        model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
-    if spec.task.unanswerable:  # `predict` gives an answer to all questions otherwise
-        model.config.unanswerable = True
-    used = [*_data(plan, plan.healed.get(cell.encoder)), *_data(plan, cell.intermediate), *_data(plan, cell.training)]
+    if with_onnx:
+        need("onnx", "onnx", "onnxscript", "onnxruntime")
+    predicts = plan.stages[cell.predictions].spec
+    assert isinstance(predicts, Predict)
+    task, facts, tokenizer = predicts.task, plan.facts[cell.encoder], load_tokenizer(cell.encoder)
+    block = predicts.hidden_layer
+    if block is None and formats.get(task.format).comparison:
+        block = facts.layers  # the last, as it was trained
+    used = Usage(
+        task.format, task.name, **asdict(predicts.lengths), unanswerable=task.unanswerable, block=block,
+        pooling=predicts.pooling,
+    )  # fmt: skip
+    run: Train | None = None
+    if cell.training:
+        spec = plan.stages[cell.training].spec
+        assert isinstance(spec, Train | Average)
+        trained = plan.stages[spec.runs[0]].spec if isinstance(spec, Average) else spec
+        assert isinstance(trained, Train)
+        run = trained
+        used = replace(used, unanswerable=run.task.unanswerable)
+        with store.files(cell.training) as folder:
+            model = load_trained(spec.encoder, spec.task, spec.seed, folder, run.optimisation.dropout)
+        if task.labels:  # what the target calls the classes of the task that it is trained on
+            model.config.id2label = dict(enumerate(task.labels))
+            model.config.label2id = {label: i for i, label in enumerate(task.labels)}
+        used = _with_abstentions(used, run, Exported(out, model, tokenizer, used, task.labels, *fast()))
+    elif predicts.model:
+        with store.files(predicts.model) as folder:
+            model = load_bare(cell.encoder, predicts.seed, folder)
+    else:
+        model = load_bare(cell.encoder, predicts.seed, None)
+    trained_on = [key for key in (plan.healed.get(cell.encoder), cell.intermediate, cell.training) if key]
     card = model_card(
         encoder=cell.encoder,
         recipe=cell.recipe,
         mean=cell.mean,
-        target=cell.target.task,
-        format=spec.task.format,
+        usage=used,
         seed=cell.seed,
-        hyperparameters=run.hyperparameters,
-        data=_rows(used),
+        hyperparameters=run.hyperparameters if run else {},
+        data=_rows([use for key in trained_on for use in _data(plan, key)]),
         scores=gather(plan, store).scores,
-        opening=headed.opening(model) if isinstance(model, headed.Headed) else opening(fmt.AUTO_CLASS, facts),
+        evaluated={ref.language: ref for ref in predicts.sets},
+        python=_in_python(model, used, task, tokenizer, facts),
         facts=facts,
     )
-    return _write(out, model, spec.encoder, card)
+    return _write(out, model, cell.encoder, card, used, with_onnx=with_onnx)
+
+
+def fast() -> tuple[torch.device, Precision]:
+    """The device of this process, and the precision that it is fast in."""
+    device = named(None)
+    return device, fast_precision(device)
+
+
+#: English dev questions on which it is measured what giving no answer comes to.
+MOST_DEV = 1000
+
+
+def _with_abstentions(used: Usage, run: Train, model: Exported) -> Usage:
+    """With what thresholds come to on the English dev data of the training, where there may be no answer."""
+    if not used.unanswerable:
+        return used
+    dev = data.cap(examples(run.parts[0].dev), MOST_DEV)
+    found = model.format.abstentions(dev, model.raw(dev), model.task)
+    return replace(used, dev_examples=len(dev), abstentions=tuple(found))
+
+
+def _in_python(model: PreTrainedModel, used: Usage, task: Task, tokenizer: Any, facts: EncoderFacts) -> CardPython:
+    """How a card has people use the model, by xstilts and without."""
+    head = heads.get(used.format)
+    if isinstance(model, headed.Headed):
+        opened = headed.opening(model)
+    elif model.base_model is model:  # an encoder without a head
+        source, name = bodies.imported_from(model)
+        opened = opening(name, facts, source, head.OUTPUTS)
+    else:
+        opened = opening(head.AUTO_CLASS, facts, outputs=head.OUTPUTS)
+    task = task.model_copy(update={"unanswerable": used.unanswerable})
+    return CardPython(opened, head.in_python(task, tokenizer, used.lengths, used.block, used.pooling))
 
 
 def healed_encoder(plan: Plan, label: str | None) -> Encoder:
@@ -143,7 +235,7 @@ def export_healed(plan: Plan, store: Store, encoder: Encoder, out: Path) -> Path
     if not isinstance(record, HealRecord):
         raise UserError(f"{encoder.label} is not in the store yet; `xstilts run` heals it")
     with store.files(key) as folder:
-        model = load_healed(encoder, folder)
+        model = load_bare(encoder, 0, folder)
     texts, facts = _rows([("healing", ref) for ref in spec.texts]), plan.facts[encoder]
     source, name = bodies.imported_from(model)
     return _write(out, model, encoder, healed_card(encoder, record, texts, opening(name, facts, source), facts))
@@ -154,7 +246,15 @@ def _check_new(out: Path) -> None:
         raise UserError(f"--out {out}: exists already; choose a new folder")
 
 
-def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str) -> Path:
+def _write(
+    out: Path,
+    model: PreTrainedModel,
+    encoder: Encoder,
+    card: str,
+    used: Usage | None = None,
+    *,
+    with_onnx: bool = False,
+) -> Path:
     """Whole or not at all."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -163,6 +263,10 @@ def _write(out: Path, model: PreTrainedModel, encoder: Encoder, card: str) -> Pa
             new.mkdir()
             headed.save(model, new) if isinstance(model, headed.Headed) else model.save_pretrained(new)
             load_tokenizer(encoder).save_pretrained(new)
+            if used:
+                usage.write(used, new)
+            if with_onnx:
+                card += f"\n{onnx.write(new)}\n"
             (new / "README.md").write_text(card, encoding="utf-8")
             share(new)
             os.replace(new, out)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import polars as pl
 import yaml
+from huggingface_hub import EvalResult
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from xstilts.analysis.axes import ENGLISH, how_compared
 from xstilts.common import markdown
+from xstilts.data import on_hub
 from xstilts.encoders import Encoder, EncoderFacts, bundled
+from xstilts.engine.heads import InPython
+from xstilts.handover.usage import Usage
+from xstilts.planning.data_ref import DataRef
 from xstilts.planning.recipe import NONE, Mean
 from xstilts.planning.records import HealRecord
 from xstilts.tasks import formats
@@ -24,22 +31,23 @@ def model_card(
     encoder: Encoder,
     recipe: str,
     mean: Mean | None = None,
-    target: str,
-    format: str,
+    usage: Usage,
     seed: int,
     hyperparameters: dict[str, object],
     data: list[dict[str, object]],
     scores: pl.DataFrame,
-    opening: str,
+    evaluated: Mapping[str, DataRef],
+    python: CardPython,
     facts: EncoderFacts,
     licence: str = "mit",
 ) -> str:
     """The text of a model's README.md.
 
     ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what the
-    model was trained and selected on; ``opening`` is Python that opens it; ``scores`` are rows of SCORES_SCHEMA, of
-    which those of this encoder, recipe, target and seed are shown.
+    model was trained and selected on; ``scores`` are rows of SCORES_SCHEMA, of which those of this encoder, recipe,
+    target and seed are shown; ``evaluated`` are the data that they are of, by language.
     """
+    target, format = usage.task, usage.format
     base = _SOURCES.get(encoder.source, encoder.source)
     label = mean.label(recipe) if mean else recipe
     own = scores.filter(
@@ -52,6 +60,8 @@ def model_card(
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", base) and not base.startswith("."):  # a folder is no name for others
         front["base_model"] = base
     front["pipeline_tag"] = formats.get(format).pipeline_tag
+    if index := _model_index(f"{encoder.label}, {label}, {target}", own, evaluated):
+        front["model-index"] = index
     front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
     start = f"{encoder.kept} of `{base}`" if encoder.is_cut else f"`{base}`"
     if encoder.init == "random":
@@ -61,8 +71,12 @@ def model_card(
         f"# {encoder.label}, {label}, {target}",
         f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
         f"Seed {seed}. Trained with xstilts.",
-        "## How to open it",
-        f"```python\n{opening}\n```",
+        "## How to use it",
+        _with_xstilts(python, usage),
+        "Without xstilts, with Transformers alone, the same answer"
+        + (f" ({python.example.limit}):" if python.example.limit else ":"),
+        f"```python\n{python.opening}\n\n{python.example.given}\n\n{python.example.answer}\n```",
+        *_abstentions(usage),
         "## Training data",
         markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
         if data
@@ -114,15 +128,84 @@ def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> 
     )
 
 
-def opening(model_class: str, facts: EncoderFacts, source: str = "transformers") -> str:
-    """Python that opens a model of one of Transformers' classes, from the module that has it."""
+@dataclass(frozen=True)
+class CardPython:
+    """Python that opens a model and defines `outputs`, and that has it answer an example."""
+
+    opening: str
+    example: InPython
+
+
+def _with_xstilts(python: CardPython, usage: Usage) -> str:
+    call = f"answer = model({python.example.call})"
+    lines = ["import xstilts", "", 'model = xstilts.load(".")  # the folder of this file', python.example.given, call]
+    many = "" if usage.block is not None else " `xstilts predict` does so for files."
+    return (
+        "```python\n" + "\n".join(lines) + "\n```\n\n"
+        f"Inputs are read as in training: up to {usage.max_length} tokens"
+        + (f", longer passages in windows that share {usage.doc_stride}" if formats.get(usage.format).windowed else "")
+        + f".{many}"
+    )
+
+
+def _abstentions(usage: Usage) -> list[str]:
+    if not usage.abstentions:
+        return []
+    header = ("threshold", "answered", "exact match of these", "F1 of these", "exact match of all", "F1 of all")
+    rows = ((f"{one.threshold:g}", f"{100 * one.answered:.0f} %", *(f"{value:.1f}" for value in one[2:]))
+            for one in usage.abstentions)  # fmt: skip
+    return [
+        "## When it gives no answer",
+        f"It has learnt that a question may have none. It gives none where it is less sure than a threshold, 0.5 by "
+        f"default: `model(…, threshold=0.9)`, `xstilts predict --threshold 0.9`. On {usage.dev_examples:,} English dev "
+        f"questions of its training, on which its weights were chosen too; in other languages it may be surer or less "
+        f"sure than it is right:",
+        markdown.table(header, rows),
+        'Of all questions, "no answer" is right where there is none, by the rules of SQuAD v2.0.',
+    ]
+
+
+def _model_index(name: str, own: pl.DataFrame, evaluated: Mapping[str, DataRef]) -> list[dict[str, object]]:
+    """The scores as the hub's metadata have them: by language, the main metric and the one that papers print too."""
+    results = []
+    for row in own.iter_rows(named=True):
+        fmt = formats.get(row["format"])
+        if not row["main"] and row["metric"] != fmt.beside:
+            continue
+        ref = evaluated[row["language"]]
+        places = on_hub(ref.task, ref.split, ref.language, ref.provider)
+        place = places[0][1] if len(places) == 1 else None
+        results.append(
+            EvalResult(
+                task_type=fmt.pipeline_tag,
+                dataset_type=place.layout.repository if place else ref.task.name,
+                dataset_name=f"{ref.task.title or ref.task.name} ({row['language']})",
+                dataset_config=place.config if place else row["language"],
+                dataset_split="+".join(place.splits) if place else ref.split,
+                dataset_revision=place.commit if place else None,
+                dataset_args={"language": row["language"], "examples": row["n"], "sha256": ref.fingerprint},
+                metric_type=row["metric"],
+                metric_name=row["metric"].replace("_", " "),
+                metric_value=round(row["value"], 2),
+            )
+        )
+    index: list[dict[str, object]] = eval_results_to_model_index(name, results) if results else []
+    return index
+
+
+def opening(model_class: str, facts: EncoderFacts, source: str = "transformers", outputs: str | None = None) -> str:
+    """Python that opens a model of one of Transformers' classes, from the module that has it.
+
+    With ``outputs``, an expression of `model` and `inputs`, it defines a function of that name.
+    """
     others = f", {model_class}" if source == "transformers" else f"\nfrom {source} import {model_class}"
     eager = ', attn_implementation="eager"' if facts.decoder and not facts.causal else ""
+    defined = f"\n\n\n@torch.inference_mode()\ndef outputs(inputs):\n    return {outputs}" if outputs else ""
     return (
-        f"from transformers import AutoTokenizer{others}\n\n"
+        ("import torch\n" if outputs else "") + f"from transformers import AutoTokenizer{others}\n\n"
         'folder = "."  # the folder of this file\n'
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
-        f"model = {model_class}.from_pretrained(folder{eager})"
+        f"model = {model_class}.from_pretrained(folder{eager}){defined}"
     )
 
 

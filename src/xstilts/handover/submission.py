@@ -18,10 +18,11 @@ import polars as pl
 from xstilts.common import textfile
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.handover.export import CellFilter, best, check_names
+from xstilts.handover.export import CellFilter, best, best_of_seeds, check_names
 from xstilts.handover.xtreme import (
     BENCHMARKS,
     Benchmark,
+    Capped,
     check_count,
     check_sentences,
     line_of,
@@ -30,6 +31,7 @@ from xstilts.handover.xtreme import (
     read_numbers,
     read_pairs,
     read_tags,
+    write_capped,
 )
 from xstilts.planning import records
 from xstilts.planning.data_ref import examples
@@ -154,10 +156,7 @@ def _chosen(plan: Plan, store: Store, choice: CellFilter, benchmark: Benchmark, 
     if trained:
         cell = best(store, trained)
     elif len(kinds) == 1:
-        # They differ in their seeds: what the English dev score of their intermediate task tells apart.
-        started = [replace(cell, training=cell.intermediate) for cell in allowed]
-        first = best(store, started)
-        cell = allowed[started.index(first) if first else 0]
+        cell = best_of_seeds(store, allowed)
     else:
         which = ", ".join(f"{encoder} with {recipe}" for encoder, recipe in kinds[:4])
         gaps.append(
@@ -193,6 +192,7 @@ def _write_task(plan: Plan, store: Store, cell: Cell, benchmark: Benchmark, out:
     with store.files(cell.predictions) as source:
         frame = pl.read_parquet(source / "predictions.parquet")
     short: dict[str, list[str]] = {}
+    capped: dict[str, Capped] = {}
     (out / benchmark.name).mkdir()
     for ref in spec.sets:
         if ref.language not in benchmark.languages:
@@ -204,10 +204,33 @@ def _write_task(plan: Plan, store: Store, cell: Cell, benchmark: Benchmark, out:
             predictions = span.answers(predictions, ref.task)
         path.write_text(_content(benchmark, own, predictions), encoding="utf-8")
         check(path, benchmark, own)
-        whole = ref.task.count(ref.split, ref.language) or len(examples(replace(ref, max_examples=None)))
+        at_hand = examples(replace(ref, max_examples=None))
+        whole = ref.task.count(ref.split, ref.language) or len(at_hand)
         if len(own) < whole:
             short.setdefault(f"{len(own):,} of {whole:,} examples", []).append(ref.language)
+        if len(own) < len(at_hand):
+            capped[ref.language] = Capped(of=len(at_hand), examples=_places(benchmark, own, at_hand))
+    if capped:
+        write_capped(out / benchmark.name, capped)
     gaps += [f"{benchmark.name}: {what} in {' '.join(languages)}" for what, languages in short.items()]
+
+
+def _places(benchmark: Benchmark, own: Sequence[Example], whole: Sequence[Example]) -> list[int] | list[str]:
+    """Where the examples that were predicted stand in the whole file, or their ids where it has these."""
+    if benchmark.content in ("answers", "pairs"):
+        return [example.id for example in own]
+    if benchmark.content == "lines":
+        whole = _alphabetical(cast(Sequence[RetrievalExample], whole))
+    wanted = {example.id for example in own}
+    return [place for place, example in enumerate(whole) if example.id in wanted]
+
+
+def _alphabetical(sentences: Sequence[RetrievalExample]) -> list[RetrievalExample]:
+    """XTREME sorts the English side (utils_preprocess.py, tatoeba_preprocess) so that lines do not tell the answer.
+
+    By the stripped sentences and, as sorting is stable, by line where they are equal.
+    """
+    return sorted(sentences, key=lambda pair: pair.target.strip())
 
 
 def _content(benchmark: Benchmark, own: Sequence[Example], predictions: Sequence[str]) -> str:
@@ -223,11 +246,10 @@ def _content(benchmark: Benchmark, own: Sequence[Example], predictions: Sequence
             corpora = cast(Sequence[MiningExample], own)
             return "".join(f"{id}\t{english}\n" for id, english in mining.pairs(corpora, predictions))
         case "lines":
-            # XTREME sorts the English side (utils_preprocess.py, tatoeba_preprocess) so that lines do not tell
-            # the answer, by the stripped sentences and, as sorting is stable, by line where they are equal.
             sentences = cast(Sequence[RetrievalExample], own)
-            queries = sorted(zip(sentences, predictions, strict=True), key=lambda pair: pair[0].target.strip())
-            return "".join(f"{_line_number(ids.split(' ')[0])}\n" for _, ids in queries)
+            found = dict(zip((sentence.id for sentence in sentences), predictions, strict=True))
+            queries = (found[sentence.id].split(" ")[0] for sentence in _alphabetical(sentences))
+            return "".join(f"{_line_number(id)}\n" for id in queries)
 
 
 def _line_number(id: str) -> int:

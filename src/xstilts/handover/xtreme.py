@@ -8,22 +8,28 @@ XTREME-R. A folder holds a folder a task, and in it test-<language>.tsv, or .jso
 - xquad, mlqa, tydiqa: an object, id of the question to answer;
 - bucc2018: id TAB id of the English sentence, a mined pair a line;
 - tatoeba: for each English sentence, in alphabetical order, the line number from 0 of its translation.
+
+Ours alone is `CAPPED` in a task's folder: which examples were predicted where a study has `max_examples`.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from xstilts.common import fast_yaml, strict_json, textfile
 from xstilts.common.errors import UserError, did_you_mean
 from xstilts.common.strict_json import JsonError
 from xstilts.data.problems import count
 from xstilts.tasks import builtin_catalog
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,63 @@ def check_sentences(path: Path, sentences: Sequence[TaggedSentence], lengths: Se
         last = sentences[min(len(sentences), len(lengths) + 1) - 1]
         what = f"{count(len(sentences), 'sentence')} in the file, not {len(lengths):,}"
         raise UserError(f"{path}:{last.line}: {what}; write them all, with an empty line behind each")
+
+
+#: Beside the predictions of a task, where a study predicted a part of the test set.
+CAPPED = "capped.json"
+
+
+class Capped(BaseModel):
+    """Which examples of a test set were predicted: their places, from 0, in the whole file, or ids where it has these.
+
+    ``of`` is how many the whole file has, of BUCC in both corpora.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    of: int
+    examples: list[int] | list[str]
+
+    @property
+    def said(self) -> str:
+        return f"{len(self.examples):,} of {self.of:,} examples"
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(map(str, self.examples))
+
+    def kept(self, gold: Sequence[T], path: Path) -> list[T]:
+        """Those of the whole file's ``gold`` that were predicted. Raises UserError where ``path`` is of another."""
+        if len(gold) != self.of:
+            raise UserError(f"{path}: {len(gold):,} examples, not the {self.of:,} of {CAPPED}; give the labels of all")
+        return [gold[int(place)] for place in self.examples]
+
+
+_CAPPED = TypeAdapter(dict[str, Capped])
+
+
+def read_capped(folder: Path) -> dict[str, Capped]:
+    """By language; nothing where all was predicted. Raises UserError where the file says no such thing."""
+    path = folder / CAPPED
+    if not path.exists():
+        return {}
+    try:
+        found = _CAPPED.validate_python(_json(path))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UserError(
+            f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg'].lower()}; write the submission again"
+        ) from None
+    for language, capped in found.items():
+        places = [one for one in capped.examples if isinstance(one, int)]
+        if places != sorted({*places}) or (places and not 0 <= places[0] <= places[-1] < capped.of):
+            raise UserError(f"{path}: {language}: places that are not in order from 0 to {capped.of - 1:,}")
+    return found
+
+
+def write_capped(folder: Path, found: Mapping[str, Capped]) -> None:
+    text = json.dumps({language: capped.model_dump() for language, capped in found.items()})
+    (folder / CAPPED).write_text(text + "\n", encoding="utf-8")
 
 
 def line_of(path: Path, id: str) -> int:

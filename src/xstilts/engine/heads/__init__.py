@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, cast
 
+import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from xstilts.common.arrays import Ints
 from xstilts.common.progress import Sink
@@ -27,6 +29,20 @@ from xstilts.tasks.formats import E
 from xstilts.tasks.task import Task
 
 
+@dataclass(frozen=True)
+class InPython:
+    """Python that has an exported model answer one example without xstilts, in the order in which it runs.
+
+    `outputs(inputs)` is defined before it: logits [rows, length, 2] of the ends of spans, [rows, length, labels] of
+    tags, [rows, labels] of sequences, [1, choices]; and all hidden states where there is no head.
+    """
+
+    given: str  # the example
+    call: str  # arguments of `xstilts.load(folder)(…)` for it
+    answer: str  # `answer`, by `outputs`
+    limit: str = ""  # of what it is not the same
+
+
 class Head(ABC, Generic[E]):
     """How models read and answer a format."""
 
@@ -34,6 +50,11 @@ class Head(ABC, Generic[E]):
     AUTO_CLASS: ClassVar[str]
     #: Whether it reads single tokens; else one vector a sequence.
     of_tokens: ClassVar[bool] = False
+    #: In a card's Python: what `model` says of `inputs`, where the head is one of Transformers'.
+    OUTPUTS: ClassVar[str] = "model(**inputs).logits"
+    #: In ONNX: the outputs' names, and the sizes between rows and tokens of inputs that it is tried on.
+    ONNX: ClassVar[tuple[str, ...]] = ("logits",)
+    ONNX_INNER: ClassVar[tuple[int, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         if not hasattr(cls, "AUTO_CLASS"):
@@ -78,6 +99,17 @@ class Head(ABC, Generic[E]):
     def best(self, n: int) -> Decoder:
         """Decodes to JSON lists of the ``n`` best predictions, text and probability, where `Format.n_best`."""
         raise TypeError(f"{type(self).__name__} has one prediction an example")
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        """How an exported model is used with Transformers alone; of vectors, after which ``block``, and how pooled."""
+        raise TypeError(f"{type(self).__name__} has nothing to say")
+
+    def vectors(
+        self, model: PreTrainedModel, texts: Sequence[str], tokenizer: Any, lengths: Lengths, block: int, pooling: str,
+        *, precision: str, device: torch.device | None = None, batch_size: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """The vectors of ``texts`` by which they are compared, where `Format.comparison`."""
+        raise TypeError(f"{type(self).__name__} compares nothing")
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """What the head is given of a training row, and what it is to say of each: for scores without training.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from xstilts.common.arrays import Ints
-from xstilts.engine.heads import Head, class_ids, label_options
+from xstilts.engine.heads import Head, InPython, class_ids, label_options
 from xstilts.engine.rows import Row, encode
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.classification import ClassificationExample
@@ -49,6 +49,15 @@ class ClassificationHead(Head[ClassificationExample]):
         self, examples: Sequence[ClassificationExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
     ) -> list[str]:
         return list(reduced)
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        return InPython(
+            'premise = "She lives in Nairobi."\nhypothesis = "She lives in Kenya."',
+            "premise, hypothesis",
+            f"""longest = {lengths.max_length}
+inputs = tokenizer(premise, hypothesis, truncation="longest_first", max_length=longest, return_tensors="pt")
+answer = {list(task.labels)!r}[int(outputs(inputs)[0].argmax())]""",
+        )
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The mean over the sequence, and its class."""

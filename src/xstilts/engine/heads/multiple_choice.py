@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from xstilts.common.arrays import Ints
-from xstilts.engine.heads import Head, class_ids
+from xstilts.engine.heads import Head, InPython, class_ids
 from xstilts.engine.rows import Row, encode
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.multiple_choice import MultipleChoiceExample
@@ -19,6 +19,8 @@ from xstilts.tasks.task import Task
 
 class MultipleChoiceHead(Head[MultipleChoiceExample]):
     AUTO_CLASS = "AutoModelForMultipleChoice"
+    ONNX_INNER = (2,)
+    OUTPUTS = "model(**{name: each[None] for name, each in inputs.items()}).logits"
 
     def make_rows(
         self, examples: Sequence[MultipleChoiceExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
@@ -54,6 +56,18 @@ class MultipleChoiceHead(Head[MultipleChoiceExample]):
         self, examples: Sequence[MultipleChoiceExample], rows: Sequence[Row], reduced: Sequence[Any], task: Task
     ) -> list[str]:
         return list(reduced)
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        return InPython(
+            'prompt = "She lives in Nairobi. Which country is it?"\nchoices = ["Kenya", "Norway"]',
+            "prompt, choices",
+            f"""tokenizer.truncation_side = "left"
+inputs = [
+    tokenizer(prompt, choice, truncation="longest_first", max_length={lengths.max_length}, return_tensors="pt")
+    for choice in choices
+]
+answer = choices[int(torch.cat([outputs(one).flatten() for one in inputs]).argmax())]""",
+        )
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The mean over each choice, and whether it is the right one."""

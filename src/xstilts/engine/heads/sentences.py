@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from xstilts.common.progress import Sink
 from xstilts.engine import inference
-from xstilts.engine.heads import Head
+from xstilts.engine.heads import Head, InPython
 from xstilts.engine.inference import Reader, Set
 from xstilts.engine.rows import Row, encode
 from xstilts.engine.vectors import Embedded
@@ -32,8 +34,17 @@ def mean(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (hidden.float() * weights).sum(1) / weights.sum(1)
 
 
+def _normalised(outputs: tuple[Sequence[torch.Tensor], torch.Tensor, str], block: int) -> list[Any]:
+    blocks, mask, pooling = outputs
+    hidden = blocks[block]
+    pooled = hidden[:, 0].float() if pooling == "cls" else mean(hidden, mask)
+    return list(torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy())
+
+
 class Compared(Head[E]):
     AUTO_CLASS = "AutoModel"
+    ONNX = ("hidden_states",)
+    OUTPUTS = "model(**inputs, output_hidden_states=True).hidden_states"
 
     def targets(self, rows: Sequence[Row], length: int) -> dict[str, torch.Tensor]:
         raise TypeError("nothing is trained on sentences to compare")
@@ -54,6 +65,31 @@ class Compared(Head[E]):
         else:
             pooled = [mean(hidden, mask) for hidden in blocks]
         return list(torch.nn.functional.normalize(torch.stack(pooled, 1), dim=-1).half().cpu().numpy())
+
+    def vectors(
+        self, model: PreTrainedModel, texts: Sequence[str], tokenizer: Any, lengths: Lengths, block: int, pooling: str,
+        *, precision: str, device: torch.device | None = None, batch_size: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """L2-normalised [texts, hidden], in 32 bits, after ``block`` (0 = embeddings)."""
+        rows = rows_of(texts, tokenizer, lengths)
+        found = np.empty((len(rows), model.config.hidden_size), np.float32)
+        for places, reduced in inference.reduced_outputs(
+            model, rows, range(len(rows)), lambda _, outputs: _normalised(outputs, block),
+            pad_id=tokenizer.pad_token_id, precision=precision, pooling=pooling, device=device, batch_size=batch_size,
+        ):  # fmt: skip
+            found[places] = reduced
+        return found
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        pooled = "states[:, 0]" if pooling == "cls" else "(states * mask).sum(1) / mask.sum(1)"
+        return InPython(
+            'texts = ["She lives in Nairobi.", "Sie wohnt in Nairobi."]',
+            "texts",
+            f"""longest = {lengths.max_length}
+inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+states, mask = outputs(inputs)[{block}], inputs["attention_mask"][:, :, None]  # after block {block}
+answer = torch.nn.functional.normalize({pooled}, dim=-1)  # their products are cosines""",
+        )
 
     def embed(self, reader: Reader, sets: Sequence[Set], progress: Sink) -> list[Embedded]:
         """The sentence vectors of each of ``sets``."""

@@ -13,7 +13,7 @@ import torch
 
 from xstilts.common.arrays import Ints
 from xstilts.encoders.packing import reads_at_end
-from xstilts.engine.heads import Head
+from xstilts.engine.heads import Head, InPython
 from xstilts.engine.rows import Row
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.span import SpanExample
@@ -185,8 +185,9 @@ class NBest:
         """JSON lists of text and probability from the best answer down.
 
         The probability is exp(score) over its sum over all spans of at most 30 tokens in all of the example's windows,
-        and "no answer" (the least over the windows, as the empty text) where the task has unanswerable questions. So it
-        is the same for every ``n``, and those of a list sum to 1 at most; nbest_predictions.json of run_qa shares 1 out
+        and "no answer" (the least over the windows, as the empty text) where the task has unanswerable questions; that
+        stands in the list even if others are better, as in run_qa. So it is the same for every ``n``, and those of a
+        list sum to 1 at most; nbest_predictions.json of run_qa shares 1 out
         among the listed ones. A text is named once, with the score of its best span; a span that two windows hold is
         two spans.
         """
@@ -206,19 +207,25 @@ class NBest:
                     texts[""] = max(nothing, texts.get("", nothing))
                     of_windows.append(nothing)
         return [
-            json.dumps(_with_probabilities(texts, np.logaddexp.reduce(of_windows), self.n), ensure_ascii=False)
+            json.dumps(
+                _with_probabilities(texts, np.logaddexp.reduce(of_windows), self.n, task.unanswerable),
+                ensure_ascii=False,
+            )
             for texts, of_windows in zip(scored, totals, strict=True)
         ]
 
 
-def _with_probabilities(scores: Mapping[str, float], total: float, n: int) -> list[dict[str, Any]]:
-    best = sorted(scores.items(), key=lambda item: -item[1])[:n]
+def _with_probabilities(scores: Mapping[str, float], total: float, n: int, none: bool) -> list[dict[str, Any]]:
+    ordered = sorted(scores.items(), key=lambda item: -item[1])
+    best = ordered[:n] + [item for item in ordered[n:] if item[0] == "" and none]
     return [{"text": text, "probability": math.exp(value - total)} for text, value in best]
 
 
 class SpanHead(Head[SpanExample]):
     AUTO_CLASS = "AutoModelForQuestionAnswering"
     of_tokens = True
+    ONNX = ("start_logits", "end_logits")
+    OUTPUTS = "torch.stack([(said := model(**inputs)).start_logits, said.end_logits], -1)"
 
     def make_rows(
         self, examples: Sequence[SpanExample], task: Task, tokenizer: Any, lengths: Lengths, *, training: bool
@@ -297,6 +304,32 @@ class SpanHead(Head[SpanExample]):
 
     def best(self, n: int) -> NBest:
         return NBest(n)
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        null = "0" if _frame(tokenizer).null_at == 0 else 'inputs["attention_mask"].sum(1) - 1'
+        none = f"""
+none = said[torch.arange(len(said)), {null}].sum(-1).min()
+answer = "" if none > scores.max() else answer"""
+        return InPython(
+            'question = "Where does she live?"\ncontext = "She lives in Nairobi, and works in Thika."',
+            "question, context",
+            f"""inputs = tokenizer(
+    question, context, truncation="only_second", max_length={lengths.max_length}, stride={lengths.doc_stride},
+    return_overflowing_tokens=True, return_offsets_mapping=True, padding=True, return_tensors="pt",
+)
+passage = torch.tensor([[part == 1 for part in inputs.sequence_ids(i)] for i in range(len(inputs["input_ids"]))])
+offsets = inputs.pop("offset_mapping")
+inputs.pop("overflow_to_sample_mapping")
+said = outputs(inputs)  # of each window and token: the first of the answer? the last?
+first, last = said.masked_fill(~passage[:, :, None], -1e9).unbind(-1)
+scores = first[:, :, None] + last[:, None, :]
+near = torch.ones_like(scores[0]).triu().tril({MAX_ANSWER_TOKENS - 1}).bool()  # {MAX_ANSWER_TOKENS} tokens at most
+scores = scores.masked_fill(~near, -1e9)
+window, i, j = (int(n) for n in torch.unravel_index(scores.argmax(), scores.shape))
+answer = context[offsets[window, i, 0] : offsets[window, j, 1]].strip()"""
+            + (none if task.unanswerable else ""),
+            f"questions of up to {lengths.max_query_length} tokens; xstilts cuts longer ones to that",
+        )
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The null token (CLS), the answer's first and last, and some others of the passage, with their part in it.

@@ -9,7 +9,7 @@ import torch
 
 from xstilts.common.arrays import Ints
 from xstilts.encoders.packing import reads_at_end
-from xstilts.engine.heads import Head, label_options
+from xstilts.engine.heads import Head, InPython, label_options
 from xstilts.engine.rows import IGNORED, Row, around
 from xstilts.planning.hyperparameters import Lengths
 from xstilts.tasks.formats.tagging import TaggingExample
@@ -100,6 +100,24 @@ class TaggingHead(Head[TaggingExample]):
             if len(predicted) != len(example.tokens):
                 raise AssertionError(f"{example.id}: {len(predicted)} tags for {len(example.tokens)} tokens")
         return [" ".join(predicted) for predicted in tags]
+
+    def in_python(self, task: Task, tokenizer: Any, lengths: Lengths, block: int | None, pooling: str) -> InPython:
+        words = (
+            '[" " + token if i else token for i, token in enumerate(tokens)]' if _wants_spaces(tokenizer) else "tokens"
+        )
+        return InPython(
+            'tokens = ["She", "lives", "in", "Nairobi", "."]',
+            "tokens",
+            f"""words = {words}
+inputs = tokenizer(
+    words, is_split_into_words=True, truncation=True, max_length={lengths.max_length}, return_tensors="pt"
+)
+first = [inputs.word_ids().index(i) for i in range(len(tokens))]  # the first piece of each token
+names = {list(task.labels)!r}
+said = outputs(inputs)[0].argmax(-1)
+answer = [(token, names[int(said[at])]) for token, at in zip(tokens, first)]""",
+            f"sentences of up to {lengths.max_length} pieces; xstilts reads longer ones in parts",
+        )
 
     def probe(self, row: Row, some: Callable[[Ints], Ints]) -> tuple[Ints | None, Ints]:
         """The first piece of each word, and its tag; as in Bassignana et al. 2022 (arXiv 2210.11255)."""

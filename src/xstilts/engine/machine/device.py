@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from accelerate import Accelerator
 
+from xstilts.common.errors import UserError
 from xstilts.planning.hyperparameters import Precision
 
 
@@ -16,9 +17,24 @@ def accelerator() -> Accelerator:
     return Accelerator()
 
 
-def fast_precision() -> Precision:
-    """What this device is fast in, and precise enough for training: what `precision: auto` comes to on it."""
-    device = accelerator().device
+def named(name: str | None) -> torch.device:
+    """The device of that name, `cpu`, `cuda`, `cuda:1` or `mps`; by default the accelerator's. Raises UserError."""
+    if name is None:
+        return torch.device(accelerator().device)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # PyTorch has no error of its own for it
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise UserError(f"device {name}: cannot be used here: {reason}; take cpu, or leave it out") from None
+    if device.type == "meta":
+        raise UserError("device meta: computes nothing; take cpu, or leave it out")
+    return device
+
+
+def fast_precision(device: torch.device | None = None) -> Precision:
+    """What a device is fast in, and precise enough for training: what `precision: auto` comes to on this one."""
+    device = device or accelerator().device
     if device.type == "cuda":  # GPUs without bf16 (before Ampere) are fast in fp16
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu":
@@ -39,8 +55,8 @@ def is_slow(precision: str) -> bool:
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
-def autocast(precision: str) -> AbstractContextManager[object]:
-    return torch.autocast(accelerator().device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
+def autocast(precision: str, device: torch.device | None = None) -> AbstractContextManager[object]:
+    return torch.autocast((device or accelerator().device).type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
 def on_cpu() -> bool:

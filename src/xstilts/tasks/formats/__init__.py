@@ -41,6 +41,21 @@ class GoldAnswer:
     start: int
 
 
+class Abstention(NamedTuple):
+    """What comes of giving no answer where a model is less sure than ``threshold``, on data with gold, in points.
+
+    F1 and exact match are those of the questions that are answered, and then those of all, where "no answer" is right
+    for a question that has none.
+    """
+
+    threshold: float  # 0 to 1
+    answered: float  # share of the questions
+    exact_match_answered: float
+    f1_answered: float
+    exact_match: float
+    f1: float
+
+
 class Trace(NamedTuple):
     """Texts by which an example is known again in other data, so that nothing is evaluated on that was trained on."""
 
@@ -164,6 +179,9 @@ def check_spelling(names: Iterable[str], known: Sequence[str]) -> None:
 
 E = TypeVar("E", bound=Example)
 
+#: The confidence above which an answer is likelier than none.
+EVEN = 0.5
+
 
 class Format(ABC, Generic[E]):
     """What is the same of all tasks in a format. Facts without a value are for each format to say."""
@@ -178,6 +196,8 @@ class Format(ABC, Generic[E]):
     typical_tokens: ClassVar[float]
     #: Fields of a record to predict, * behind one that may be missing; () where models alone give no predictions.
     fields: ClassVar[tuple[str, ...]]
+    #: Those of the fields that are lists of texts.
+    lists: ClassVar[tuple[str, ...]] = ()
     #: Why its examples cannot be translated; None where they can.
     untranslatable: ClassVar[str | None]
 
@@ -216,6 +236,11 @@ class Format(ABC, Generic[E]):
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the fields of a record."""
+        return tuple(field.rstrip("*") for field in self.fields)
 
     @property
     def title(self) -> str:
@@ -287,9 +312,36 @@ class Format(ABC, Generic[E]):
         """Whether a threshold can be chosen on them."""
         return False
 
-    def readable(self, example: E, prediction: str, task: Task) -> str | list[str]:
-        """A prediction as JSON has it for people."""
+    def readable(self, example: E, prediction: str, task: Task, least: float = EVEN) -> str | list[str]:
+        """A prediction as JSON has it for people; no answer where its `confidence` is below ``least``."""
         return prediction
+
+    def confidence(self, prediction: str, task: Task) -> float | None:
+        """How sure it is of its answer against there being none, 0 to 1; None where ``task`` always has one."""
+        return None
+
+    def abstentions(self, examples: Sequence[E], predictions: Sequence[str], task: Task) -> list[Abstention]:
+        """What each of several thresholds of `confidence` comes to; nothing where ``task`` always has an answer."""
+        return []
+
+    def said(self, best: Sequence[Mapping[str, Any]], task: Task, least: float = EVEN) -> str:
+        """What is predicted by a list of the n best, as `Head.best` decodes to it, where `n_best`."""
+        raise TypeError(f"{self.name} has one prediction an example")
+
+    def asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an example in a record to predict: those of `fields` that it has."""
+        check_spelling(record, self.names)
+        return {name: record[name] for name in self.names if name in record}
+
+    def answered(self, example: E, readable: Any) -> Any:
+        """What a call with one example gives, of its prediction as `readable` has it."""
+        return readable
+
+    def called(self, *given: Any) -> dict[str, Any]:
+        """The record that a call with the values of `fields`, in their order, asks for. Raises TypeError."""
+        if len(given) > len(self.fields):
+            raise TypeError(f"at most {len(self.fields)} arguments: {', '.join(self.fields)} (* may be missing)")
+        return dict(zip(self.names, given, strict=False))
 
 
 def _label_faults(labels: Sequence[str]) -> Iterator[str]:

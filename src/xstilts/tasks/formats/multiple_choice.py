@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
+from xstilts.tasks.formats import EVEN, Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
 from xstilts.tasks.task import Task
 
 #: Why a translation is left out.
@@ -64,6 +64,7 @@ class MultipleChoice(Format[MultipleChoiceExample]):
     heading = "Classification"
     typical_tokens = 180.0  # HellaSwag, Cosmos QA, CommonsenseQA
     fields = ("prompt", "choices")
+    lists = ("choices",)
     untranslatable = None
     inputs = 4
 
@@ -95,7 +96,7 @@ class MultipleChoice(Format[MultipleChoiceExample]):
             ]
         }
 
-    def readable(self, example: MultipleChoiceExample, prediction: str, task: Task) -> str:
+    def readable(self, example: MultipleChoiceExample, prediction: str, task: Task, least: float = EVEN) -> str:
         """The text of the choice."""
         return example.choices[int(prediction)]
 

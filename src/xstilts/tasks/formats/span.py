@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from xstilts.tasks.formats import Example, Format, Outcomes, Trace
+from xstilts.tasks.formats import EVEN, Abstention, Example, Format, Outcomes, Trace
 from xstilts.tasks.formats import GoldAnswer as GoldAnswer
 from xstilts.tasks.metrics import mlqa, squad
 from xstilts.tasks.task import Task
@@ -56,6 +57,15 @@ def answers(predictions: Sequence[str], task: Task, threshold: float = 0.0) -> l
         return list(predictions)
     fields = (prediction.partition("\t") for prediction in predictions)
     return [answer if float(odds) <= threshold else "" for odds, _, answer in fields]
+
+
+def certainty(null_odds: float) -> float:
+    """The probability of the best answer against none, exp(answer) / (exp(answer) + exp(none)), of their scores."""
+    return 1.0 / (1.0 + math.exp(min(null_odds, 700.0)))
+
+
+#: Thresholds of certainty whose cost is told.
+THRESHOLDS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 def _outcomes(
@@ -131,9 +141,46 @@ class Span(Format[SpanExample]):
                 outcomes[f"best_{name}"] = _outcomes(metric, answers(predictions, task, best.value), golds)
         return outcomes
 
-    def readable(self, example: SpanExample, prediction: str, task: Task) -> str:
+    def readable(self, example: SpanExample, prediction: str, task: Task, least: float = EVEN) -> str:
         """The answer, empty where there is none."""
-        return answers([prediction], task)[0]
+        certain = self.confidence(prediction, task)
+        return "" if certain is not None and certain < least else answers([prediction], task, math.inf)[0]
+
+    def confidence(self, prediction: str, task: Task) -> float | None:
+        return certainty(float(prediction.partition("\t")[0])) if task.unanswerable else None
+
+    def said(self, best: Sequence[Mapping[str, Any]], task: Task, least: float = EVEN) -> str:
+        answer = next((one for one in best if one["text"]), None)
+        if answer is None:
+            return ""
+        none = next((one["probability"] for one in best if not one["text"]), 0.0)
+        certain = answer["probability"] / max(answer["probability"] + none, sys.float_info.min)
+        return "" if task.unanswerable and certain < least else str(answer["text"])
+
+    def abstentions(self, examples: Sequence[SpanExample], predictions: Sequence[str], task: Task) -> list[Abstention]:
+        """At `THRESHOLDS`, by the rules of SQuAD v2.0."""
+        if not task.unanswerable or not examples:
+            return []
+        golds = [[answer.text for answer in example.answers] for example in examples]
+        certain = [self.confidence(prediction, task) or 0.0 for prediction in predictions]
+        given = answers(predictions, task, math.inf)
+        right = [[metric(answer, gold, unanswerable=True) for answer, gold in zip(given, golds, strict=True)]
+                 for metric in (squad.exact_match, squad.f1)]  # fmt: skip
+        none = [float(not gold) for gold in golds]
+        found = []
+        for least in THRESHOLDS:
+            kept = [i for i, one in enumerate(certain) if one >= least]
+            of_kept = [sum(values[i] for i in kept) for values in right]
+            left = sum(none) - sum(none[i] for i in kept)
+            found.append(
+                Abstention(
+                    least,
+                    len(kept) / len(examples),
+                    *(100.0 * total / max(len(kept), 1) for total in of_kept),
+                    *(100.0 * (total + left) / len(examples) for total in of_kept),
+                )
+            )
+        return found
 
 
 FORMAT = Span()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from xstilts.tasks.formats import Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
+from xstilts.tasks.formats import EVEN, Example, Format, GoldAnswer, Outcomes, Trace, most_frequent
 from xstilts.tasks.metrics import tagging as metrics
 from xstilts.tasks.task import Task
 
@@ -44,12 +47,66 @@ class TaggingExample(Example):
         return Tagging.untranslatable
 
 
+#: Scripts that are written without spaces between words, by the first words of their characters' names in Unicode.
+WITHOUT_SPACES = ("CJK ", "HIRAGANA ", "KATAKANA ", "HALFWIDTH KATAKANA ", "BOPOMOFO ", "THAI ", "LAO ", "KHMER ",
+                  "MYANMAR ", "TIBETAN ")  # fmt: skip
+
+
+@lru_cache(maxsize=1 << 16)
+def _kind(character: str) -> str:
+    """`alone` of a character that is a token, `joined` of one that goes with what is before it, `edge`, or `inside`."""
+    category = unicodedata.category(character)
+    if category[0] == "M" or character in "\u200c\u200d":  # joiners, which Persian and Indic words hold
+        return "joined"
+    if category in ("Ps", "Pe", "Pi", "Pf") or character in '"„“”':
+        return "alone"
+    if category[0] in "PS":
+        return "edge"
+    return "alone" if unicodedata.name(character, "").startswith(WITHOUT_SPACES) else "inside"
+
+
+def words(text: str) -> list[str]:
+    """The tokens of raw text, in the manner of WikiAnn's (PAN-X): what stands between white space, parted further.
+
+    Tokens by themselves are brackets and quotation marks, any other punctuation mark or symbol at the beginning or end
+    (inside, as in 3.14 or d'Uruguay, it stays), and each character of a script that is `WITHOUT_SPACES`, with the marks
+    on it.
+    """
+    found: list[str] = []
+    for word in text.split():
+        kinds = [_kind(character) for character in word]
+        pieces: list[list[int]] = []  # of a word: runs of characters, each of them alone, or all inside
+        before = ""
+        for i, kind in enumerate(kinds):
+            if kind == "joined" and pieces:
+                pieces[-1].append(i)
+                continue
+            if kind == "alone" or before != "run":
+                pieces.append([])
+            pieces[-1].append(i)
+            before = "alone" if kind == "alone" else "run"
+        for piece in pieces:
+            found += _parted(word[piece[0] : piece[-1] + 1])
+    return found
+
+
+def _parted(run: str) -> list[str]:
+    """A run of characters, with the punctuation at its edges parted from it, each mark by itself."""
+    first, last = 0, len(run)
+    while first < last and _kind(run[first]) == "edge":
+        first += 1
+    while last > first and _kind(run[last - 1]) == "edge":
+        last -= 1
+    return [*run[:first], *([run[first:last]] if first < last else []), *run[last:]]
+
+
 class Tagging(Format[TaggingExample]):
     example = TaggingExample
     pipeline_tag = "token-classification"
     heading = "Structured prediction"
     typical_tokens = 20.0  # PAN-X, UD
-    fields = ("tokens",)
+    fields = ("tokens*", "text*")
+    lists = ("tokens",)
     untranslatable = "tags cannot be carried into a translation"
     labelled = True
     open_labels = True
@@ -93,9 +150,27 @@ class Tagging(Format[TaggingExample]):
     def labels_of(self, examples: Iterable[TaggingExample]) -> set[str]:
         return {tag for example in examples for tag in example.tags or ()}
 
-    def readable(self, example: TaggingExample, prediction: str, task: Task) -> list[str]:
+    def readable(self, example: TaggingExample, prediction: str, task: Task, least: float = EVEN) -> list[str]:
         """The tags."""
         return prediction.split(" ")
+
+    def asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Its tokens, or those of its `text`."""
+        read = super().asked(record)
+        text, tokens = read.pop("text", None), read.get("tokens")
+        if tokens is None and isinstance(text, str):
+            read["tokens"] = words(text)
+        return read
+
+    def answered(self, example: TaggingExample, readable: Any) -> list[tuple[str, str]]:
+        """Each token with its tag."""
+        return list(zip(example.tokens, readable, strict=True))
+
+    def called(self, *given: Any) -> dict[str, Any]:
+        """A text, or its tokens."""
+        if len(given) == 1 and isinstance(given[0], str):
+            return {"text": given[0]}
+        return super().called(*(list(one) for one in given))
 
 
 FORMAT = Tagging()
