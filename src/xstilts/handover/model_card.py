@@ -153,7 +153,8 @@ def _abstentions(usage: Usage, evaluated: Mapping[str, DataRef]) -> list[str]:
         return []
     scored_so = any(ref.task.unanswerable for ref in evaluated.values())
     header = ("threshold", "answered", "exact match of these", "F1 of these", "exact match of all", "F1 of all")
-    rows = ((f"{one.threshold:g}", f"{100 * one.answered:.0f} %", *("–" if value is None else f"{value:.1f}" for value in one[2:]))
+    rows = ((f"{one.threshold:g}", f"{100 * one.answered:.0f} %",
+             *("–" if value is None else f"{value:.1f}" for value in one[2:]))
             for one in usage.abstentions)  # fmt: skip
     return [
         "## When it gives no answer",
@@ -163,11 +164,7 @@ def _abstentions(usage: Usage, evaluated: Mapping[str, DataRef]) -> list[str]:
         f"sure than it is right:",
         markdown.table(header, rows),
         'Of all questions, "no answer" is right where there is none, by the rules of SQuAD v2.0.'
-        + (
-            ""
-            if scored_so
-            else f" The scores on `{usage.task}` below are those of always answering, as with threshold 0."
-        ),
+        + ("" if scored_so else f" The scores on `{usage.task}` below are of always answering, as threshold 0 does."),
     ]
 
 
