@@ -27,6 +27,9 @@ from xstilts.reporting.drawing import (
     draw,
     header,
     listed,
+    plain,
+    row_said,
+    saying,
     shape,
     zero_line,
 )
@@ -130,7 +133,7 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
     panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, drawn, scale)]) for recipe in recipes}
     sources = {encoder.label: encoder.source for encoder in analysis.axes.encoders}
     points = points.unique(["encoder", "recipe"], keep="first", maintain_order=True).select(
-        "recipe", "parameters", "gain", "low", "high",
+        "recipe", "parameters", "gain", "low", "high", said=row_said("encoder", "recipe"),
         source=pl.col("encoder").replace_strict(sources, return_dtype=pl.String),
         weight=((pl.col("error").min() / pl.col("error")) ** 2).fill_nan(None).fill_null(0.3),
     )  # fmt: skip
@@ -165,13 +168,15 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2)
         .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour("source", names)),
-        base.transform_filter("isValid(datum.gain)")
-        .mark_point(filled=True, opacity=1)
-        .encode(
-            y=alt.Y("gain:Q", title=f"gain, {scale.unit}"),
-            color=colour("source", names),
-            shape=shape("source", names),
-            size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
+        saying(
+            base.transform_filter("isValid(datum.gain)")
+            .mark_point(filled=True, opacity=1)
+            .encode(
+                y=alt.Y("gain:Q", title=f"gain, {scale.unit}"),
+                color=colour("source", names),
+                shape=shape("source", names),
+                size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
+            )
         ),
     ).properties(width=185, height=150)
     facet = alt.Facet(
@@ -192,7 +197,7 @@ def choices_chart(analysis: Analysis) -> Chart | None:
         return None
     order, cut = _first(list(rows["target"].unique(maintain_order=True)), CHARTED_TARGETS, "targets")
     rows = rows.filter(pl.col("target").is_in(order)).with_columns(
-        hindsight=pl.when(pl.col("best") != pl.col("chosen")).then("best_gain")
+        hindsight=pl.when(pl.col("best") != pl.col("chosen")).then("best_gain"), said=row_said("encoder", "chosen")
     )
     labels = [encoder.label for encoder in analysis.axes.encoders if encoder.label in set(rows["encoder"])]
     y = alt.Y("encoder:N", sort=labels, title=None, axis=bare())
@@ -201,7 +206,7 @@ def choices_chart(analysis: Analysis) -> Chart | None:
     layers = alt.layer(
         zero_line("x"),
         base.mark_rule(strokeWidth=2.5, color=HELPS_COLOUR).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1, color=HELPS_COLOUR).encode(x="gain:Q"),
+        saying(base.mark_point(filled=True, size=80, opacity=1, color=HELPS_COLOUR).encode(x="gain:Q")),
         base.mark_text(dy=-11, fontSize=11, color=INK).encode(x="gain:Q", text="chosen:N"),
         base.transform_filter("isValid(datum.hindsight)")
         .mark_point(shape="diamond", size=80, opacity=1, strokeWidth=2, color=HURTS_COLOUR)
@@ -235,7 +240,9 @@ def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -
     recipes, cut_recipes = _first(axes.recipes, _FOREST_RECIPES, "recipes")
     rows = rows.filter(pl.col("recipe").is_in(recipes))
     panels, cut_encoders = _first(order, max(1, _SCORE_POINTS * len(order) // max(1, rows.height)), "encoders")
-    rows = rows.filter(pl.col("encoder").is_in(panels))
+    rows = rows.filter(pl.col("encoder").is_in(panels)).with_columns(
+        said=row_said("encoder", "recipe", "language", value="value", of=plain)
+    )
     languages = by_family(axes.languages[target], families)
     y = alt.Y("language:N", sort=languages, title=None, axis=bare())
     offset = alt.YOffset("recipe:N", sort=recipes)
@@ -244,7 +251,7 @@ def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -
         base.mark_rule(strokeWidth=1.5, opacity=0.8).encode(
             x=alt.X("low:Q", title=axes.metrics[target], scale=alt.Scale(zero=False, nice=True)), x2="high:Q"
         ),
-        base.mark_point(filled=True, size=26, opacity=1).encode(x="value:Q", shape=shape("recipe", recipes)),
+        saying(base.mark_point(filled=True, size=26, opacity=1).encode(x="value:Q", shape=shape("recipe", recipes))),
     ).properties(width=230, height=alt.Step(max(5, 26 // len(recipes))))
     chart = layers.facet(
         data=data(rows), facet=alt.Facet("encoder:N", sort=panels, title=None), columns=_columns(panels)
@@ -272,8 +279,7 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
     order = [encoder.label for encoder in analysis.axes.encoders if encoder.label in labels]
     order += [label for label in labels if label not in order]  # a run whose scores failed has curves all the same
     chart = (
-        alt.Chart()
-        .mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=14) if of == "dev" else False)
+        saying(alt.Chart().mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=14) if of == "dev" else False))
         .encode(
             x=alt.X("step:Q", title="step"),
             y=alt.Y(f"{of}:Q", title={"loss": "loss", "dev": "English dev, points"}[of], scale=alt.Scale(zero=False)),
@@ -282,7 +288,12 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
         )
         .properties(width=200, height=140)
         .facet(
-            data=data(rows.with_columns(panel=pl.format("{} ({})", "task", "phase"))),
+            data=data(
+                rows.with_columns(
+                    panel=pl.format("{} ({})", "task", "phase"),
+                    said=pl.format("{}, {}, seed {}", "encoder", "recipe", "seed"),
+                )
+            ),
             facet=alt.Facet("panel:N", sort=names, title=None),
             columns=_columns(names),
         )
@@ -354,7 +365,8 @@ def _forest(
     rows = rows.filter(pl.col("recipe").is_in(names), pl.col("who").is_in(shown)).with_columns(
         text=pl.format(
             "{} [{}, {}]", *(pl.col(of).map_elements(signed, return_dtype=pl.String) for of in ("gain", "low", "high"))
-        )
+        ),
+        said=row_said("who", "recipe"),
     )
     y = alt.Y("recipe:N", sort=names, title=None, axis=bare())
     offset = alt.YOffset("who:N", sort=shown)
@@ -367,8 +379,10 @@ def _forest(
             x2="high:Q",
             color=colour("who", shown),
         ),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
+        saying(
+            base.mark_point(filled=True, size=70, opacity=1).encode(
+                x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
+            )
         ),
     ).properties(width=330, height=step)
     chart: alt.LayerChart | alt.HConcatChart = plot
@@ -410,6 +424,7 @@ def _heat_map(
         strength=(STRONGEST * pl.col("gain").abs() / largest).round(3),
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
+        said=pl.format("{}; {}", row_said("encoder", "recipe", "column"), "verdict"),
         shown=pl.col("verdict").is_in([HELPS, HURTS, ABOVE, BELOW]),
         begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),
     )
@@ -418,11 +433,13 @@ def _heat_map(
         y=alt.Y("recipe:N", sort=recipes, title=None, axis=bare()),
     )
     # Strength is opacity over the page's own ground, so that the text's colour stays readable in light and dark.
-    cells = base.mark_rect(stroke=INK, strokeOpacity=0.15).encode(
-        color=alt.Color(
-            "sign:N", scale=alt.Scale(domain=[HELPS, HURTS], range=[HELPS_COLOUR, HURTS_COLOUR]), legend=None
-        ),
-        opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
+    cells = saying(
+        base.mark_rect(stroke=INK, strokeOpacity=0.15).encode(
+            color=alt.Color(
+                "sign:N", scale=alt.Scale(domain=[HELPS, HURTS], range=[HELPS_COLOUR, HURTS_COLOUR]), legend=None
+            ),
+            opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
+        )
     )
     plain = base.mark_text(color=INK, fontSize=11).encode(text="text:N").transform_filter("!datum.shown")
     bold = (
@@ -460,7 +477,7 @@ def _slopes(fits: pl.DataFrame, recipe: str, families: Sequence[str], scale: Sca
     for row in rows[:3]:
         factor, words = per(row)
         slope, low, high = (scale.text(factor * row[name]) for name in ("slope", "low", "high"))
-        said.append(f"{row['family'] + ': ' if len(rows) > 1 else ''}{slope} [{low}, {high}] {words}")
+        said.append(f"{row['family'] + ': ' if len(rows) > 1 else ''}{slope} [{low}, {high}]\n{words}")
     return said
 
 
