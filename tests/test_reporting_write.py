@@ -416,7 +416,7 @@ def test_tables_sort_and_filter(report: Path, tab: Tab):
 
 
 def test_the_page_is_whole_without_its_script(report: Path, tab: Tab):
-    words = "document.body.innerText.replace(/[↕\\s]+/g, ' ')"
+    words = "document.body.innerText.replace(/[↕\\u00a0\\s]+/g, ' ')"
     tab.open(report, width=1400)
     tab.evaluate("document.querySelectorAll('.filter').forEach(line => line.remove())")
     with_script = tab.evaluate(words)

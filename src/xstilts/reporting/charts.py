@@ -26,8 +26,8 @@ from xstilts.reporting.drawing import (
     data,
     draw,
     header,
+    in_points,
     listed,
-    plain,
     row_said,
     saying,
     shape,
@@ -39,6 +39,8 @@ from xstilts.reporting.drawing import (
 CHARTED_TARGETS = 6
 #: Cells of a heat map, over all its panels.
 _HEAT_CELLS = 1200
+#: Columns of a heat map that a window holds beside each other.
+_ACROSS = 20
 #: Opacity of the largest gain of a heat map: its number keeps a contrast of 4.5:1, in light and dark.
 STRONGEST = 0.65
 #: Recipes in a forest plot, and in a chart of sizes.
@@ -178,7 +180,7 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
                 size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
             )
         ),
-    ).properties(width=185, height=150)
+    ).properties(width=200, height=150)
     facet = alt.Facet(
         "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
     )
@@ -241,7 +243,7 @@ def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -
     rows = rows.filter(pl.col("recipe").is_in(recipes))
     panels, cut_encoders = _first(order, max(1, _SCORE_POINTS * len(order) // max(1, rows.height)), "encoders")
     rows = rows.filter(pl.col("encoder").is_in(panels)).with_columns(
-        said=row_said("encoder", "recipe", "language", value="value", of=plain)
+        said=row_said("encoder", "recipe", "language", value="value", of=in_points)
     )
     languages = by_family(axes.languages[target], families)
     y = alt.Y("language:N", sort=languages, title=None, axis=bare())
@@ -428,9 +430,14 @@ def _heat_map(
         shown=pl.col("verdict").is_in([HELPS, HURTS, ABOVE, BELOW]),
         begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),
     )
+    # Many columns stand below each other, so that a window holds them.
+    (across, names), (down, lines) = ("column", list(columns)), ("recipe", recipes)
+    if turned := len(columns) > _ACROSS:
+        across, names, down, lines = down, lines, across, names
+    slanted = alt.Axis(domain=False, ticks=False, labelAngle=-35)
     base = alt.Chart().encode(
-        x=alt.X("column:N", sort=list(columns), title=None, axis=bare()),
-        y=alt.Y("recipe:N", sort=recipes, title=None, axis=bare()),
+        x=alt.X(f"{across}:N", sort=names, title=None, axis=slanted if turned else bare()),
+        y=alt.Y(f"{down}:N", sort=lines, title=None, axis=bare()),
     )
     # Strength is opacity over the page's own ground, so that the text's colour stays readable in light and dark.
     cells = saying(
@@ -445,20 +452,19 @@ def _heat_map(
     bold = (
         base.mark_text(color=INK, fontSize=11, fontWeight="bold").encode(text="text:N").transform_filter("datum.shown")
     )
-    # A line between the groups, on the left edge of the first column of each.
-    edge = alt.Y("recipe:N", sort=recipes, bandPosition=0), alt.Y2("recipe:N", bandPosition=1)
-    edges = (
-        alt.Chart()
-        .mark_rule(color=INK, strokeWidth=2)
-        .encode(x=alt.X("column:N", sort=list(columns), bandPosition=0), y=edge[0], y2=edge[1])
-        .transform_filter("datum.begins")
-    )
-    width = max(40, min(90, 7 * max(map(len, columns)) + 8))
+    # A line between the groups, on the first edge of the first column of each.
+    line = alt.Chart().mark_rule(color=INK, strokeWidth=2).transform_filter("datum.begins")
+    begin = {"x": alt.X(f"{across}:N", sort=names, bandPosition=0), "y": alt.Y(f"{down}:N", sort=lines, bandPosition=0)}
+    end = {"x2": alt.X2(f"{across}:N", bandPosition=1)} if turned else {"y2": alt.Y2(f"{down}:N", bandPosition=1)}
+    edges = line.encode(**begin, **end)
+    width = 48 if turned else max(40, min(90, 7 * max(map(len, names)) + 8))
     chart = (
         alt.layer(cells, plain, bold, *([edges] if groups else []))
-        .properties(width=alt.Step(width), height=alt.Step(24))
+        .properties(width=alt.Step(width), height=alt.Step(18 if turned else 24))
         .facet(data=data(rows), row=header("encoder:N", panels))
     )
+    if turned:
+        chart = chart.resolve_axis(x="independent")  # a panel is longer than a screen
     return draw(chart, name, title, said, _sentences(note, cut_columns, cut_recipes, cut_panels))
 
 

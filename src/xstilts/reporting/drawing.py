@@ -44,7 +44,9 @@ class Chart:
         prefix = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
         svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
         svg = re.sub(r'url\(#([^)]+)\)|(?<=href=")#([^"]+)', lambda m: _prefixed(m, prefix), svg)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}" ', 1)
+        width = re.search(r'<svg [^>]*width="([\d.]+)"', svg)
+        style = f' style="--width: {width[1]}px"' if width else ""
+        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}"{style} ', 1)
 
     def standalone(self) -> str:
         """The SVG for a file: black on white."""
@@ -96,7 +98,7 @@ def row_said(*names: str, value: str = "gain", of: Callable[[float], str] = sign
     return pl.concat_str(pl.concat_str(names, separator=", "), pl.lit(": "), texts[value], interval)
 
 
-def plain(value: float) -> str:
+def in_points(value: float) -> str:
     """A score in points."""
     return f"{value:.1f}"
 
