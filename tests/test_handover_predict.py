@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -190,6 +193,29 @@ def test_killed_and_started_again_it_gives_what_an_uninterrupted_run_gives(
     predict_file(model, records, Asked(), out)
     assert sum(read) == 37 - 8 * (3 - (torn > 0) - (torn > 300))  # what was whole is not predicted again
     assert out.read_bytes() == whole.read_bytes() and not part.exists()
+
+
+KILLS_ITSELF = """
+import os, signal, sys
+from pathlib import Path
+from xstilts.handover import exported, predict, tables
+predict.CHUNK = 8
+heard = lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done > 15 else None
+model, file, out = map(Path, sys.argv[1:])
+predict.predict_file(exported.load(model, precision="fp32"), tables.read_records(file), predict.Asked(), out, heard)
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_killed_process_left_is_gone_on_from(model: Exported, models: Path, tmp_path: Path) -> None:
+    file, out = written(tmp_path, questions(37)), tmp_path / "out.csv"
+    killed = subprocess.run([sys.executable, "-c", KILLS_ITSELF, models / "span", file, out], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not out.exists() and len((tmp_path / "out.csv.part").read_bytes().splitlines()) == 1 + 16
+    predict_file(model, tables.read_records(file), Asked(), out)
+    predict_file(model, tables.read_records(file), Asked(), tmp_path / "whole.csv")
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.csv", "whole.csv"]
 
 
 @pytest.mark.usefixtures("small")
