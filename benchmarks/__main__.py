@@ -60,6 +60,8 @@ FIGURES = (
     Figure("evaluation", "× forward passes", EVALUATION, None, 1.3, "ratio", at_most=True,
            parts=("features", "scoring", "cores")),
     Figure("decoding", "× forward passes", EVALUATION, None, 0.1, "decoding", at_most=True),
+    Figure("predict_files", "× evaluation", job("predicting", "files", layers=3, count=10_000, repeats=2), None, 0.8,
+           "ratio", parts=("cores",)),
     Figure("prepare_cold", "s", PREPARATION, None, 60, "cold", at_most=True),
     Figure("prepare_cached", "s", PREPARATION, None, 2, "cached", at_most=True),
     Figure("scaling", "time/FLOPs", SCALING, None, 1.0, "larger", at_most=True, parts=("depth", "length")),

@@ -24,7 +24,7 @@ QUICK = {"layers": 3, "batch_size": 4, "steps": 2, "count": 2, "repeats": 1, "qu
 
 @dataclass(frozen=True)
 class Job:
-    """A function of `benchmarks.ours`, `.evaluation` or `.baseline` and what it is called with, but for the seed."""
+    """A function of `benchmarks.ours`, `.evaluation`, `.predicting` or `.baseline`; its arguments but the seed."""
 
     side: str
     name: str

@@ -155,6 +155,7 @@ def test_what_a_threshold_costs_is_measured_on_dev_and_printed(folder: Path, tmp
     assert used.dev_examples == 12 and [one.threshold for one in used.abstentions][:1] == [0.0]
     first, *_, last = used.abstentions
     assert first.answered == 1.0 and first.f1 == first.f1_answered and first.answered >= last.answered
+    assert all((one.f1_answered is None) == (one.answered == 0) for one in used.abstentions)
     model = xstilts.load(folder / "mini-span-unanswerable")
     plan = make_plan(load_study(folder / "study.yaml"))
     dev = next(ref for use, ref, _ in plan.data if use == "selection" and ref.task.name == "mini-span-unanswerable")

@@ -6,6 +6,9 @@ import csv
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,12 +16,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import xstilts
 from tiny import HEADS, write_models
 from xstilts.cli.app import app
 from xstilts.common.errors import UserError
+from xstilts.engine import inference
 from xstilts.handover import exported, predict, tables, usage
 from xstilts.handover.exported import Exported
 from xstilts.handover.predict import Asked, predict_file
@@ -192,6 +197,29 @@ def test_killed_and_started_again_it_gives_what_an_uninterrupted_run_gives(
     assert out.read_bytes() == whole.read_bytes() and not part.exists()
 
 
+KILLS_ITSELF = """
+import os, signal, sys
+from pathlib import Path
+from xstilts.handover import exported, predict, tables
+predict.CHUNK = 8
+heard = lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done > 15 else None
+model, file, out = map(Path, sys.argv[1:])
+predict.predict_file(exported.load(model, precision="fp32"), tables.read_records(file), predict.Asked(), out, heard)
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_what_a_killed_process_left_is_gone_on_from(model: Exported, models: Path, tmp_path: Path) -> None:
+    file, out = written(tmp_path, questions(37)), tmp_path / "out.csv"
+    killed = subprocess.run([sys.executable, "-c", KILLS_ITSELF, models / "span", file, out], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not out.exists() and len((tmp_path / "out.csv.part").read_bytes().splitlines()) == 1 + 16
+    predict_file(model, tables.read_records(file), Asked(), out)
+    predict_file(model, tables.read_records(file), Asked(), tmp_path / "whole.csv")
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.csv", "whole.csv"]
+
+
 @pytest.mark.usefixtures("small")
 def test_another_input_model_or_option_is_told_and_not_mixed(model: Exported, models: Path, tmp_path: Path) -> None:
     records, out = tables.given(questions(20)), tmp_path / "out.csv"
@@ -249,6 +277,15 @@ def test_what_cannot_be_done_is_said_in_one_line(
     ended = run(models / "span", "--input", written(tmp_path, questions(2)), *words)
     assert isinstance(ended.exception, UserError) and message in str(ended.exception)
     assert "\n" not in str(ended.exception)
+
+
+def test_a_batch_that_memory_does_not_hold_is_told(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 TB")
+
+    monkeypatch.setattr(inference, "predict", out_of_memory)
+    with pytest.raises(UserError, match="a batch of 4,096 is more than cpu holds; give a smaller --batch-size"):
+        xstilts.predict(models / "span", questions(2), batch_size=4096)
 
 
 # -- what is predicted ----------------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
+import base64
+import hashlib
 import html
 import os
 import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -14,9 +17,10 @@ import polars as pl
 import pytest
 import yaml
 
-from browser import BROWSER, browser
+from browser import BROWSER, Tab, browser
 from synthetic import RECIPES, SIZES, gain_by_size, labelled, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
+from xstilts.analysis.answer import signed
 from xstilts.analysis.axes import axes
 from xstilts.analysis.results import SCORES_SCHEMA, Results
 from xstilts.common.errors import UserError
@@ -67,7 +71,7 @@ class Page(HTMLParser):
         return [" ".join(text.split()) for text in "".join(self.texts).split("\n") if text.strip()]
 
     def handle_data(self, data: str) -> None:
-        if not {"style", "svg", "table", "pre", "details"} & set(self.open):
+        if not {"style", "script", "svg", "table", "pre", "details"} & set(self.open):
             self.texts.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -186,10 +190,17 @@ def test_the_page_loads_nothing_and_ids_do_not_clash(report: Path):
     loading = [
         (tag, attrs)
         for tag, attrs in page.tags
-        if tag in ("script", "img", "iframe", "object", "embed", "source")
+        if tag in ("img", "iframe", "object", "embed", "source")
+        or (tag == "script" and attrs)
         or (tag == "link" and attrs["href"] != "data:,")
     ]
     assert loading == []
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [attrs["content"] or "" for tag, attrs in page.tags if "http-equiv" in attrs]
+    assert policy.startswith("default-src 'none';") and f"script-src 'sha256-{digest}'" in policy, (
+        "no other script runs"
+    )
     assert not re.search(r"@import|url\((?!#)", text)
     links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
     assert all(not re.match(r"[a-z]+:|//", link or "") for link in links)
@@ -223,7 +234,7 @@ def test_text_from_the_study_is_escaped(tmp_path: Path):
     results = replace(results, **{name: getattr(results, name).with_columns(evil) for name in frames})
     report = write_report(results, tmp_path / "out")
     text = report.read_text(encoding="utf-8")
-    assert "<script" not in text and html.escape(EVIL) in text
+    assert text.count("<script") == 1 and html.escape(EVIL) in text
     Page(text)
     assert all("/" not in path.stem and "<" not in path.stem for path in (tmp_path / "out" / "charts").iterdir())
     for path in (tmp_path / "out" / "charts").glob("*.svg"):
@@ -403,24 +414,109 @@ def test_model_card_of_a_folder_names_no_base_model():
     assert "base_model" not in text and "was not scored" in text
 
 
-@pytest.mark.soak
-@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
-def test_the_page_in_a_browser(report: Path, tmp_path: Path):
-    """On phone and desktop, light and dark: only the boxes scroll sideways, nothing is fetched or logged."""
-    with browser(tmp_path / "profile") as tab:
-        for width in (390, 1280):
-            for dark in (False, True):
-                tab.open(report, width=width, dark=dark)
-                tab.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
-                page = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-                assert page[0] <= page[1] <= width
-                assert tab.requested() == [report.as_uri()] and tab.said() == []
-        tab.press("Tab")
-        focused = "document.activeElement.className + ' ' + document.activeElement.getBoundingClientRect().left"
-        name, left = tab.evaluate(focused).split()
-        assert name == "skip" and float(left) >= 0, "the first stop of the keyboard is the link past the header"
-        tab.pdf(tmp_path / "report.pdf")
-        assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+#: JavaScript: the table of comparisons, and its rows that are shown, as target, recipe and gain.
+TABLE = "document.querySelector('#gains table')"
+ROWS = (f"[...{TABLE}.tBodies[0].rows].filter(row => !row.hidden)"
+        ".map(row => [0, 2, 4].map(i => row.cells[i].textContent))")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    if BROWSER is None:
+        pytest.skip("chromium is not installed")
+    with browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def test_tables_sort_and_filter(report: Path, tab: Tab):
+    tab.open(report, width=1400)
+    study = tab.evaluate(ROWS)
+    orders = []
+    for _ in range(3):
+        tab.evaluate(f"{TABLE}.tHead.rows[0].cells[4].querySelector('button').click()")
+        orders.append(tab.evaluate(ROWS))
+    gains = [[float(gain.replace("−", "-")) for _, _, gain in order] for order in orders]
+    assert gains[0] == sorted(gains[0], reverse=True) and gains[1] == sorted(gains[1])
+    assert len(study) == 24 and orders[2] == study, "the third click gives the study's order back"
+    tab.evaluate(
+        "(() => { const input = document.querySelector('#gains .filter input'); input.value = 'SQUAD+MLM mini-qa';"
+        " input.dispatchEvent(new Event('input')); })()"
+    )
+    assert tab.evaluate("document.querySelector('#gains .filter output').textContent") == "4 of 24 rows"
+    assert {(target, recipe) for target, recipe, _ in tab.evaluate(ROWS)} == {("mini-qa", "mini-squad+mlm")}
+    assert tab.requested() == [report.as_uri()] and tab.said() == []
+
+
+def test_the_page_is_whole_without_its_script(report: Path, tab: Tab):
+    words = "document.body.innerText.replace(/[↕\\u00a0\\s]+/g, ' ')"
+    tab.open(report, width=1400)
+    tab.evaluate("document.querySelectorAll('.filter').forEach(line => line.remove())")
+    with_script = tab.evaluate(words)
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    tab.open(report, width=1400)
+    assert tab.evaluate("document.querySelectorAll('thead button, .filter').length") == 0
+    without = tab.evaluate(words)
+    tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert with_script == without
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1000, False), (1400, False), (1400, True)])
+def test_the_page_in_a_browser(report: Path, tab: Tab, width: int, dark: bool):
+    """Nothing is fetched or logged, the page is as wide as the window, and the contents stay in sight."""
+    tab.open(report, width=width, dark=dark)
+    tab.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    page = tab.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert page[0] <= page[1] <= width
+    wider = "[...document.querySelectorAll('.box')].filter(box => box.scrollWidth > box.clientWidth + 1)"
+    cut = tab.evaluate(f"{wider}.map(box => box.getAttribute('aria-label'))")
+    assert cut == [] or width < 1400, "nothing is cut on the right"
+    tab.evaluate("document.getElementById('costs').scrollIntoView()")
+    top, bottom = tab.evaluate("(box => [box.top, box.bottom])(document.querySelector('nav').getBoundingClientRect())")
+    assert top >= 0 and bottom <= 900
+    covered = tab.evaluate("document.elementFromPoint(innerWidth / 2, document.querySelector('#costs-title')"
+                           ".getBoundingClientRect().top + 5).id")  # fmt: skip
+    assert covered == "costs-title", "a heading that was gone to is not below the contents"
+    tab.evaluate("scrollTo(0, 0)")
+    tab.press("Tab")
+    name, left = tab.evaluate(
+        "document.activeElement.className + ' ' + document.activeElement.getBoundingClientRect().left"
+    ).split()
+    assert name == "skip" and float(left) >= 0, "the first stop of the keyboard is the link past the header"
+    assert tab.requested() == [report.as_uri()] and tab.said() == []
+
+
+def test_a_mark_says_on_hover_what_it_is(report: Path, results: Results):
+    """In the drawing itself, so that it works without the script, and in the files."""
+    text = report.read_text(encoding="utf-8")
+    gains = analyse(results).gains.filter(pl.col("language") == "de", pl.col("gain").is_not_null())
+    for row in gains.head(5).to_dicts():
+        assert f"<title>{row['encoder']}, {row['recipe']}, de: {signed(row['gain'])} [" in text
+    svg = (report.parent / "charts" / "overview.svg").read_text(encoding="utf-8")
+    assert svg.count("<title>") == 9 and "bundled/e5-small@12, mini-squad: " in svg
+
+
+def test_the_page_prints(report: Path, tab: Tab, tmp_path: Path):
+    tab.open(report, width=1400)
+    tab.pdf(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.skipif("XSTILTS_AXE" not in os.environ, reason="XSTILTS_AXE names no axe.min.js of axe-core")
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing(report: Path, tab: Tab, width: int, dark: bool):
+    tab.open(report, width=width, dark=dark)
+    tab.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    assert violations(tab) == []
+
+
+def violations(tab: Tab) -> list[str]:
+    """What axe-core says is wrong with the page that is open."""
+    tab.evaluate(Path(os.environ["XSTILTS_AXE"]).read_text(encoding="utf-8"))
+    run = "axe.run().then(all => all.violations.map(one => one.id + ': ' + one.nodes[0].html.slice(0, 200)))"
+    found = tab.call("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
+    said: list[str] = found["result"]["value"]
+    return said
 
 
 @pytest.mark.soak

@@ -93,8 +93,8 @@ read(epilog="Example: `xstilts paper quickstart --out draft`")(paper.paper)
 use = partial(app.command, cls=Verb, rich_help_panel="Use a model")
 use(epilog="Example: `xstilts export quickstart --target mini-span --out model`")(models.export)
 use(
-    epilog='Example: `xstilts predict model --task span --question "Wo?" --context "Das Treffen ist in Bonn."`, '
-    "or many at once: `xstilts predict model --task span --input questions.jsonl > answers.jsonl`"
+    epilog='Example: `xstilts predict model --question "Wo?" --context "Das Treffen ist in Bonn."`, '
+    "or many at once: `xstilts predict model --input questions.csv --out answers.csv`"
 )(models.predict)
 use(epilog="Example: `xstilts submission xquad-small --out submission`")(xtreme.submission)
 use(epilog="Example: `xstilts score submission labels`, or `--json` for what XTREME's evaluate.py writes")(xtreme.score)

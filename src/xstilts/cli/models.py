@@ -124,7 +124,5 @@ def export(
     if used and used.abstentions:
         print(f"It may give no answer. On {used.dev_examples:,} English dev questions of its training:")
         for one in used.abstentions:
-            print(
-                f"  threshold {one.threshold:g}: answers {100 * one.answered:.0f} %, F1 {one.f1_answered:.1f} of "
-                f"these, {one.f1:.1f} of all"
-            )
+            these = "" if one.f1_answered is None else f"F1 {one.f1_answered:.1f} of these, "
+            print(f"  threshold {one.threshold:g}: answers {100 * one.answered:.0f} %, {these}F1 {one.f1:.1f} of all")

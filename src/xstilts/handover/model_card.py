@@ -82,7 +82,7 @@ def model_card(
         "Without xstilts, with Transformers alone, the same answer"
         + (f" ({python.example.limit}):" if python.example.limit else ":"),
         f"```python\n{python.opening}\n\n{python.example.given}\n\n{python.example.answer}\n```",
-        *_abstentions(usage),
+        *_abstentions(usage, evaluated),
         "## Training data",
         markdown.table(("task", "split", "language", "use", "examples", "fingerprint (SHA-256)"), map(_data_row, data))
         if data
@@ -154,11 +154,13 @@ def _with_xstilts(python: CardPython, usage: Usage) -> str:
     )
 
 
-def _abstentions(usage: Usage) -> list[str]:
+def _abstentions(usage: Usage, evaluated: Mapping[str, DataRef]) -> list[str]:
     if not usage.abstentions:
         return []
+    scored_so = any(ref.task.unanswerable for ref in evaluated.values())
     header = ("threshold", "answered", "exact match of these", "F1 of these", "exact match of all", "F1 of all")
-    rows = ((f"{one.threshold:g}", f"{100 * one.answered:.0f} %", *(f"{value:.1f}" for value in one[2:]))
+    rows = ((f"{one.threshold:g}", f"{100 * one.answered:.0f} %",
+             *("–" if value is None else f"{value:.1f}" for value in one[2:]))
             for one in usage.abstentions)  # fmt: skip
     return [
         "## When it gives no answer",
@@ -167,7 +169,8 @@ def _abstentions(usage: Usage) -> list[str]:
         f"questions of its training, on which its weights were chosen too; in other languages it may be surer or less "
         f"sure than it is right:",
         markdown.table(header, rows),
-        'Of all questions, "no answer" is right where there is none, by the rules of SQuAD v2.0.',
+        'Of all questions, "no answer" is right where there is none, by the rules of SQuAD v2.0.'
+        + ("" if scored_so else f" The scores on `{usage.task}` below are of always answering, as threshold 0 does."),
     ]
 
 

@@ -26,7 +26,10 @@ from xstilts.reporting.drawing import (
     data,
     draw,
     header,
+    in_points,
     listed,
+    row_said,
+    saying,
     shape,
     zero_line,
 )
@@ -38,6 +41,8 @@ from xstilts.reporting.tables import said_labelled
 CHARTED_TARGETS = 6
 #: Cells of a heat map, over all its panels.
 _HEAT_CELLS = 1200
+#: Columns of a heat map that a window holds beside each other.
+_ACROSS = 20
 #: Opacity of the largest gain of a heat map: its number keeps a contrast of 4.5:1, in light and dark.
 STRONGEST = 0.65
 #: Recipes in a forest plot, and in a chart of sizes.
@@ -132,7 +137,7 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
     panels = {recipe: "\n".join([recipe, *_slopes(fits, recipe, drawn, scale)]) for recipe in recipes}
     sources = {encoder.label: encoder.source for encoder in analysis.axes.encoders}
     points = points.unique(["encoder", "recipe"], keep="first", maintain_order=True).select(
-        "recipe", "parameters", "gain", "low", "high",
+        "recipe", "parameters", "gain", "low", "high", said=row_said("encoder", "recipe"),
         source=pl.col("encoder").replace_strict(sources, return_dtype=pl.String),
         weight=((pl.col("error").min() / pl.col("error")) ** 2).fill_nan(None).fill_null(0.3),
     )  # fmt: skip
@@ -167,15 +172,17 @@ def size_chart(analysis: Analysis, target: str, scale: Scale) -> Chart | None:
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2)
         .encode(y=alt.Y("low:Q"), y2="high:Q", color=colour("source", names)),
-        base.transform_filter("isValid(datum.gain)")
-        .mark_point(filled=True, opacity=1)
-        .encode(
-            y=alt.Y("gain:Q", title=f"gain, {scale.unit}"),
-            color=colour("source", names),
-            shape=shape("source", names),
-            size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
+        saying(
+            base.transform_filter("isValid(datum.gain)")
+            .mark_point(filled=True, opacity=1)
+            .encode(
+                y=alt.Y("gain:Q", title=f"gain, {scale.unit}"),
+                color=colour("source", names),
+                shape=shape("source", names),
+                size=alt.Size("weight:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[20, 120])),
+            )
         ),
-    ).properties(width=185, height=150)
+    ).properties(width=200, height=150)
     facet = alt.Facet(
         "panel:N", sort=list(panels.values()), title=None, header=alt.Header(labelExpr="split(datum.label, '\\n')")
     )
@@ -194,7 +201,7 @@ def choices_chart(analysis: Analysis) -> Chart | None:
         return None
     order, cut = _first(list(rows["target"].unique(maintain_order=True)), CHARTED_TARGETS, "targets")
     rows = rows.filter(pl.col("target").is_in(order)).with_columns(
-        hindsight=pl.when(pl.col("best") != pl.col("chosen")).then("best_gain")
+        hindsight=pl.when(pl.col("best") != pl.col("chosen")).then("best_gain"), said=row_said("encoder", "chosen")
     )
     labels = [encoder.label for encoder in analysis.axes.encoders if encoder.label in set(rows["encoder"])]
     y = alt.Y("encoder:N", sort=labels, title=None, axis=bare())
@@ -203,7 +210,7 @@ def choices_chart(analysis: Analysis) -> Chart | None:
     layers = alt.layer(
         zero_line("x"),
         base.mark_rule(strokeWidth=2.5, color=HELPS_COLOUR).encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(filled=True, size=80, opacity=1, color=HELPS_COLOUR).encode(x="gain:Q"),
+        saying(base.mark_point(filled=True, size=80, opacity=1, color=HELPS_COLOUR).encode(x="gain:Q")),
         base.mark_text(dy=-11, fontSize=11, color=INK).encode(x="gain:Q", text="chosen:N"),
         base.transform_filter("isValid(datum.hindsight)")
         .mark_point(shape="diamond", size=80, opacity=1, strokeWidth=2, color=HURTS_COLOUR)
@@ -237,7 +244,9 @@ def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -
     recipes, cut_recipes = _first(axes.recipes, _FOREST_RECIPES, "recipes")
     rows = rows.filter(pl.col("recipe").is_in(recipes))
     panels, cut_encoders = _first(order, max(1, _SCORE_POINTS * len(order) // max(1, rows.height)), "encoders")
-    rows = rows.filter(pl.col("encoder").is_in(panels))
+    rows = rows.filter(pl.col("encoder").is_in(panels)).with_columns(
+        said=row_said("encoder", "recipe", "language", value="value", of=in_points)
+    )
     languages = by_family(axes.languages[target], families)
     y = alt.Y("language:N", sort=languages, title=None, axis=bare())
     offset = alt.YOffset("recipe:N", sort=recipes)
@@ -246,7 +255,7 @@ def scores_chart(analysis: Analysis, target: str, families: Mapping[str, str]) -
         base.mark_rule(strokeWidth=1.5, opacity=0.8).encode(
             x=alt.X("low:Q", title=axes.metrics[target], scale=alt.Scale(zero=False, nice=True)), x2="high:Q"
         ),
-        base.mark_point(filled=True, size=26, opacity=1).encode(x="value:Q", shape=shape("recipe", recipes)),
+        saying(base.mark_point(filled=True, size=26, opacity=1).encode(x="value:Q", shape=shape("recipe", recipes))),
     ).properties(width=230, height=alt.Step(max(5, 26 // len(recipes))))
     chart = layers.facet(
         data=data(rows), facet=alt.Facet("encoder:N", sort=panels, title=None), columns=_columns(panels)
@@ -274,8 +283,7 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
     order = [encoder.label for encoder in analysis.axes.encoders if encoder.label in labels]
     order += [label for label in labels if label not in order]  # a run whose scores failed has curves all the same
     chart = (
-        alt.Chart()
-        .mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=14) if of == "dev" else False)
+        saying(alt.Chart().mark_line(strokeWidth=1.2, point=alt.OverlayMarkDef(size=14) if of == "dev" else False))
         .encode(
             x=alt.X("step:Q", title="step"),
             y=alt.Y(f"{of}:Q", title={"loss": "loss", "dev": "English dev, points"}[of], scale=alt.Scale(zero=False)),
@@ -284,7 +292,12 @@ def curves_chart(results: Results, analysis: Analysis, of: str) -> Chart | None:
         )
         .properties(width=200, height=140)
         .facet(
-            data=data(rows.with_columns(panel=pl.format("{} ({})", "task", "phase"))),
+            data=data(
+                rows.with_columns(
+                    panel=pl.format("{} ({})", "task", "phase"),
+                    said=pl.format("{}, {}, seed {}", "encoder", "recipe", "seed"),
+                )
+            ),
             facet=alt.Facet("panel:N", sort=names, title=None),
             columns=_columns(names),
         )
@@ -362,6 +375,7 @@ def _forest(
         text=pl.format(
             "{} [{}, {}]", *(pl.col(of).map_elements(signed, return_dtype=pl.String) for of in ("gain", "low", "high"))
         ),
+        said=row_said("who", "recipe"),
     )
     y = alt.Y("recipe:N", sort=names, title=None, axis=bare())
     offset = alt.YOffset("who:N", sort=shown)
@@ -374,8 +388,10 @@ def _forest(
             x2="high:Q",
             color=colour("who", shown),
         ),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
+        saying(
+            base.mark_point(filled=True, size=70, opacity=1).encode(
+                x="gain:Q", color=colour("who", shown), shape=shape("who", shown)
+            )
         ),
     ).properties(width=330, height=step)
     chart: alt.LayerChart | alt.HConcatChart = plot
@@ -418,38 +434,45 @@ def _heat_map(
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
         text=pl.col("gain").map_elements(signed, return_dtype=pl.String)
         + pl.when(pl.col("beyond_english").is_null()).then(pl.lit("")).otherwise(pl.lit(LABELLED)),
+        said=pl.format("{}; {}", row_said("encoder", "recipe", "column"), "verdict"),
         shown=pl.col("verdict").is_in([HELPS, HURTS, ABOVE, BELOW]),
         begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),
     )
+    # Many columns stand below each other, so that a window holds them.
+    (across, names), (down, lines) = ("column", list(columns)), ("recipe", recipes)
+    if turned := len(columns) > _ACROSS:
+        across, names, down, lines = down, lines, across, names
+    slanted = alt.Axis(domain=False, ticks=False, labelAngle=-35)
     base = alt.Chart().encode(
-        x=alt.X("column:N", sort=list(columns), title=None, axis=bare()),
-        y=alt.Y("recipe:N", sort=recipes, title=None, axis=bare()),
+        x=alt.X(f"{across}:N", sort=names, title=None, axis=slanted if turned else bare()),
+        y=alt.Y(f"{down}:N", sort=lines, title=None, axis=bare()),
     )
     # Strength is opacity over the page's own ground, so that the text's colour stays readable in light and dark.
-    cells = base.mark_rect(stroke=INK, strokeOpacity=0.15).encode(
-        color=alt.Color(
-            "sign:N", scale=alt.Scale(domain=[HELPS, HURTS], range=[HELPS_COLOUR, HURTS_COLOUR]), legend=None
-        ),
-        opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
+    cells = saying(
+        base.mark_rect(stroke=INK, strokeOpacity=0.15).encode(
+            color=alt.Color(
+                "sign:N", scale=alt.Scale(domain=[HELPS, HURTS], range=[HELPS_COLOUR, HURTS_COLOUR]), legend=None
+            ),
+            opacity=alt.Opacity("strength:Q", scale=alt.Scale(domain=[0, 1], range=[0, 1]), legend=None),
+        )
     )
     plain = base.mark_text(color=INK, fontSize=11).encode(text="text:N").transform_filter("!datum.shown")
     bold = (
         base.mark_text(color=INK, fontSize=11, fontWeight="bold").encode(text="text:N").transform_filter("datum.shown")
     )
-    # A line between the groups, on the left edge of the first column of each.
-    edge = alt.Y("recipe:N", sort=recipes, bandPosition=0), alt.Y2("recipe:N", bandPosition=1)
-    edges = (
-        alt.Chart()
-        .mark_rule(color=INK, strokeWidth=2)
-        .encode(x=alt.X("column:N", sort=list(columns), bandPosition=0), y=edge[0], y2=edge[1])
-        .transform_filter("datum.begins")
-    )
-    width = max(40, min(90, 7 * max(map(len, columns)) + 8))
+    # A line between the groups, on the first edge of the first column of each.
+    line = alt.Chart().mark_rule(color=INK, strokeWidth=2).transform_filter("datum.begins")
+    begin = {"x": alt.X(f"{across}:N", sort=names, bandPosition=0), "y": alt.Y(f"{down}:N", sort=lines, bandPosition=0)}
+    end = {"x2": alt.X2(f"{across}:N", bandPosition=1)} if turned else {"y2": alt.Y2(f"{down}:N", bandPosition=1)}
+    edges = line.encode(**begin, **end)
+    width = 48 if turned else max(40, min(90, 7 * max(map(len, names)) + 8))
     chart = (
         alt.layer(cells, plain, bold, *([edges] if groups else []))
-        .properties(width=alt.Step(width), height=alt.Step(24))
+        .properties(width=alt.Step(width), height=alt.Step(18 if turned else 24))
         .facet(data=data(rows), row=header("encoder:N", panels))
     )
+    if turned:
+        chart = chart.resolve_axis(x="independent")  # a panel is longer than a screen
     return draw(chart, name, title, said, _sentences(note, cut_columns, cut_recipes, cut_panels))
 
 
@@ -468,7 +491,7 @@ def _slopes(fits: pl.DataFrame, recipe: str, families: Sequence[str], scale: Sca
     for row in rows[:3]:
         factor, words = per(row)
         slope, low, high = (scale.text(factor * row[name]) for name in ("slope", "low", "high"))
-        said.append(f"{row['family'] + ': ' if len(rows) > 1 else ''}{slope} [{low}, {high}] {words}")
+        said.append(f"{row['family'] + ': ' if len(rows) > 1 else ''}{slope} [{low}, {high}]\n{words}")
     return said
 
 

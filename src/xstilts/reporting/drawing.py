@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import altair as alt
 import polars as pl
 import vl_convert
+
+from xstilts.analysis.answer import signed
 
 # Charts are drawn in this colour where text and axes stand; in the page it becomes the text's colour, light or dark.
 INK = "#010203"
@@ -42,7 +44,9 @@ class Chart:
         prefix = re.sub(r"[^a-z0-9]+", "-", self.name.lower())
         svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
         svg = re.sub(r'url\(#([^)]+)\)|(?<=href=")#([^"]+)', lambda m: _prefixed(m, prefix), svg)
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}" ', 1)
+        width = re.search(r'<svg [^>]*width="([\d.]+)"', svg)
+        style = f' style="--width: {width[1]}px"' if width else ""
+        return svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}"{style} ', 1)
 
     def standalone(self) -> str:
         """The SVG for a file: black on white."""
@@ -63,6 +67,8 @@ def draw(
     legend = {"labelColor": INK, "labelFontSize": 12, "orient": "top", "labelLimit": 320, "symbolStrokeWidth": 2}
     spec = chart.to_dict(validate=False) | {
         "background": None,
+        # Where a reader's font is wider than the one that labels were measured in, they need room.
+        "padding": {"left": 30, "right": 20, "top": 5, "bottom": 5},
         "config": {
             "font": _FONT,
             "aria": False,  # the whole chart has a label; its marks need none
@@ -74,6 +80,27 @@ def draw(
         },
     }
     return Chart(_file_name(name), title, said, _compact(vl_convert.vegalite_to_svg(spec)), note)
+
+
+def saying(chart: alt.Chart) -> alt.Chart:
+    """A chart of one kind of mark, each of which says on hover what is in its row's column ``said``.
+
+    In the drawing it is the mark's title, which a browser shows without a script.
+    """
+    chart.mark.aria = True
+    return chart.encode(description=alt.Description("said:N"))
+
+
+def row_said(*names: str, value: str = "gain", of: Callable[[float], str] = signed) -> pl.Expr:
+    """What a mark says on hover: the ``names``, and a value with its interval, where it has one."""
+    texts = {name: pl.col(name).map_elements(of, return_dtype=pl.String) for name in (value, "low", "high")}
+    interval = pl.format(" [{}, {}]", texts["low"], texts["high"]).fill_null("")
+    return pl.concat_str(pl.concat_str(names, separator=", "), pl.lit(": "), texts[value], interval)
+
+
+def in_points(value: float) -> str:
+    """A score in points."""
+    return f"{value:.1f}"
 
 
 def bare() -> alt.Axis:
@@ -121,10 +148,12 @@ def _cycled(values: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _compact(svg: str) -> str:
     """The same drawing in half of the bytes: hundredths of a pixel, the font named once, nothing that is not seen."""
+    svg = _SAID.sub(r"<\1\2\4><title>\3</title></\1>", svg)
     svg = re.sub(r"<[^>]*>", lambda tag: _NOISE.sub("", _LONG.sub(r"\1", tag[0])), svg)  # never the text between tags
     return _UNSEEN.sub("", svg).replace("<svg ", f'<svg font-family="{_FONT}" ', 1)
 
 
+_SAID = re.compile(r'<(path|line|rect)((?: [\w:-]+="[^"]*")*?) aria-label="([^"]*)"([^>]*)/>')
 _LONG = re.compile(r"(\d\.\d\d)\d+")
 _NOISE = re.compile(
     r' (?:font-family|pointer-events|aria-hidden|aria-roledescription|class)="[^"]*"| role="graphics-[a-z]+"'

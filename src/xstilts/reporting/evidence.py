@@ -20,7 +20,7 @@ from xstilts.analysis.evidence_words import (
     titled,
     topics,
 )
-from xstilts.reporting.drawing import COLOURS, SHAPES, Chart, data, draw, zero_line
+from xstilts.reporting.drawing import COLOURS, SHAPES, Chart, data, draw, row_said, saying, zero_line
 from xstilts.reporting.table import Entry, Number, Table
 
 PUBLISHED, SHOWN, HERE, POOLED = "published", "published, not pooled", "here", "pooled"
@@ -110,6 +110,7 @@ def _forest(topic: Topic, of: Assessment, number: int) -> Chart | None:
     y = alt.Y("who:N", sort=names, title=None, axis=alt.Axis(domain=False, ticks=False, labelLimit=420))
     frame = pl.DataFrame(rows, schema={"who": pl.String, "kind": pl.String, "gain": pl.Float64, "low": pl.Float64,
                                        "high": pl.Float64})  # fmt: skip
+    frame = frame.with_columns(said=row_said("who"))
     legend = alt.Legend(values=kinds, title=None)  # a kind looks alike in all charts
     paint = alt.Color("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(COLOURS[:4])), legend=legend)
     marks = alt.Shape("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(SHAPES[:4])), legend=legend)
@@ -119,9 +120,9 @@ def _forest(topic: Topic, of: Assessment, number: int) -> Chart | None:
         base.mark_rule(strokeWidth=2.5).encode(
             x=alt.X("low:Q", title="gain, points (95 % interval)"), x2="high:Q", color=paint
         ),
-        base.mark_point(filled=True, size=70, opacity=1)
-        .encode(x="gain:Q", color=paint, shape=marks)
-        .transform_filter("isValid(datum.gain)"),
+        saying(
+            base.mark_point(filled=True, size=70, opacity=1).encode(x="gain:Q", color=paint, shape=marks)
+        ).transform_filter("isValid(datum.gain)"),
     ).properties(width=330, height=alt.Step(18), padding={"left": 40, "right": 5, "top": 5, "bottom": 5})
     title = titled(topic, of)
     return draw(plot, f"published-{number + 1}", title, pooled_sentence(topic, of) or title)
@@ -139,14 +140,17 @@ def _bubbles(of: Assessment) -> Chart | None:
         topic=pl.struct(*Topic._fields).map_elements(lambda one: named.get(Topic(**one), ""), return_dtype=pl.String),
         precision=1 / pl.col("error").fill_null(pl.col("error").max()).fill_null(1.0),
     ).filter(pl.col("topic").is_in(most))
-    rows = rows.select("topic", "encoder", "parameters", "without", "gain", "precision")
+    rows = rows.select(
+        "topic", "encoder", "parameters", "without", "gain", "precision",
+        said=pl.format("{}, {} ({}): {} points", "topic", "encoder", "publication", pl.col("gain").round(1)),
+    )  # fmt: skip
     size = alt.Size("precision:Q", legend=None, scale=alt.Scale(range=[30, 300]))
     scale = alt.Scale(domain=most, range=list(COLOURS[: len(most)]))
     marks = alt.Scale(domain=most, range=list(SHAPES[: len(most)]))
     legend = alt.Legend(columns=1, title=None)
 
     def against(x: alt.X, frame: pl.DataFrame) -> alt.LayerChart:
-        points = alt.Chart(data(frame)).mark_point(filled=True, opacity=0.75).encode(
+        points = saying(alt.Chart(data(frame)).mark_point(filled=True, opacity=0.75)).encode(
             x=x, y=alt.Y("gain:Q", title="gain, points"), size=size,
             color=alt.Color("topic:N", scale=scale, legend=legend),
             shape=alt.Shape("topic:N", scale=marks, legend=legend),

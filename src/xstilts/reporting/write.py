@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +23,7 @@ from xstilts.analysis.answer import QUESTION, counted, signed
 from xstilts.analysis.evidence import Assessment
 from xstilts.analysis.results import Results
 from xstilts.common.errors import UserError
-from xstilts.common.units import duration, memory
+from xstilts.common.units import bytes_in_one_unit, in_one_unit
 from xstilts.reporting.charts import CHARTED_TARGETS, all_charts
 from xstilts.reporting.drawing import Chart
 from xstilts.reporting.evidence import Section, section
@@ -163,14 +165,16 @@ def environment() -> Environment:
         loader=FunctionLoader(_resource),
     )
     filled.filters |= {
-        "duration": duration,
-        "size": memory,
+        "in_one_unit": in_one_unit,
+        "bytes_in_one_unit": bytes_in_one_unit,
         "count": count,
         "signed": signed,
         "inline": _inline,
     }
     filled.tests["number"] = lambda entry: isinstance(entry, Number)
-    filled.globals["style"] = Markup(_resource("style.css"))
+    script = _resource("page.js")
+    filled.globals["style"], filled.globals["script"] = Markup(_resource("style.css")), Markup(script)
+    filled.globals["script_digest"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return filled
 
 

@@ -44,14 +44,14 @@ class GoldAnswer:
 class Abstention(NamedTuple):
     """What comes of giving no answer where a model is less sure than ``threshold``, on data with gold, in points.
 
-    F1 and exact match are those of the questions that are answered, and then those of all, where "no answer" is right
-    for a question that has none.
+    F1 and exact match are those of the questions that are answered (None where none is), and then those of all, where
+    "no answer" is right for a question that has none.
     """
 
     threshold: float  # 0 to 1
     answered: float  # share of the questions
-    exact_match_answered: float
-    f1_answered: float
+    exact_match_answered: float | None
+    f1_answered: float | None
     exact_match: float
     f1: float
 

@@ -172,14 +172,9 @@ class Span(Format[SpanExample]):
             kept = [i for i, one in enumerate(certain) if one >= least]
             of_kept = [sum(values[i] for i in kept) for values in right]
             left = sum(none) - sum(none[i] for i in kept)
-            found.append(
-                Abstention(
-                    least,
-                    len(kept) / len(examples),
-                    *(100.0 * total / max(len(kept), 1) for total in of_kept),
-                    *(100.0 * (total + left) / len(examples) for total in of_kept),
-                )
-            )
+            answered = [100.0 * total / len(kept) if kept else None for total in of_kept]
+            of_all = [100.0 * (total + left) / len(examples) for total in of_kept]
+            found.append(Abstention(least, len(kept) / len(examples), answered[0], answered[1], *of_all))
         return found
 
 
