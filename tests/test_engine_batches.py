@@ -53,3 +53,7 @@ def test_evaluation_reads_each_row_once_within_its_budget(rows: list[int], budge
     batches = evaluation_batches(rows, budget)
     assert sorted(row for batch in batches for row in batch) == list(range(len(rows)))
     assert all(len(batch) == 1 or max(rows[i] for i in batch) * len(batch) <= budget for batch in batches)
+
+
+def test_evaluation_in_batches_of_so_many_rows_reads_the_longest_first() -> None:
+    assert evaluation_batches([3, 900, 5, 5, 2], 10, batch_size=2) == [[1, 2], [3, 0], [4]]

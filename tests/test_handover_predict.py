@@ -16,12 +16,14 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import xstilts
 from tiny import HEADS, write_models
 from xstilts.cli.app import app
 from xstilts.common.errors import UserError
+from xstilts.engine import inference
 from xstilts.handover import exported, predict, tables, usage
 from xstilts.handover.exported import Exported
 from xstilts.handover.predict import Asked, predict_file
@@ -275,6 +277,15 @@ def test_what_cannot_be_done_is_said_in_one_line(
     ended = run(models / "span", "--input", written(tmp_path, questions(2)), *words)
     assert isinstance(ended.exception, UserError) and message in str(ended.exception)
     assert "\n" not in str(ended.exception)
+
+
+def test_a_batch_that_memory_does_not_hold_is_told(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 TB")
+
+    monkeypatch.setattr(inference, "predict", out_of_memory)
+    with pytest.raises(UserError, match="a batch of 4,096 is more than cpu holds; give a smaller --batch-size"):
+        xstilts.predict(models / "span", questions(2), batch_size=4096)
 
 
 # -- what is predicted ----------------------------------------------------------------------------------------------

@@ -125,10 +125,14 @@ class Exported:
     def raw(self, examples: Sequence[Example], n_best: int = 1, batch_size: int | None = None) -> list[str]:
         """Predictions as `Format` scores them; with ``n_best`` above 1, as `Head.best` decodes."""
         rows = self.head.make_rows(examples, self.task, self.tokenizer, self.usage.lengths, training=False)
-        (predictions,) = inference.predict(
-            self.model, [(examples, rows)], self.head.best(n_best) if n_best > 1 else self.head, self.task,
-            pad_id=self.tokenizer.pad_token_id, precision=self.precision, device=self.device, batch_size=batch_size,
-        )  # fmt: skip
+        try:
+            (predictions,) = inference.predict(
+                self.model, [(examples, rows)], self.head.best(n_best) if n_best > 1 else self.head, self.task,
+                pad_id=self.tokenizer.pad_token_id, precision=self.precision, device=self.device, batch_size=batch_size,
+            )  # fmt: skip
+        except torch.OutOfMemoryError:
+            size = f"of {batch_size:,} " if batch_size else ""
+            raise UserError(f"a batch {size}is more than {self.device} holds; give a smaller --batch-size") from None
         return predictions
 
 
