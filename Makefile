@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test soak bench bench-quality lint dist clean
+.PHONY: help demo test soak bench bench-quality lint docs dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -30,11 +30,14 @@ lint: $(READY)  ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+docs: $(READY)  ## build the documentation into site/ and check its links (Python 3.11 or newer)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 dist: $(READY)  ## build the wheel and the source distribution into dist/
 	@$(BIN)/python -m hatchling build --directory dist
 
 clean:  ## remove .venv and caches; the store (.xstilts) and the reports (runs) stay
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml constraints.txt
@@ -43,5 +46,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || \
 		{ echo "could not create .venv; on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	@echo "Installing xstilts and the pinned versions of constraints.txt into .venv (once; a few minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,bundled,test,lint,translate,ray,slurm,s3,track,onnx]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,bundled,test,lint,translate,ray,slurm,s3,track,onnx,docs]"
 	@touch $@

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +19,16 @@ from xstilts.analysis.scores import select
 from xstilts.common import html
 from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.common.extras import need
+from xstilts.common.progress import silent
+from xstilts.common.screen import console
 from xstilts.planning.added import AddedSeed
 from xstilts.planning.added import read as read_added
 from xstilts.planning.hyperparameters import Precision
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import Study, load_study, make_study
-from xstilts.running.run import choose, execute
+from xstilts.running.display import display
+from xstilts.running.run import choose, compute_stages
 from xstilts.store import Store, runs
 from xstilts.tasks import builtin_catalog, formats
 
@@ -108,20 +113,29 @@ def _plan(
 def _fast_precision() -> Precision:
     if find_spec("torch") is None:
         return "fp32"  # for a plan to look at: nothing can be trained here
-    from xstilts.engine.machine.device import fast_precision  # here, since it brings torch
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")  # tqdm's, in a notebook without widgets
+        from xstilts.engine.machine.device import fast_precision  # here, since it brings torch
 
     return fast_precision()
 
 
-def run(study: AnyStudy, store: str | Path | None = None, workers: int | None = None) -> pl.DataFrame:
+def run(
+    study: AnyStudy, store: str | Path | None = None, workers: int | None = None, *, progress: bool = True
+) -> pl.DataFrame:
     """Run what is missing of a study and give its scores, a row per encoder, recipe, target, language, seed, metric.
 
-    ``study`` is a study file, a mapping with its content or a :class:`Study`. Raises UserError before any training
-    where the study or its data are wrong, and RuntimeError naming the failed stages after all others ran.
+    ``study`` is a study file, a mapping with its content or a :class:`Study`. How far it is is shown below a notebook's
+    cell, as a table on a terminal, and else as lines on standard error, unless ``progress`` is false. Interrupt it
+    whenever you like: what was finished is kept, and the same call goes on. Raises UserError before any training where
+    the study or its data are wrong, and RuntimeError naming the failed stages after all others ran.
     """
     opened = open_store(store)
     planned = plan(study, added=read_added(opened, checked(study).name))
-    failures = execute(planned, opened, make=choose("local", opened, Path(), workers=workers))
+    missing = planned.missing(opened, verify=True)
+    shown = display(missing, console(stderr=True), planned.cells) if progress and missing else nullcontext(silent)
+    with shown as listener:
+        failures = compute_stages(planned, missing, opened, listener, choose("local", opened, Path(), workers=workers))
     if failures:
         labels = "; ".join(f"{planned.stages[key].label}: {reason}" for key, reason in failures.items())
         raise RuntimeError(f"{len(failures)} stages failed: {labels}")
@@ -222,12 +236,14 @@ def export(
     UserError where there is no such model yet.
     """
     need("train", "torch", "transformers")
+    from xstilts.encoders.bodies import quiet
     from xstilts.handover import export as exporting
 
     opened = open_store(store)
     planned = plan_as_run(study, opened)
     cell = exporting.choose(planned, opened, exporting.CellFilter(target, encoder, recipe, seed))
-    return exporting.export(planned, opened, cell, Path(out), with_onnx=onnx)
+    with quiet():
+        return exporting.export(planned, opened, cell, Path(out), with_onnx=onnx)
 
 
 def predict(
@@ -251,10 +267,12 @@ def predict(
     of another kind.
     """
     need("train", "torch", "transformers")
+    from xstilts.encoders.bodies import quiet
     from xstilts.handover import exported, tables
     from xstilts.handover import predict as predicting
 
-    opened = exported.load(Path(model), predicted_format(task, n_best) if task else None, device)
+    with quiet():
+        opened = exported.load(Path(model), predicted_format(task, n_best) if task else None, device)
     if isinstance(records, str | Path):
         found = tables.read_records(Path(records), opened.format.names)
     else:
@@ -270,9 +288,11 @@ def load(folder: str | Path, *, device: str | None = None, precision: Precision 
     such model, or not whole, or there is no such ``device``.
     """
     need("train", "torch", "transformers")
+    from xstilts.encoders.bodies import quiet
     from xstilts.handover.exported import load as opened
 
-    return opened(Path(folder), None, device, precision)
+    with quiet():
+        return opened(Path(folder), None, device, precision)
 
 
 def predicted_format(task: str, n_best: int = 1) -> str:

@@ -100,7 +100,7 @@ DATA_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """The tables of one study; see the schemas above for the columns."""
 
@@ -119,6 +119,11 @@ class Results:
     def name(self) -> str:
         return self.study.name
 
+    def __repr__(self) -> str:
+        """How many scores there are."""
+        failed = f", {len(self.failures)} stages failed or were skipped" if self.failures else ""
+        return f"Results of {self.name}: {self.scores.height:,} scores{failed}"
+
     def _repr_html_(self) -> str:
         """For a notebook: the mean score by encoder, recipe and target. What is certain of it, a report says."""
         means = (
@@ -132,9 +137,7 @@ class Results:
             (f"{encoder}: {recipe}", *(_points(by_cell.get((encoder, recipe, target))) for target in targets))
             for encoder, recipe in means.select("encoder", "recipe").unique(maintain_order=True).iter_rows()
         ]
-        failed = f", {len(self.failures)} stages failed or were skipped" if self.failures else ""
-        said = f"Results of {self.name}: {self.scores.height:,} scores{failed}; means over all languages and seeds"
-        return html.paragraphs(said) + html.table(("", *targets), rows)
+        return html.paragraphs(f"{self!r}; means over all languages and seeds") + html.table(("", *targets), rows)
 
     @property
     def training_sample(self) -> str:

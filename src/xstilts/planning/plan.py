@@ -201,7 +201,7 @@ class Cell:
         return self.mean.label(self.recipe) if self.mean else self.recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The stages in an order in which each stands behind its inputs, and the cells that they serve."""
 
@@ -261,18 +261,22 @@ class Plan:
             for recipe, by_target in stages.items()
         }
 
-    def _repr_html_(self) -> str:
-        """For a notebook: how many stages of which kind, and what they cost by recipe and target."""
+    def __repr__(self) -> str:
+        """How many stages of which kind there are."""
         kinds = Counter(stage.kind for stage in self.stages.values())
-        work = sum(stage.flops for stage in self.stages.values())
         said = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        work = sum(stage.flops for stage in self.stages.values())
+        return f"Plan of {self.study.name}: {len(self.stages)} stages ({said}), {work:.2g} FLOP"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: beside that, what they cost by recipe and target."""
         targets = [target.task for target in self.study.targets]
         rows = [
             (recipe, *(f"{by_target.get(target, 0.0) / 1e12:,.1f}" for target in ("", *targets)))
             for recipe, by_target in self.flops_by_recipe().items()
         ]
         return (
-            html.paragraphs(f"Plan of {self.study.name}: {len(self.stages)} stages ({said}), {work:.2g} FLOP")
+            html.paragraphs(repr(self))
             + html.table(("TFLOP, all seeds and encoders", "before", *targets), rows)
             + html.paragraphs("\n".join(f"note: {note}" for note in self.notes))
         )

@@ -1,4 +1,4 @@
-"""How a run looks while it goes. One protocol, `Display`, and a sink a place: a terminal, a log or pipe.
+"""How a run looks while it goes. One protocol, `Display`, and a sink a place: a terminal, a log or pipe, a notebook.
 
 How far a run is, `Headway`, is counted in one place; a display only says how it looks.
 """
@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from xstilts.common import html
 from xstilts.common.progress import Event
 from xstilts.common.units import duration
 from xstilts.planning.plan import Cell, Stage
@@ -273,6 +274,61 @@ class Lines(Display):
         return f"{running.stage.label} {running.share:.0%} {running.text}".strip() if running else ""
 
 
+class Notebook(Display):
+    """A notebook: one output of a cell, which is written anew as the run goes on and stays as it was at its end."""
+
+    def __init__(self, stages: Sequence[Stage], cells: Sequence[Cell] = ()):
+        super().__init__(stages, cells)
+        self._kept: list[str] = []
+        self._shown = 0.0
+
+    def __enter__(self) -> Notebook:
+        from IPython.display import HTML
+        from IPython.display import display as show
+
+        self._handle = show(HTML(self.page()), display_id=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._update()
+
+    def __call__(self, event: Event) -> None:
+        if line := self.headway.hear(event):
+            self._kept.append(line)
+        if time.monotonic() - self._shown >= _BETWEEN:
+            self._update()
+
+    def _update(self) -> None:
+        from IPython.display import HTML
+
+        self._handle.update(HTML(self.page()))
+        self._shown = time.monotonic()
+
+    def page(self) -> str:
+        headway = self.headway
+        rows = [(one.stage.label, f"{one.share:.0%}", one.text) for one in [*headway.running.values()][:_MOST_ROWS]]
+        ended = "".join(f"<li>{html.escape(line)}</li>" for line in self._kept)
+        said = "; ".join(filter(None, [headway.counts(), headway.end() if headway.done < headway.total else ""]))
+        return (
+            f'<progress max="1" value="{headway.share:.3f}" aria-label="share of the stages"></progress>'
+            + html.paragraphs("\n".join(filter(None, [said, headway.scored()])))
+            + (html.table(("under way", "share", ""), rows) if rows else "")
+            + (
+                f"<details><summary>{len(self._kept)} lines on what has ended</summary><ul>{ended}</ul></details>"
+                if ended
+                else ""
+            )
+        )
+
+
+#: Seconds between two looks of a notebook's output, and how many stages under way it lists.
+_BETWEEN, _MOST_ROWS = 0.5, 16
+
+
 def display(stages: Sequence[Stage], console: Console, cells: Sequence[Cell] = ()) -> Display:
     """The display for where ``console`` prints."""
+    if console.is_jupyter:
+        return Notebook(stages, cells)
     return LiveTable(stages, console, cells) if console.is_terminal else Lines(stages, console, cells)
