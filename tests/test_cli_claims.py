@@ -15,7 +15,7 @@ from xstilts.cli import claims as cli_claims
 from xstilts.planning.study import load_study
 
 ROOT = Path(__file__).parents[1]
-QUICKSTART = ROOT / "studies" / "quickstart.yaml"
+QUICKSTART = ROOT / "tests" / "golden" / "three_sizes.yaml"
 GAINS = {"mini-span-paraphrased": 20.0, "mini-nli": -20.0, "mini-choice": 0.0}
 
 
@@ -103,3 +103,11 @@ def test_published_results_stand_beside_and_are_pooled(xstilts, tmp_path):
 def test_what_is_wrong_is_told(xstilts, arguments, message):
     status, _, error = xstilts(*arguments)
     assert status == 1 and re.search(message, str(error)), "main() prints it in one line and ends with status 2"
+
+
+def test_before_anything_ran_it_says_so(tmp_path: Path) -> None:
+    run = CliRunner().invoke(cli.app, ["claims", str(QUICKSTART), "--store", str(tmp_path / "store")])
+    assert run.exit_code == 0
+    said = f"{QUICKSTART}: nothing of it is scored yet, so it tests no claim; `xstilts run {QUICKSTART}` first"
+    assert run.stderr.splitlines() == [said]
+    assert run.stdout.startswith("Setup, no evidence") and "supported" not in run.stdout

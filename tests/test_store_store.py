@@ -505,3 +505,25 @@ def test_a_line_that_does_not_fit_on_the_disk_is_told_and_the_next_begins_a_line
     store.append(log, b"again\n")
     lines = store.content(log).split(b"\n")
     assert (lines[0], lines[-2:]) == (b"first", [b"again", b""]) and 0 < len(lines[-3]) <= 999
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nope://x", "Protocol not known: nope; choose a folder or another fsspec URL with --store"),
+        ("hf://datasets/x", "Repository id must be"),
+        ("zip://x::file:///nope", "No such file or directory"),
+        ("ftp://127.0.0.1:1/x", "Connection refused; choose a folder"),
+        ("https://127.0.0.1:9/x", "check its address"),
+        ("s3:bucket/x", "a folder of this name is hardly meant; write s3://… or ./s3:bucket/x"),
+        ("smb://host/x", "the library for such stores is not installed"),
+    ],
+)
+def test_whatever_is_wrong_with_a_url_is_told_in_one_line(
+    url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as told:
+        Store(url)
+    assert str(told.value).startswith(f"store {url}: ") and said in str(told.value)
+    assert "\n" not in str(told.value) and not list(tmp_path.iterdir()), "nothing is made in its place"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
-from rich.console import Console
 
 from xstilts.analysis.gather import gather
 from xstilts.analysis.results import Results
@@ -21,6 +20,7 @@ from xstilts.common import html
 from xstilts.common.errors import UserError, did_you_mean, within
 from xstilts.common.extras import need
 from xstilts.common.progress import silent
+from xstilts.common.screen import console
 from xstilts.planning.added import AddedSeed
 from xstilts.planning.added import read as read_added
 from xstilts.planning.hyperparameters import Precision
@@ -133,7 +133,7 @@ def run(
     opened = open_store(store)
     planned = plan(study, added=read_added(opened, checked(study).name))
     missing = planned.missing(opened, verify=True)
-    shown = display(missing, Console(stderr=True), planned.cells) if progress and missing else nullcontext(silent)
+    shown = display(missing, console(stderr=True), planned.cells) if progress and missing else nullcontext(silent)
     with shown as listener:
         failures = compute_stages(planned, missing, opened, listener, choose("local", opened, Path(), workers=workers))
     if failures:

@@ -15,6 +15,7 @@ from xstilts import api
 from xstilts.analysis.gather import gather
 from xstilts.cli.options import JsonOption, StoreOption, StudyFile
 from xstilts.common import markdown
+from xstilts.common.screen import say
 from xstilts.planning.study import load_study
 
 
@@ -64,6 +65,9 @@ def claims(
     literature = load_published(*([published] if published else []))
     opened = api.open_store(store)
     results = gather(api.plan_as_run(study, opened), opened)
+    unscored = results.scores.is_empty()
+    if unscored:
+        say(f"{study}: nothing of it is scored yet, so it tests no claim; `xstilts run {study}` first", stderr=True)
     analysis = analyse(results)
     verdicts = check(said, results, analysis, catalog=checked.catalog, data=checked.data, encoder=encoder)
     found = table(verdicts)
@@ -88,7 +92,7 @@ def claims(
         print("\n".join(f"{name}\n\n{_markdown(frame, of)}\n" if name else f"{_markdown(frame, of)}\n"
                         for name, frame, of in parts if frame.height).rstrip())  # fmt: skip
     else:
-        for name, group in (("", EVIDENCE), (f"{_SETUP}:", SETUP)):
+        for name, group in ((("", EVIDENCE),) if not unscored else ()) + ((f"{_SETUP}:", SETUP),):
             own = found.filter(group=group)
             if name and own.height:
                 print(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -53,10 +54,14 @@ class Store:
         except ImportError as error:
             extra = 'pip install "xstilts[s3]"' if self.url.startswith("s3") else f"install it ({error})"
             raise UserError(f"store {url}: the library for such stores is not installed: {extra}") from None
-        except ValueError as error:
-            raise UserError(f"store {url}: {error}; choose a folder or an fsspec URL with --store") from None
+        except Exception as error:  # a client's own, of whatever type: it knows no such place, or lacks what it needs
+            raise UserError(
+                f"store {url}: {_said(error)}; choose a folder or another fsspec URL with --store"
+            ) from None
         self.root = root.rstrip("/")
         self.local = isinstance(self.fs, LocalFileSystem)
+        if self.local and (slip := re.match(r"([a-z][a-z0-9+.-]+):(?!//)/*", self.url)):
+            raise UserError(f"store {url}: a folder of this name is hardly meant; write {slip[1]}://… or ./{url}")
         self._checked: dict[str, Artifact] = {}
         self._copies: OrderedDict[tuple[str, str], Path] = OrderedDict()  # of a remote store; the last used is last
         self._in_use: list[tuple[str, str]] = []
@@ -65,7 +70,7 @@ class Store:
         try:
             self._make()
         except Exception as error:
-            if not _of_a_store(error):
+            if self.local and not _of_a_store(error):
                 raise
             raise UserError(f"store {url}: {self._said(error)}; {self._remedy(error)}") from None
 
