@@ -125,6 +125,12 @@ def make_results(
     )
 
 
+def labelled(results: Results, recipe: str, languages: str = "de") -> Results:
+    """The results of a study one of whose recipes has labelled data in these languages, joined by +."""
+    marks = pl.when(pl.col("recipe") == recipe).then(pl.lit(languages)).alias("beyond_english")
+    return replace(results, scores=results.scores.with_columns(marks))
+
+
 def with_recipes(results: Results, entries: Sequence[object]) -> Results:
     """The results of a study with these recipes, as a study file writes them."""
     return replace(results, study=Study.model_validate({**results.study.content(), "recipes": entries}))
@@ -213,6 +219,7 @@ def _scores(
             precision=pl.lit("bf16"),
             hidden_layer=pl.lit(None),
             pooling=pl.lit(None),
+            beyond_english=pl.lit(None),
             family=pl.col("language").replace_strict(
                 {code: family(code) for code in languages}, return_dtype=pl.String
             ),

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from synthetic import SIZES, Gain, gain_by_size, make_results, with_recipes, without
+from synthetic import SIZES, Gain, gain_by_size, labelled, make_results, with_recipes, without
 from xstilts.analysis.analyse import analyse
 from xstilts.analysis.answer import Answer, ranged, signed
 from xstilts.analysis.results import STAGES_SCHEMA, Results
@@ -38,6 +38,47 @@ def test_what_helps_is_named_with_its_size_and_interval_span_targets_first():
     assert "bundled/e5-small@12 (21.3M parameters without embeddings)" in found.best[0]
     assert "95 % interval +" in found.best[0] and "10 languages without training data (ar, de, " in found.best[0]
     assert found.best[1].startswith("mini-nli: ")
+
+
+def upper(encoder: str, recipe: str, target: str) -> float:
+    return 30.0 if recipe == "few" else gain_by_size(20.0)(encoder, recipe, target)
+
+
+def test_labelled_data_of_other_languages_change_nothing_that_is_said_of_zero_shot_and_are_told_apart():
+    """Their recipe gains most by far: unmarked it is what helps most, is chosen on dev, and has a part in size."""
+    results = make_results(upper, recipes=["none", "mini-squad", "mini-mnli", "few"])
+    alone = analyse(without(results, recipe="few"))
+    marked, mixed = analyse(labelled(results, "few", "ar+de")), analyse(results)
+    assert "few helps most" in mixed.answer.best[0] and set(mixed.choices["chosen"].drop_nulls()) == {"few"}
+    own = marked.gains.filter(pl.col("recipe") != "few")
+    assert own.equals(alone.gains) and not mixed.gains.filter(pl.col("recipe") != "few").equals(alone.gains)
+    assert marked.sizes.equals(alone.sizes) and not mixed.sizes.equals(alone.sizes)
+    assert marked.choices.equals(alone.choices)
+    for piece in ("best", "hurt", "languages", "size"):
+        assert getattr(marked.answer, piece) == getattr(alone.answer, piece)
+    assert not alone.answer.labelled and len(marked.answer.labelled) == len(marked.axes.targets)
+    first = marked.answer.labelled[0]
+    assert (
+        "few, with labelled data in ar, de, gains +" in first
+        and " in ar (95 % interval" in first
+        and " in de (" in first
+    )
+    assert "NOT zero-shot: " in marked.answer.text()
+    few = marked.gains.filter(pl.col("recipe") == "few")
+    assert few.height and set(few["beyond_english"]) == {"ar+de"} and few["p_holm"].drop_nulls().len()
+
+
+def test_where_only_labelled_data_are_compared_nothing_is_said_of_intermediate_tasks():
+    found = of(labelled(make_results(upper, recipes=["none", "few"]), "few"))
+    assert found.best == ("No intermediate task is compared: `none` alone is zero-shot.",)
+    assert found.labelled and not found.hurt and not any(found.size)
+
+
+def test_a_target_that_is_trained_on_all_languages_is_not_called_zero_shot():
+    results = make_results(gain_by_size(20.0), recipes=["none", "mini-squad"])
+    scores = results.scores.with_columns(beyond_english=pl.lit("de+sw"))
+    found = of(replace(results, scores=scores))
+    assert "NOT zero-shot: trained on labelled data in de, sw" in found.best[0] and not found.labelled
 
 
 def test_what_hurts_is_named():

@@ -15,7 +15,7 @@ from xstilts.cli import claims as cli_claims
 from xstilts.planning.study import load_study
 
 ROOT = Path(__file__).parents[1]
-QUICKSTART = ROOT / "studies" / "quickstart.yaml"
+QUICKSTART = ROOT / "tests" / "golden" / "three_sizes.yaml"
 GAINS = {"mini-span-paraphrased": 20.0, "mini-nli": -20.0, "mini-choice": 0.0}
 
 

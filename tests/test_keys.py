@@ -13,11 +13,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from towns import towns
 from xstilts.encoders import bundled
 from xstilts.planning.hyperparameters import Hyperparameters
 from xstilts.planning.plan import Plan
 from xstilts.planning.planner import make_plan
-from xstilts.planning.recipe import AverageEntry, HealingEntry, MlmEntry, RecipeEntry, Sampling, TranslatedEntry
+from xstilts.planning.recipe import (
+    AverageEntry,
+    HealingEntry,
+    MlmEntry,
+    RecipeEntry,
+    Sampling,
+    TargetTraining,
+    TranslatedEntry,
+)
 from xstilts.planning.study import EncoderEntry, Study, TargetEntry, make_study
 
 #: Two recipes with training, of which one mixes all that can be mixed, and a target of each way to be evaluated.
@@ -166,6 +175,11 @@ ELSEWHERE = {
     (TranslatedEntry, "languages"): "test_translations_move_what_trains_on_them",
     (TranslatedEntry, "engine"): "test_translations_move_what_trains_on_them",
     (TranslatedEntry, "files"): "test_translations_move_what_trains_on_them",
+    (RecipeEntry, "target_training"): "test_labelled_data_of_other_languages_move_the_training_of_the_target_alone",
+    **{
+        (TargetTraining, field): "test_labelled_data_of_other_languages_move_the_training_of_the_target_alone"
+        for field in TargetTraining.model_fields
+    },
     (AverageEntry, "seeds"): "test_averages_over_seeds_move_nothing",
 }
 
@@ -176,7 +190,7 @@ def test_a_field_moves_the_keys_of_what_it_decides_and_no_others(part: type, fie
     assert moved(change) == expected
 
 
-@pytest.mark.parametrize("part", [*CHANGES, TranslatedEntry, HealingEntry])
+@pytest.mark.parametrize("part", [*CHANGES, TranslatedEntry, HealingEntry, TargetTraining])
 def test_no_field_is_forgotten(part: Any) -> None:
     known = set(CHANGES.get(part, {})) | {field for owner, field in ELSEWHERE if owner is part}
     assert set(part.model_fields) == known
@@ -326,3 +340,32 @@ def test_two_studies_share_what_they_share() -> None:
         stage.label for stage in first.stages.values()
         if stage.label.endswith(("none → predict mini-retrieval", "none → score mini-retrieval"))
     }  # fmt: skip
+
+
+def test_labelled_data_of_other_languages_move_the_training_of_the_target_alone(tmp_path: Path) -> None:
+    """`none` and intermediate stages keep their keys."""
+    base = {**BASE, **towns(tmp_path), "targets": ["towns", "mini-span"],
+            "recipes": BASE["recipes"][:2], "average": None, "training": {"max_train_examples": 8}}  # fmt: skip
+
+    def keys_of(**asked: Any) -> dict[str, str]:
+        several = {"name": "several", **asked}
+        plan = make_plan(make_study({**base, "recipes": [*base["recipes"], *([several] if asked else [])]}))
+        return {cell.recipe + " " + cell.target.task: str(cell.training) for cell in plan.cells}
+
+    alone = keys_of()
+    given = {"of": ["towns"], "train_languages": ["en", "de"], "max_train_examples": {"de": 3}}
+    found = keys_of(target_training=given)
+    assert {name: key for name, key in found.items() if name in alone} == alone
+    assert set(found) - set(alone) == {"several towns"}
+    own = found["several towns"]
+    assert keys_of(target_training={**given, "train_languages": ["de", "en"]})["several towns"] == own
+    changes: list[dict[str, Any]] = [
+        {"train_languages": ["en", "es"], "max_train_examples": {}},
+        {"train_languages": ["de"]},
+        {"dev_languages": ["de"]},
+        {"max_train_examples": {"de": 4}},
+        {"max_train_examples": {}},
+    ]
+    others = [keys_of(target_training={**given, **change})["several towns"] for change in changes]
+    assert len({own, *alone.values(), *others}) == 2 + len(alone) - 1 + len(changes)
+    assert keys_of(target_training={**given, "of": ["towns"]}, task="mini-nli")["several towns"] not in {own, *others}

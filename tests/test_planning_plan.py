@@ -362,6 +362,92 @@ def test_tydiqa_trains_on_english_alone_and_tydiqa_leaky_on_all_and_says_so(tmp_
         make_plan(make_study({**study, "targets": ["tydiqa-leaky"]}))
 
 
+def few_shot(folder: Path, asked: dict[str, Any], **changes: Any) -> Plan:
+    recipes = ["none", {"name": "few", "target_training": asked}]
+    study = {**STUDY, "data": str(folder), "recipes": recipes, "training": {}, "seeds": [1], "targets": ["tydiqa"]}
+    return make_plan(make_study({**study, **changes}))
+
+
+def tydiqa(folder: Path, evaluated: range = range(50, 55)) -> None:
+    for language, ids in (("en", range(20)), ("ko", range(30))):
+        name = f"tydiqa.goldp.{language}"
+        squad_file(folder / "tydiqa" / "tydiqa-goldp-v1.1-train" / f"{name}.train.json", ids, language)
+        squad_file(folder / "tydiqa" / "tydiqa-goldp-v1.1-dev" / f"{name}.dev.json", evaluated, language)
+
+
+def test_labelled_data_of_a_language_are_trained_and_selected_on_where_a_recipe_says_so_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    tydiqa(tmp_path)
+    planned = few_shot(tmp_path, {"train_languages": ["en", "ko"], "max_train_examples": {"ko": 7}})
+    parts = {cell.recipe: planned.stages[cell.training or ""].spec.parts[0] for cell in planned.cells}  # type: ignore
+    assert {recipe: part.train.language for recipe, part in parts.items()} == {"none": "en", "few": "en+ko"}
+    read = [example.context.split()[0] for example in examples(parts["few"].train)]  # type: ignore[attr-defined]
+    assert (read.count("en"), read.count("ko")) == (18, 7)
+    assert parts["few"].dev == parts["none"].dev and parts["none"].dev.language == "en"
+    assert [planned.beyond_english(cell) for cell in planned.cells] == [(), ("ko",)] * 2
+    (note,) = [note for note in told(planned) if "NOT zero-shot" in note]
+    assert note.startswith(
+        "few trains tydiqa on labelled data in en, ko, at most 7 in ko, and selects on dev data in en"
+    )
+
+    planned = few_shot(tmp_path, {"dev_languages": ["ko"]})
+    parts = {cell.recipe: planned.stages[cell.training or ""].spec.parts[0] for cell in planned.cells}  # type: ignore
+    assert parts["few"].train == parts["none"].train and parts["few"].dev.language == "ko"
+    assert len(examples(parts["few"].dev)) == 3  # a tenth of the Korean train data, for there are no dev files
+    assert {planned.selected_on(cell) for cell in planned.cells} == {"en", "ko"}
+    assert planned.beyond_english(planned.cells[1]) == ("ko",)
+
+
+def test_a_language_without_labelled_data_is_told_with_those_that_have_some(tmp_path: Path) -> None:
+    tydiqa(tmp_path)
+    with pytest.raises(UserError, match=r"tydiqa has no training data in sw; there is some in en, ko: name these"):
+        few_shot(tmp_path, {"train_languages": ["en", "sw"]})
+    with pytest.raises(UserError, match=r"tydiqa has no dev data in fi; there is some in en, ko"):
+        few_shot(tmp_path, {"dev_languages": ["fi"]})
+    squad_file(tmp_path / "squad_v1.1" / "train-v1.1.json", range(90, 110), "en")
+    squad_file(tmp_path / "xquad" / "xquad.de.json", range(200, 205), "de")
+    with pytest.raises(UserError, match=r"squad has no training data in de; there is some in en"):
+        few_shot(tmp_path, {"train_languages": ["de"]}, targets=["xquad"])
+
+
+def test_labelled_data_of_a_language_are_compared_with_what_is_evaluated_on(tmp_path: Path) -> None:
+    """The test set of the language holds what its training set does: nothing but the recipe brings that in."""
+    tydiqa(tmp_path)
+    asked = {"train_languages": ["en", "ko"]}
+    squad_file(tmp_path / "tydiqa" / "tydiqa-goldp-v1.1-dev" / "tydiqa.goldp.ko.dev.json", range(3), "ko")
+    with pytest.raises(UserError, match=r"contamination: tydiqa train and tydiqa \(ko\) share . of 3"):
+        few_shot(tmp_path, asked)
+    planned = few_shot(tmp_path, {**asked, "max_train_examples": {"ko": 20}}, on_overlap="drop")
+    parts = {cell.recipe: planned.stages[cell.training or ""].spec.parts[0] for cell in planned.cells}  # type: ignore
+    korean = {one.context for one in examples(parts["few"].train) if one.context.startswith("ko")}  # type: ignore
+    assert len(korean) == 20 and not korean & {f"ko passage {n}" for n in range(3)}
+    assert few_shot(tmp_path, asked, recipes=["none"]).cells  # zero-shot, the same files are no matter
+
+
+def test_dev_data_of_a_language_are_the_targets_own_where_its_training_task_is_english(tmp_path: Path) -> None:
+    """XNLI is trained on MultiNLI; its dev sets are those of its languages."""
+
+    def table(path: Path, rows: list[str]) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+    labels = ("contradiction", "entailment", "neutral")
+    for language, count in (("en", 6), ("sw", 6)):
+        for split in ("dev", "test"):
+            rows = [f"{language} {split} {n}\tand so it is {n}\t{labels[n % 3]}" for n in range(count)]
+            table(tmp_path / "xnli" / f"{split}-{language}.tsv", rows)
+    mnli = [{"text_a": f"train {n}", "text_b": "yes", "label": labels[n % 3]} for n in range(30)]
+    for split in ("train", "dev"):
+        (tmp_path / "mnli").mkdir(exist_ok=True)
+        content = {str(n): {**row, "text_a": f"{split} {n}"} for n, row in enumerate(mnli)}
+        (tmp_path / "mnli" / f"{split}.json").write_text(json.dumps(content))
+    planned = few_shot(tmp_path, {"dev_languages": ["sw"]}, targets=["xnli"])
+    part = planned.stages[planned.cells[1].training or ""].spec.parts[0]  # type: ignore[union-attr]
+    assert (part.task.name, part.train.language) == ("mnli", "en")
+    assert (part.dev.task.name, part.dev.split, part.dev.language) == ("xnli", "dev", "sw")
+
+
 def test_how_dev_is_selected_on_decides_the_key() -> None:
     training = {**STUDY["training"], "dev_selection": "first500"}
     assert not {cell.training for cell in plan(training=training).cells} & {cell.training for cell in plan().cells} - {

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from towns import towns
 from xstilts.analysis.gather import gather
 from xstilts.api import open_store
 from xstilts.common.errors import UserError
 from xstilts.data import load
 from xstilts.data.translation import from_files
+from xstilts.planning.data_ref import examples
 from xstilts.planning.plan import Merge, Plan, Train, Translate
 from xstilts.planning.planner import make_plan
 from xstilts.planning.study import make_study
@@ -163,3 +166,26 @@ def test_a_translated_file_that_is_evaluated_on_is_contamination(tmp_path: Path)
     recipe = {"task": "mini-span", "translated": {"languages": ["de"], "files": "span.{lang}.jsonl"}}
     with pytest.raises(UserError, match=r"contamination: mini-span in span.* share .*remove these examples from the"):
         plan([recipe], data=str(tmp_path), targets=["mini-span"], training={})
+
+
+def test_labelled_data_in_another_language_beside_zero_shot_runs_to_its_scores(tmp_path: Path) -> None:
+    """The English sample is that of `none`, and the mark stands in the scores of that recipe alone."""
+    german = {"of": ["towns"], "train_languages": ["en", "de"], "max_train_examples": {"de": 5}}
+    targets = [{"task": "towns", "languages": ["en", "de"]}, {"task": "mini-retrieval", "max_examples": 5}]
+    recipes = ["none", "mini-nli", {"name": "german", "target_training": german}]
+    planned = plan(recipes, targets=targets, training={**TINY, "max_train_examples": 20}, **towns(tmp_path))
+    cells = {(cell.recipe, cell.target.task): cell for cell in planned.cells}
+    assert {target for recipe, target in cells if recipe == "german"} == {"towns"}
+    parts = {recipe: planned.stages[cell.training or ""].spec.parts[0]  # type: ignore[union-attr]
+             for (recipe, target), cell in cells.items() if target == "towns"}  # fmt: skip
+    both, english = (examples(parts[recipe].train) for recipe in ("german", "none"))
+    assert len(english) == 20 and both[:20] == [replace(one, id=both[i].id) for i, one in enumerate(english)]
+    assert len(both) == 20 + 5 and parts["german"].dev == parts["none"].dev
+    assert [planned.beyond_english(cell) for cell in cells.values()] == [
+        ("de",) if recipe == "german" else () for recipe, _ in cells
+    ]
+    assert execute(planned, open_store(tmp_path / "store")) == {}
+    scores = gather(planned, open_store(tmp_path / "store")).scores
+    marked = scores.filter(scores["beyond_english"].is_not_null())
+    assert set(marked["recipe"]) == {"german"} and set(marked["beyond_english"]) == {"de"}
+    assert set(scores.filter(scores["target"] == "towns")["recipe"]) == {"none", "mini-nli", "german"}

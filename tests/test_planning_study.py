@@ -58,6 +58,32 @@ def test_an_encoder_stands_under_its_name() -> None:
         ({"recipies": ["none"], "recipes": None}, "did you mean 'recipes'?"),
         ({"targets": ["mini-spam"]}, "unknown task 'mini-spam': did you mean 'mini-span'?"),
         ({"recipes": ["none", "mini-nil"]}, "did you mean 'mini-nli'?"),
+        (
+            {"recipes": ["none", {"name": "few", "target_training": {"train_languages": ["en"]}}]},
+            "name other languages",
+        ),
+        (
+            {"recipes": ["none", {"name": "few", "target_training": {"train_languages": ["de"], "of": ["mini-spam"]}}]},
+            "of: 'mini-spam' is no target of the study: did you mean 'mini-span'?",
+        ),
+        (
+            {
+                "recipes": [
+                    "none",
+                    {"name": "few", "target_training": {"train_languages": ["de"], "of": ["mini-retrieval"]}},
+                ]
+            },
+            "target_training: nothing is trained on its targets",
+        ),
+        (
+            {
+                "recipes": [
+                    "none",
+                    {"name": "few", "target_training": {"train_languages": ["de"], "max_train_examples": {"es": 3}}},
+                ]
+            },
+            "max_train_examples: es is not among `train_languages`",
+        ),
         ({"targets": [{"task": "mini-span", "languages": ["sww"]}]}, "unknown language 'sww': did you mean 'sw'?"),
         ({"targets": [{"task": "mini-span", "langages": ["sw"]}]}, "did you mean 'languages'?"),
         ({"training": {"learning_rat": 1e-4}}, "did you mean 'learning_rate'?"),
@@ -105,7 +131,7 @@ def test_an_encoder_stands_under_its_name() -> None:
             {"recipes": [{"tasks": ["mini-nli", "mini-pos"]}], "training": {"batch_tokens": 512}},
             "mini-nli+mini-pos: batch_tokens is for stages of one task alone",
         ),
-        ({"recipes": [{"name": "nothing"}]}, "the recipe without `tasks` or `merge` is called none"),
+        ({"recipes": [{"name": "nothing"}]}, "the recipe without `tasks`, `merge` or `target_training` is called none"),
         ({"recipes": [{"name": "none", "task": "mini-nli"}]}, "is called none, and no other"),
         ({"recipes": [{"name": "sum", "merge": ["mini-nli"]}]}, "'mini-nli' is no recipe with training"),
         (

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import xstilts
 from test_documents import DOCUMENTS, ROOT, blocks
 from tiny import STUDY, write
 
@@ -27,6 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     for name in NAMES:
         write(folder, name=Path(name).stem, targets=SAID["targets"]).rename(folder / name)
+    (folder / "questions.csv").write_text("question,context\nWhere?,In Bonn.\n", "utf-8")
+    xstilts.run(folder / "study.yaml", folder / ".xstilts" / "store", progress=False)
+    xstilts.export(folder / "study.yaml", folder / "model", store=folder / ".xstilts" / "store", target="mini-span")
     return folder
 
 

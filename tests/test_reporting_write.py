@@ -11,26 +11,31 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
 from browser import BROWSER, Tab, browser
-from synthetic import RECIPES, SIZES, gain_by_size, make_results, without
+from synthetic import RECIPES, SIZES, gain_by_size, labelled, make_results, without
 from xstilts.analysis.analyse import Analysis, analyse
 from xstilts.analysis.answer import signed
 from xstilts.analysis.axes import axes
 from xstilts.analysis.results import SCORES_SCHEMA, Results
 from xstilts.common.errors import UserError
 from xstilts.encoders import describe, parse
-from xstilts.handover.model_card import model_card, opening
+from xstilts.engine.heads import InPython
+from xstilts.handover.model_card import CardPython, model_card, opening
+from xstilts.handover.usage import Usage
+from xstilts.planning.data_ref import DataRef
 from xstilts.reporting import write
 from xstilts.reporting.charts import STRONGEST
 from xstilts.reporting.drawing import COLOURS, HELPS_COLOUR, HURTS_COLOUR
 from xstilts.reporting.table import latex, markdown, tex
 from xstilts.reporting.tables import blocks_tables, gains_tables, scores_tables, sizes_table
 from xstilts.reporting.write import write_report
+from xstilts.tasks import builtin_catalog
 
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 EVIL = "<script>alert(1)</script>"
@@ -338,19 +343,25 @@ def test_tex_escapes_special_characters():
     )
 
 
+def card(recipe: str, encoder: str = "bundled/e5-small@6", target: str = "mini-qa", **given: Any) -> str:
+    facts = describe(parse("bundled/e5-small@6"))
+    python = CardPython(opening("AutoModelForQuestionAnswering", facts), InPython("given", "call", "answer"))
+    usage, task = Usage("span", target, 384, 128, 64), builtin_catalog()["mini-span"]
+    languages = given["scores"]["language"].unique()
+    evaluated = {language: DataRef(task, "test", language, None, "1") for language in languages}
+    return model_card(
+        encoder=parse(encoder), recipe=recipe, usage=usage, evaluated=evaluated, python=python, facts=facts,
+        intermediate=recipe == "mini-squad", **{"hyperparameters": {}, "data": [], "seed": 1, **given},
+    )  # fmt: skip
+
+
 def test_model_card():
-    results, facts = make_results(examples=20), describe(parse("bundled/e5-small@6"))
-    text = model_card(
-        encoder=parse("bundled/e5-small@6"),
-        recipe="mini-squad",
-        target="mini-qa",
-        format="span",
-        seed=1,
+    results = make_results(examples=20, languages=builtin_catalog()["mini-span"].languages)
+    text = card(
+        "mini-squad",
         hyperparameters={"learning_rate": 1e-4, "epochs": 3},
         data=results.data.filter(pl.col("use") == "train").to_dicts(),
         scores=results.scores,
-        opening=opening("AutoModelForQuestionAnswering", facts),
-        facts=facts,
     )
     _, front, body = text.split("---\n", 2)
     meta = yaml.safe_load(front)
@@ -373,12 +384,33 @@ def test_model_card():
     assert "not an XTREME score" in body and "cut from a larger pretrained encoder" in body
 
 
+def test_the_card_of_a_model_with_labelled_data_of_other_languages_says_that_it_is_not_zero_shot():
+    scores = make_results(examples=20).scores
+    cards = [card("few", scores=scores, beyond_english=languages) for languages in ((), ("de", "sw"))]
+    assert ["zero-shot" in yaml.safe_load(one.split("---\n")[1])["tags"] for one in cards] == [True, False]
+    assert ["NOT zero-shot in de, sw" in one for one in cards] == [False, True]
+    assert "without an intermediate task, then on the target" in cards[1]
+
+
+def test_what_is_not_zero_shot_is_marked_wherever_its_scores_stand(tmp_path: Path):
+    recipes = ["none", "mini-nli", "few"]
+    results = labelled(make_results(recipes=recipes, gain=lambda _, recipe, __: {"few": 20.0}.get(recipe, 1.0)), "few")
+    out = tmp_path / "out"
+    write_report(results, out)
+    for name in ("gains", "scores", "comparisons", "gaps"):
+        text = (out / "tables" / f"{name}.md").read_text()
+        assert "few ¶" in text and "none ¶" not in text and "mini-nli ¶" not in text
+        assert "¶: NOT zero-shot, with labelled data in de." in text
+        frame = pl.read_csv(out / "tables" / f"{name}.csv")
+        assert set(frame.filter(pl.col("beyond_english") == "de")["recipe"]) == {"few"}
+    assert "NOT zero-shot, with labelled data of other languages" in (out / "tables" / "paper.md").read_text()
+    assert r"\P{}" in (out / "tables" / "paper.tex").read_text()
+    page = (out / "report.html").read_text()
+    assert "<strong>Not zero-shot</strong>" in page and "with labelled data in de, gains +" in page
+
+
 def test_model_card_of_a_folder_names_no_base_model():
-    text = model_card(
-        encoder=parse("/data/models/mine"), recipe="none", target="xnli", format="classification", seed=0,
-        hyperparameters={}, data=[], scores=make_results(recipes=()).scores,
-        opening="", facts=describe(parse("bundled/e5-small")),
-    )  # fmt: skip
+    text = card("none", encoder="/data/models/mine", target="xquad", seed=0, scores=make_results(recipes=()).scores)
     assert "base_model" not in text and "was not scored" in text
 
 

@@ -24,6 +24,7 @@ QUESTION = (
 ENOUGH_SEEDS = 5
 #: With fewer examples a language, percentile intervals are too narrow.
 ENOUGH_EXAMPLES = 50
+_NOTHING_COMPARED = f"No intermediate task is compared: `{NONE}` alone is zero-shot."
 _MOST_CODES = 12  # languages that are named
 _MOST_NAMED = 3  # items of a list that a line of the terminal has room for
 
@@ -46,6 +47,7 @@ class Answer:
     controls: str
     missing: tuple[str, ...]
     cannot: tuple[str, ...]  # what cannot be concluded, most important first
+    labelled: tuple[str, ...] = ()  # what recipes gain that are not zero-shot; nothing else speaks of these
 
     def text(self) -> str:
         """At most eight lines for the terminal."""
@@ -53,6 +55,7 @@ class Answer:
             *self.best[:2],  # further targets are in the report
             " ".join(filter(None, (self.hurt, self.languages))),
             " ".join(self.size),
+            _some("NOT zero-shot: ", self.labelled, " "),
             self.basis,
             self.controls,
             _some("Missing: ", self.missing, "; "),
@@ -74,18 +77,21 @@ def answer(
     missing = (*_missing(results, of), *results.failures)
     if not means.height:
         return Answer((_why_no_gains(of),), "", "", (), _basis(results, of), "", missing, tuple(results.notes))
-    pretrained = [encoder.label for encoder in of.encoders if not encoder.random]
-    compared = means.filter(pl.col("encoder").is_in(pretrained))
+    adds = pl.Series([of.adds_labels(*cell) for cell in gains.select("recipe", "target").iter_rows()], dtype=pl.Boolean)
+    of_labels, gains = gains.filter(adds), gains.filter(~adds)
+    pretrained = pl.col("encoder").is_in([encoder.label for encoder in of.encoders if not encoder.random])
+    compared = gains.filter(pl.col("language") == ZERO_SHOT, pretrained)
     best = [_best(target, of, compared, learnt) for target in of.targets]
     return Answer(
-        best=tuple(filter(None, (_not_judged(compared), *best))),
+        best=tuple(filter(None, (_not_judged(compared), *best))) or (_NOTHING_COMPARED,),
         hurt=_hurt(compared, of),
-        languages=_by_language(of, gains.filter(pl.col("encoder").is_in(pretrained))),
+        languages=_by_language(of, gains.filter(pretrained)),
         size=size_sentences(of, sizes),
         basis=_basis(results, of),
         controls=_controls(of, scores),
         missing=missing,
         cannot=_cannot(results, of, gains, sizes),
+        labelled=_labelled(of, of_labels.filter(pretrained)),
     )
 
 
@@ -103,7 +109,7 @@ def counted(n: int, thing: str, things: str | None = None) -> str:
 
 def _not_judged(means: pl.DataFrame) -> str:
     """What happened, where no comparison could be judged; else empty."""
-    if (means["verdict"] != NOT_JUDGED).any():
+    if not means.height or (means["verdict"] != NOT_JUDGED).any():
         return ""
     reasons = means["reason"].unique(maintain_order=True).to_list()
     if any(reason.startswith("collapsed") for reason in reasons):
@@ -116,6 +122,8 @@ def _best(target: str, of: Axes, means: pl.DataFrame, learnt: pl.DataFrame) -> s
     """Which task helps on a target, in which languages, by how much, and how sure that is."""
     name = of.called(target)
     here = means.filter(pl.col("target") == target).sort("gain", descending=True, nulls_last=True)
+    if not here.height and any(of.adds_labels(recipe, target) for recipe in of.recipes):
+        return ""  # nothing there is zero-shot but `none`
     if not here.height:
         return f"{name}: no comparison with `{NONE}` has scores on both sides."
     judged = here.filter(pl.col("verdict") != NOT_JUDGED)
@@ -125,8 +133,10 @@ def _best(target: str, of: Axes, means: pl.DataFrame, learnt: pl.DataFrame) -> s
     gain = f"{signed(row['gain'])} points ({ranged(row['low'], row['high'], row['covers'])})"
     codes = [code for code in of.languages[target] if code != ENGLISH]
     named = f" ({', '.join(codes)})" if len(codes) == row["n_languages"] and len(codes) <= _MOST_CODES else ""
+    seen = of.beyond_english.get((row["recipe"], target))
+    which = f" (NOT zero-shot: trained on labelled data in {', '.join(seen)})" if seen else " without training data"
     where = (
-        f"as the mean over {counted(row['n_languages'], 'language')} without training data{named}, on "
+        f"as the mean over {counted(row['n_languages'], 'language')}{which}{named}, on "
         f"{row['encoder']} ({encoder.size} parameters without embeddings){_unlearnt(row, learnt)}"
     )
     if not judged.height:
@@ -139,6 +149,31 @@ def _best(target: str, of: Axes, means: pl.DataFrame, learnt: pl.DataFrame) -> s
     number = means.filter(pl.col("verdict") != NOT_JUDGED).height
     sure = f"; shown after correction for {counted(number, 'comparison')}" if number > 1 else ""
     return f"{name}: {recipe} helps most, {gain} {where}{sure}."
+
+
+def _labelled(of: Axes, gains: pl.DataFrame) -> tuple[str, ...]:
+    """What labelled data of other languages gain, a sentence a target and recipe, on the largest encoder that has it.
+
+    In the languages that they are in, where these are evaluated; else as the mean over all but English.
+    """
+    said = []
+    for target in of.targets:
+        for recipe in of.recipes:
+            own = gains.filter(pl.col("target") == target, pl.col("recipe") == recipe, pl.col("gain").is_not_null())
+            if not own.height:
+                continue
+            encoder = [one.label for one in of.encoders if one.label in set(own["encoder"])][-1]
+            own, codes = own.filter(pl.col("encoder") == encoder), of.beyond_english[recipe, target]
+            there = own.filter(pl.col("language").is_in(codes))
+            rows = there if there.height else own.filter(pl.col("language") == ZERO_SHOT)
+            found = []
+            for row in rows.iter_rows(named=True):
+                interval = ranged(row["low"], row["high"], row["covers"])
+                found.append(f"{signed(row['gain'])} points in {row['language']} ({interval})")
+            told = f"{', '.join(found[:_MOST_NAMED])}{', and more in the tables' if len(found) > _MOST_NAMED else ''}"
+            said.append(f"{of.called(target)}: {of.called(recipe)}, with labelled data in {', '.join(codes)}, gains "
+                        f"{told} over `{NONE}`, on {encoder}.")  # fmt: skip
+    return tuple(said)
 
 
 def _unlearnt(row: Mapping[str, object], learnt: pl.DataFrame) -> str:

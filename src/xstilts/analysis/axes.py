@@ -51,6 +51,8 @@ class Axes:
     seeds: tuple[int, ...]
     means: Mapping[str, Mean] = field(default_factory=dict)  # recipe → of what; those of models themselves have none
     titles: Mapping[str, str] = field(default_factory=dict)  # target or recipe → as people write it, where that differs
+    # (recipe, target) → languages but English of labelled data that its models were given; others are zero-shot
+    beyond_english: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     paired_seeds: bool = False  # a seed has something in common, a training sample, whatever the recipe
 
     @cached_property
@@ -61,6 +63,14 @@ class Axes:
     def averaged(self, recipe: str) -> dict[str, Mean]:
         """The means of a recipe's models."""
         return {label: mean for label, mean in self.means.items() if label == mean.label(recipe)}
+
+    def adds_labels(self, recipe: str, target: str) -> bool:
+        """Whether a recipe has labelled data beyond English that its baseline lacks: its gain is theirs too.
+
+        What helps zero-shot is not to be told by such a gain.
+        """
+        own = self.beyond_english.get((recipe, target), ())
+        return not {*own} <= {*self.beyond_english.get((self.baselines.get(recipe, NONE), target), ())}
 
     def called(self, name: str) -> str:
         """A target or recipe as people write it."""
@@ -87,6 +97,7 @@ def axes(results: Results) -> Axes:
     ]
     targets = main.select("target", "format", "metric").unique("target", keep="first", maintain_order=True).rows()
     pairs = main.select("target", "language").unique().rows()
+    labelled = main.select("recipe", "target", "beyond_english").drop_nulls().unique().rows()
     return Axes(
         encoders=tuple(sorted(encoders, key=lambda encoder: (encoder.random, encoder.parameters, encoder.label))),
         recipes=tuple(sorted(main["recipe"].unique(maintain_order=True), key=lambda recipe: recipe != NONE)),
@@ -106,6 +117,7 @@ def axes(results: Results) -> Axes:
         seeds=tuple(sorted(main["seed"].unique())),
         means={recipe: means[of] for recipe, of in main.select("recipe", "averaged").drop_nulls().unique().rows()},
         titles=_titles(results.study, [target for target, _, _ in targets]),
+        beyond_english={(recipe, target): tuple(languages.split("+")) for recipe, target, languages in labelled},
         paired_seeds=results.study.sample == "per_seed",
     )
 
@@ -115,7 +127,7 @@ def _titles(study: Study, targets: Sequence[str]) -> dict[str, str]:
     catalog = study.catalog
     named = list(targets)
     for entry in study.recipes:
-        if len(entry.tasks) == 1 and not (entry.mlm or entry.translated):
+        if len(entry.tasks) == 1 and not (entry.mlm or entry.translated or entry.target_training):
             (task,) = entry.tasks
             same = task == entry.name or (task in catalog and catalog[task].stands_for == entry.name)
             named += [entry.name] if same else []

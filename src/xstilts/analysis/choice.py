@@ -2,8 +2,9 @@
 
 Phang et al. 2020 report such a choice (the best model of each target, +5.4 points on test). Of a target's recipes,
 `none` among them, the one with the highest English dev score of the target stage is chosen; its gain is that of the
-mean over the non-English test languages. Nothing but English data has a say. Targets on which nothing is trained
-(Tatoeba, BUCC) have no such score and are left out, and so are randomly initialised encoders.
+mean over the non-English test languages. Nothing but English data has a say: recipes with labelled data of other
+languages, translations too, are left out. Targets on which nothing is trained (Tatoeba, BUCC) have no such score and
+are left out, and so are randomly initialised encoders.
 
 The seeds that choose must not score: a recipe that was lucky on dev was lucky on test, for both read the same model.
 So one seed is left out, the recipe is chosen by the mean dev score of the others and scored on that one, for each seed
@@ -90,7 +91,9 @@ def choice_in(block: Block, dev: dict[tuple[str, str, str, int], float], of: Axe
              for recipe in block.recipes]  # fmt: skip
     by_seed = block.values[:, :, others].mean(axis=2)  # [recipes, seeds]
     complete = ~np.isnan(by_seed + np.array(known))
-    complete[np.isin(block.recipes, list(of.means))] = False  # the choice is of recipes
+    # The choice is of recipes, by English dev data of what has nothing but English beyond `none`.
+    barred = [recipe in of.means or of.adds_labels(recipe, block.target) for recipe in block.recipes]
+    complete[barred] = False
     mask = complete[base]
     if not mask.any():
         return None

@@ -287,6 +287,8 @@ def _best(claim: Claim, said: Best, study: Matched, encoder: str) -> Verdict:
     row = (single if single.height == 1 else choices.filter(pl.col("chosen").is_null())).row(0, named=True)
     recipes = single.select("target", recipe="chosen")
     compared = study.gains(encoder, list(study.axes.recipes), said.targets, said.languages)
+    cells = zip(compared["recipe"], compared["target"], strict=True)
+    compared = compared.filter(pl.Series([not study.axes.adds_labels(*cell) for cell in cells], dtype=pl.Boolean))
     if not compared.height:
         return Verdict(claim, NOT_TESTED, f"The study has no recipe to choose beside `{NONE}`")
     if row["gain"] is None:

@@ -29,6 +29,7 @@ ESTIMATES_SCHEMA: dict[str, type[pl.DataType]] = {
     "n": pl.Int64,  # examples, summed over the languages
     "n_groups": pl.Int64,  # likewise, questions on one passage counted once
     "covers": pl.String,  # what the interval covers: `seeds and examples`, or `examples` with a single seed
+    "beyond_english": pl.String,  # as in SCORES_SCHEMA; null: zero-shot
 }
 
 GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -56,6 +57,7 @@ GAINS_SCHEMA: dict[str, type[pl.DataType]] = {
     "covers": pl.String,  # `seeds and examples`, or `examples` with a single seed
     "verdict": pl.String,
     "reason": pl.String,  # why it is not judged; else null
+    "beyond_english": pl.String,  # as in SCORES_SCHEMA; null: zero-shot
 }
 
 #: Verdicts on a mean over the non-English languages, corrected for the number of these.
@@ -105,7 +107,12 @@ def join_estimates(parts: Sequence[pl.DataFrame], of: Axes) -> pl.DataFrame:
     low, high = spread_of(frame).interval(frame["value"].to_numpy())
     bounds = {"low": np.maximum(low, 0), "high": np.minimum(high, 100)}
     metric = pl.col("target").replace_strict(dict(of.metrics), return_dtype=pl.String)
-    return frame.with_columns(metric=metric, **columns_of(bounds)).select(*ESTIMATES_SCHEMA).fill_nan(None)
+    marks = beyond_english(frame, of)
+    return (
+        frame.with_columns(metric=metric, beyond_english=marks, **columns_of(bounds))
+        .select(*ESTIMATES_SCHEMA)
+        .fill_nan(None)
+    )
 
 
 def gains(resamples: Resamples, of: Axes, collapsed: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -114,8 +121,9 @@ def gains(resamples: Resamples, of: Axes, collapsed: pl.DataFrame | None = None)
     Of models whose weights are averaged (`study.average`), against the mean of those of `none`.
     Both sides are given the same samples of examples. Seeds or languages that one side lacks are left out.
     A non-English mean "helps" or "hurts" where its p-value is below 0.05 after Holm's correction for the number of
-    such means in the study. It has "no effect" where the two one-sided tests show the gain to be less than
-    EQUIVALENCE_MARGIN points either way, corrected for their number likewise, else there is "no evidence".
+    such means in the study, those of recipes with labelled data beyond English by themselves. It has "no effect"
+    where the two one-sided tests show the gain to be less than EQUIVALENCE_MARGIN points either way, corrected for
+    their number likewise, else there is "no evidence".
     Nothing is judged with a single seed, without any variation, or where a model of either side collapsed
     (``collapsed``: COLLAPSED_SCHEMA).
     """
@@ -201,13 +209,16 @@ def join_gains(parts: Iterable[pl.DataFrame | None], of: Axes, collapsed: pl.Dat
     about = Spread(about.errors, np.where(main, in_tails.freedom, about.freedom))
     p_values = {"p": about.p_values(values), "equivalence_p": about.equivalence(values)}
     corrected = {f"{name}_holm": np.full(len(values), np.nan) for name in p_values}
-    for name, own in p_values.items():
-        corrected[f"{name}_holm"][main & judged] = holm(own[main & judged])
-    comparisons = max(int(np.count_nonzero(main & judged)), 1)
-    level = np.where(main, 1 - ALPHA / comparisons, LEVEL)  # Holm's first step
+    level = np.full(len(values), LEVEL)
+    labelled = np.array([of.adds_labels(*cell) for cell in frame.select("recipe", "target").iter_rows()])
+    for question in (~labelled, labelled):  # what helps zero-shot, and what labelled data of other languages do
+        family = main & question
+        for name, own in p_values.items():
+            corrected[f"{name}_holm"][family & judged] = holm(own[family & judged])
+        level[family] = 1 - ALPHA / max(int(np.count_nonzero(family & judged)), 1)  # Holm's first step
     columns = {"gain": values, "low": low, "high": high, "error": about.errors, "freedom": about.freedom, **p_values,
                **corrected, "mde": np.where(judged, about.detectable(level), np.nan)}  # fmt: skip
-    tested = frame.drop("freedom").with_columns(**columns_of(columns))
+    tested = frame.drop("freedom").with_columns(**columns_of(columns), beyond_english=beyond_english(frame, of))
     return tested.with_columns(verdict=_verdict()).select(*GAINS_SCHEMA)
 
 
@@ -304,6 +315,12 @@ def table_of(block: Block, pieces: Sequence[Piece]) -> pl.DataFrame:
         }
     )
     return frame.with_columns(encoder=pl.lit(block.encoder), target=pl.lit(block.target))
+
+
+def beyond_english(frame: pl.DataFrame, of: Axes) -> pl.Series:
+    """Of a table's rows, the column of that name of SCORES_SCHEMA."""
+    cells = frame.select("recipe", "target").iter_rows()
+    return pl.Series(["+".join(of.beyond_english.get(cell, ())) or None for cell in cells], dtype=pl.String)
 
 
 def in_order(frame: pl.DataFrame, of: Axes) -> npt.NDArray[np.integer]:

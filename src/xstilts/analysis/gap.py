@@ -14,7 +14,7 @@ import polars as pl
 
 from xstilts.analysis.axes import ENGLISH, ZERO_SHOT, Axes
 from xstilts.analysis.bootstrap import Block, alike
-from xstilts.analysis.comparisons import Piece, columns_of, in_order, spread_of, table_of
+from xstilts.analysis.comparisons import Piece, beyond_english, columns_of, in_order, spread_of, table_of
 from xstilts.common.arrays import Floats
 
 GAPS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -28,6 +28,7 @@ GAPS_SCHEMA: dict[str, type[pl.DataType]] = {
     "high": pl.Float64,
     "n_languages": pl.Int64,  # non-English ones
     "n_seeds": pl.Int64,
+    "beyond_english": pl.String,  # as in SCORES_SCHEMA; null: zero-shot
 }
 
 
@@ -66,7 +67,8 @@ def join_gaps(parts: Sequence[pl.DataFrame | None], of: Axes) -> pl.DataFrame:
     frame = pl.concat(there)
     frame = frame[in_order(frame, of)]
     low, high = spread_of(frame).interval(frame["value"].to_numpy())
-    return frame.with_columns(gap="value", **columns_of({"low": low, "high": high})).select(*GAPS_SCHEMA).fill_nan(None)
+    named = frame.with_columns(gap="value", beyond_english=beyond_english(frame, of))
+    return named.with_columns(**columns_of({"low": low, "high": high})).select(*GAPS_SCHEMA).fill_nan(None)
 
 
 def _mean(by_seed: Floats) -> Floats:

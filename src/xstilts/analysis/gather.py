@@ -86,6 +86,7 @@ def gather(plan: Plan, store: Store, failures: Mapping[str, str] | None = None) 
                     pl.lit(predicted.hidden_layer if predicted else None, pl.Int64),
                 ),
                 pooling=pl.lit(predicted.pooling if predicted else None, pl.String),
+                beyond_english=pl.lit("+".join(plan.beyond_english(cell)) or None, pl.String),
                 dev=pl.lit(trained.dev if isinstance(trained, ModelRecord) else None, pl.Float64),
                 **cost,
                 key=pl.lit(cell.score),

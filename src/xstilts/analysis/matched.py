@@ -38,7 +38,8 @@ class Matched:
     @cached_property
     def plain(self) -> dict[str, RecipeEntry]:
         """Recipes that train on tasks' English data and on nothing else."""
-        return {name: one for name, one in self.recipes.items() if one.tasks and not (one.mlm or one.translated)}
+        return {name: one for name, one in self.recipes.items()
+                if one.tasks and not (one.mlm or one.translated or one.target_training)}  # fmt: skip
 
     @property
     def learnt(self) -> pl.DataFrame:

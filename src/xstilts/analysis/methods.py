@@ -256,5 +256,5 @@ def _asked(study: Study) -> Iterable[tuple[tuple[str, str, str], int]]:
         for recipe in study.recipes_of(entry):
             means = [(mean.label(recipe.name), 1 if mean.seeds > 1 else len(study.seeds)) for mean in study.means]
             for label, seeds in [(recipe.name, len(study.seeds)), *means]:
-                for target in study.targets:
+                for target in study.targets_of(recipe):
                     yield (entry.encoder.label, label, target.task), seeds

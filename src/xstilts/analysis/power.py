@@ -157,7 +157,8 @@ def of_pilot(results: Results, *, resamples: int = 500) -> dict[str, Deviations]
     cells: dict[SizeCell, BySeed] = {}
     for block in resample(results.outcomes, resamples=resamples).blocks(of):
         cells |= {cell: sides.gain(POINTS) for cell, sides in sides_in(block, languages, of).items()}
-    own = [recipe for recipe in of.recipes if recipe not in of.means and recipe != NONE]
+    labelled = {recipe for recipe in of.recipes if any(of.adds_labels(recipe, target) for target in of.targets)}
+    own = [recipe for recipe in of.recipes if recipe not in of.means and recipe != NONE and recipe not in labelled]
     pooled: dict[str, tuple[str, ...]] = {target: (target,) for target in of.targets}
     if len(of.span_targets) > 1:
         pooled[READING] = of.span_targets
@@ -285,8 +286,9 @@ def _design(plan: Plan) -> Design:
                      facts.parameters_without_embeddings)
         for encoder, facts in plan.facts.items()
     ]  # fmt: skip
+    labelled = {recipe.name for recipe in plan.study.recipes if recipe.translated or recipe.target_training}
     tested = {(cell.encoder, cell.recipe_label, cell.target.task) for cell in plan.cells
-              if cell.score and cell.recipe != NONE}  # fmt: skip
+              if cell.score and cell.recipe != NONE and cell.recipe not in labelled}  # fmt: skip
     if not tested:
         raise UserError(f"{plan.study.name}: `none` is the only recipe, or nothing is scored: there is no gain to show")
     parameters = tuple(one.parameters for one in sizes_of(sized))

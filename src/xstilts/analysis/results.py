@@ -35,7 +35,8 @@ SCORES_SCHEMA: dict[str, type[pl.DataType]] = {
     "precision": pl.String,  # fp32 | bf16
     "hidden_layer": pl.Int64,  # retrieval, mining: which block's output is pooled (0 = embeddings); else null
     "pooling": pl.String,  # retrieval, mining: mean | cls; else null
-    "dev": pl.Float64,  # English dev score of the target stage, in points; null where nothing is trained (retrieval)
+    "dev": pl.Float64,  # dev score of the target stage, in points; null where nothing is trained (retrieval)
+    "beyond_english": pl.String,  # languages but English of labelled data that models were given, as `de+sw`; else null
     "seconds": pl.Float64,  # that the score's whole chain of stages took, shared ones too; null if one is not known
     "flops": pl.Float64,  # of that chain
     "key": pl.String,  # of the score stage

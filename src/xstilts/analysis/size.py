@@ -191,8 +191,10 @@ def sizes(
     From `sides_in` of every block. Rows for each group of encoders, target and recipe, the pooled ones first; encoders
     that lack some of what is pooled are left out. By ``learnt`` (LEARNT_SCHEMA), rows of the estimate LEARNT follow:
     the recipes that were learnt, each on the encoders that have learnt it, their mean over those learnt on all of them.
-    Rows with a model that is ``collapsed`` (COLLAPSED_SCHEMA), of either side, have no verdict.
+    Rows with a model that is ``collapsed`` (COLLAPSED_SCHEMA), of either side, have no verdict. Recipes with labelled
+    data beyond English are left out: their gain is not that of an English intermediate task.
     """
+    cells = {cell: sides for cell, sides in cells.items() if not of.adds_labels(cell.recipe, cell.target)}
     slopes: list[_Row] = []
     lines: list[_Row] = []
     points: list[_Row] = []
@@ -331,7 +333,8 @@ def _quantities(
     for estimate, kept in _estimates(cells, learnt).items():
         for group in groups(of.encoders):
             for target, pooled in targets.items():
-                averages = {ALL_RECIPES: _shared(own, group, pooled, kept, estimate)} if len(own) > 1 else {}
+                alike = [recipe for recipe in own if not any(of.adds_labels(recipe, one) for one in pooled)]
+                averages = {ALL_RECIPES: _shared(alike, group, pooled, kept, estimate)} if len(alike) > 1 else {}
                 averages |= {recipe: (recipe,) for recipe in recipes}
                 for recipe, averaged in averages.items():
                     found = {}

@@ -14,6 +14,7 @@ from xstilts.cli import (
     data,
     evidence,
     init,
+    make,
     models,
     paper,
     plan,
@@ -50,6 +51,7 @@ begin(
     epilog="Example: `xstilts init --task xquad --language hi --hours 3`, `xstilts init --data ~/xtreme-data`, or a "
     "copy of a study that comes with xstilts: `xstilts init phang.yaml --from phang2020`"
 )(init.init)
+begin(epilog="Example: `xstilts make --task qa --language hi --data ~/xtreme-data --hours 3 --out model`")(make.make)
 
 prepare = partial(app.command, cls=Verb, rich_help_panel="What there is to study with")
 prepare(epilog="Example: `xstilts tasks --language sw --format span --at-hand`, or `--json` for a script")(data.tasks)

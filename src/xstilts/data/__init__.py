@@ -15,6 +15,7 @@ from xstilts.data.load import (
     load,
     notes,
     on_hub,
+    own_languages,
     training_size,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "load",
     "notes",
     "on_hub",
+    "own_languages",
     "training_size",
 ]

@@ -172,6 +172,28 @@ def available(task: Task, split: Split, data: Data) -> tuple[str, ...]:
     )
 
 
+def own_languages(task: Task, split: Split, data: Data) -> tuple[str, ...]:
+    """Of `available`, the languages with data of their own: English, and those whose name chooses what is read.
+
+    A pattern without the language names one file whatever `languages` says, and what one trains on is English.
+    """
+    parts = task.parts or (task,)
+    return tuple(
+        language
+        for language in available(task, split, data)
+        if language == "en" or all(_chosen_by_language(part, find(part, split, language, data)) for part in parts)
+    )
+
+
+def _chosen_by_language(task: Task, located: Located | None) -> bool:
+    if located is None:
+        return False
+    if located.hub:
+        layout = located.hub.layout
+        return "{" in layout.config or "language" in layout.columns or layout.reader == "span"
+    return task.layouts[located.layout].chooses(located.pattern)
+
+
 def training_size(task: Task, data: Data) -> int | None:
     """How many English training examples there are, those included that dev is cut out of; None without files."""
     if task.parts:

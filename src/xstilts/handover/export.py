@@ -69,7 +69,9 @@ def choose(plan: Plan, store: Store, choice: CellFilter) -> Cell:
     targets = list(dict.fromkeys(cell.target.task for cell in trained))
     if choice.target is None and len(targets) > 1:
         raise UserError(f"the study has several trained targets; name one with --target: {', '.join(targets)}")
-    cell = best(store, [cell for cell in trained if choice.allows(cell)])
+    allowed = [cell for cell in trained if choice.allows(cell)]
+    check_selected_alike(plan, allowed)
+    cell = best(store, allowed)
     if cell is None:
         trained_once = any(cell.score and store.peek(cell.score) for cell in trained if choice.allows(cell))
         raise UserError(
@@ -114,6 +116,14 @@ def check_names(cells: Sequence[Cell], choice: CellFilter) -> None:
             raise UserError(
                 f"--{field} {wanted}: the study trains no such model: {did_you_mean(str(wanted), map(str, names))}"
             )
+
+
+def check_selected_alike(plan: Plan, cells: Sequence[Cell]) -> None:
+    """Raise UserError where the dev scores of ``cells`` are of different languages, and choose nothing."""
+    languages = {plan.selected_on(cell): cell.recipe_label for cell in cells}
+    if len(languages) > 1:
+        told = ", ".join(f"{language} of {recipe}" for language, recipe in languages.items())
+        raise UserError(f"dev scores are of different languages ({told}): name one with --recipe")
 
 
 def best(store: Store, cells: Sequence[Cell]) -> Cell | None:
@@ -174,6 +184,8 @@ def export(plan: Plan, store: Store, cell: Cell, out: Path, *, with_onnx: bool =
         evaluated={ref.language: ref for ref in predicts.sets},
         python=_in_python(model, used, task, tokenizer, facts),
         facts=facts,
+        intermediate=cell.intermediate is not None,
+        beyond_english=plan.beyond_english(cell),
     )
     return _write(out, model, cell.encoder, card, used, with_onnx=with_onnx)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,7 +18,7 @@ from xstilts.encoders import Encoder, EncoderFacts, bundled
 from xstilts.engine.heads import InPython
 from xstilts.handover.usage import Usage
 from xstilts.planning.data_ref import DataRef
-from xstilts.planning.recipe import NONE, Mean
+from xstilts.planning.recipe import Mean
 from xstilts.planning.records import HealRecord
 from xstilts.tasks import formats
 
@@ -39,13 +39,17 @@ def model_card(
     evaluated: Mapping[str, DataRef],
     python: CardPython,
     facts: EncoderFacts,
+    intermediate: bool,
+    beyond_english: Sequence[str] = (),
     licence: str = "mit",
 ) -> str:
     """The text of a model's README.md.
 
-    ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what the
-    model was trained and selected on; ``scores`` are rows of SCORES_SCHEMA, of which those of this encoder, recipe,
-    target and seed are shown; ``evaluated`` are the data that they are of, by language.
+    ``mean`` says of what of the recipe's models the weights are the mean. ``data`` are rows of DATA_SCHEMA for what
+    the model was trained and selected on; ``scores`` are rows of SCORES_SCHEMA, of which those of this encoder,
+    recipe, target and seed are shown; ``evaluated`` are the data that they are of, by language. ``intermediate`` says
+    whether the recipe trains on anything before the target; ``beyond_english`` are the languages but English of
+    labelled data that the model was given, translations too.
     """
     target, format = usage.task, usage.format
     base = _SOURCES.get(encoder.source, encoder.source)
@@ -62,14 +66,16 @@ def model_card(
     front["pipeline_tag"] = formats.get(format).pipeline_tag
     if index := _model_index(f"{encoder.label}, {label}, {target}", own, evaluated):
         front["model-index"] = index
-    front["tags"] = ["xstilts", "cross-lingual-transfer", "zero-shot", "intermediate-task-training"]
+    zero_shot = [] if beyond_english else ["zero-shot"]
+    front["tags"] = ["xstilts", "cross-lingual-transfer", *zero_shot, "intermediate-task-training"]
     start = f"{encoder.kept} of `{base}`" if encoder.is_cut else f"`{base}`"
     if encoder.init == "random":
         start = f"a randomly initialised model of the shape of {start}"
+    training = _training(recipe, mean, data, intermediate)
     parts = [
         f"---\n{yaml.safe_dump(front, allow_unicode=True, sort_keys=False)}---",
         f"# {encoder.label}, {label}, {target}",
-        f"A model for `{target}` ({formats.get(format).title}), from {start}, {_training(recipe, mean, data)}. "
+        f"A model for `{target}` ({formats.get(format).title}), from {start}, {training}. "
         f"Seed {seed}. Trained with xstilts.",
         "## How to use it",
         _with_xstilts(python, usage),
@@ -88,7 +94,7 @@ def model_card(
         "## Scores",
         _scores(own, target),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(encoder, facts, target, own)),
+        "\n".join(f"- {limit}" for limit in (*_not_zero_shot(beyond_english), *_limits(encoder, facts, target, own))),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -118,8 +124,8 @@ def healed_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]]) -> str:
-    first = "without an intermediate task" if recipe == NONE else f"first trained on the intermediate task `{recipe}`"
+def _training(recipe: str, mean: Mean | None, data: list[dict[str, object]], intermediate: bool) -> str:
+    first = f"first trained on the intermediate task `{recipe}`" if intermediate else "without an intermediate task"
     languages = {row.get("language") for row in data if row.get("use") == "train"}
     return (
         f"{first}, then on the target"
@@ -246,6 +252,13 @@ def _metric(row: Mapping[str, object]) -> str:
     """The metric; of retrieval and mining also by which vectors."""
     pooled = row["hidden_layer"] is not None
     return f"{row['metric']} (block {row['hidden_layer']}, {how_compared(row)})" if pooled else str(row["metric"])
+
+
+def _not_zero_shot(languages: Sequence[str]) -> list[str]:
+    if not languages:
+        return []
+    named = ", ".join(languages)
+    return [f"NOT zero-shot in {named}: it was trained or selected on labelled data in {named}, or on translations."]
 
 
 def _limits(encoder: Encoder, facts: EncoderFacts, target: str, own: pl.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ import polars as pl
 from xstilts.common import textfile
 from xstilts.common.errors import UserError
 from xstilts.data.problems import count
-from xstilts.handover.export import CellFilter, best, best_of_seeds, check_names
+from xstilts.handover.export import CellFilter, best, best_of_seeds, check_names, check_selected_alike
 from xstilts.handover.xtreme import (
     BENCHMARKS,
     Benchmark,
@@ -154,6 +154,7 @@ def _chosen(plan: Plan, store: Store, choice: CellFilter, benchmark: Benchmark, 
         gaps.append(f"{benchmark.name}: left out, the study has no such model of it")
         return None
     if trained:
+        check_selected_alike(plan, trained)
         cell = best(store, trained)
     elif len(kinds) == 1:
         cell = best_of_seeds(store, allowed)

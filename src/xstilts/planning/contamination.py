@@ -6,7 +6,6 @@ the best recipe is chosen: it is left out of training, whatever the study says o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 from xstilts.common.errors import UserError
@@ -56,7 +55,7 @@ def _shared(ref: DataRef, indexes: list[overlap.Index], data: StudyData) -> froz
             f"contamination: {told}; train on other data, or set `on_overlap: drop` to leave the shared examples out "
             f"of training"
         )
-    whole = _training_set(replace(ref, max_examples=None))
+    whole = _training_set(ref.whole)
     ids = frozenset[str]().union(*(index.compare(whole).ids for index in indexes))
     if len(ids) == len(whole.examples):
         raise UserError(f"contamination: {told}; nothing is left without it, train on other data")
@@ -71,8 +70,8 @@ def _used(data: StudyData) -> dict[DataRef, bool]:
     """What reaches training stages: what tasks are trained on (true), their dev data, and texts."""
     refs: dict[DataRef, bool] = {}
     for draw in dict.fromkeys(data.draws.values()):
-        for task, reading, _ in data.trained_tasks():
-            train, dev = data.training(task, reading, draw)
+        for trained in data.trained_tasks():
+            train, dev = data.training(trained, draw)
             refs |= {train: True, dev: False}
         for recipe in data.study.recipes:
             if recipe.mlm:
@@ -83,36 +82,37 @@ def _used(data: StudyData) -> dict[DataRef, bool]:
 
 
 def _selecting(data: StudyData) -> list[tuple[Task, overlap.Index]]:
-    """The tasks that targets are trained on, with their English dev data, by which recipes are chosen."""
+    """The tasks that targets are trained on, with their dev data, by which recipes or checkpoints are chosen."""
     refs: dict[DataRef, None] = {}
-    for task, reading, intermediate in data.trained_tasks():
-        dev = data.training(task, reading)[1]
-        if not intermediate and dev.expected is None:
+    for trained in data.trained_tasks():
+        dev = data.training(trained)[1]
+        if trained.target and dev.expected is None:
             refs[dev] = None
     return [
-        (ref.task, overlap.Index([overlap.EvaluationSet(f"{ref.task.name} {ref.split}", "en", examples(ref))]))
+        (ref.task, overlap.Index([
+            overlap.EvaluationSet(f"{ref.task.name} {ref.split}", language, examples(ref.of(language)))
+            for language in ref.language.split("+")
+        ]))
         for ref in refs
-    ]
+    ]  # fmt: skip
 
 
 def _check_translated(data: StudyData, evaluated: overlap.Index) -> None:
     """What engines make of clean English data is new text; files of translations may hold anything."""
-    for recipe in data.study.recipes:
-        translated = recipe.translated
+    for trained in data.trained_tasks():
+        translated = trained.translated
         if translated is None or translated.files is None:
             continue
-        for name in recipe.tasks:
-            task = data.task(name)
-            hyper = data.study.hyperparameters(task, recipe.training, intermediate=True)
-            samples = dict.fromkeys(data.training(task, hyper.reading, draw)[0] for draw in data.draws.values())
-            for source, language in product(samples, translated.languages):
-                found = translation.read_translated(
-                    source.task, translated.files, language, examples(source), source.provider
-                )
-                training = overlap.TrainingSet(f"{name} in {translated.files}", "train", found.examples, language)
-                grave = [one for one in evaluated.compare(training).overlaps if not one.minor]
-                if grave:
-                    raise UserError(f"contamination: {grave[0]}; remove these examples from the file")
+        name = trained.task.name
+        samples = dict.fromkeys(data.training(trained, draw)[0] for draw in data.draws.values())
+        for source, language in product(samples, translated.languages):
+            found = translation.read_translated(
+                source.task, translated.files, language, examples(source), source.provider
+            )
+            training = overlap.TrainingSet(f"{name} in {translated.files}", "train", found.examples, language)
+            grave = [one for one in evaluated.compare(training).overlaps if not one.minor]
+            if grave:
+                raise UserError(f"contamination: {grave[0]}; remove these examples from the file")
 
 
 def _training_set(ref: DataRef) -> overlap.TrainingSet:

@@ -27,18 +27,34 @@ class DataRef:
     expected: int | None = None  # examples that there should be, where the data are not at hand
     cut: bool = False  # out of the train files, even if there are dev files: these are evaluated on
     draw: int | None = None  # which sample of max_examples: that of a seed, or None, the one of all seeds
+    caps: tuple[tuple[str, int], ...] = ()  # language → at most so many of its examples, where several are joined
+
+    @property
+    def whole(self) -> DataRef:
+        """All that there is of it."""
+        return replace(self, max_examples=None, caps=(), excluded=frozenset(), draw=None)
+
+    def of(self, language: str) -> DataRef:
+        """One language of those that are joined, capped as it is among them."""
+        return replace(self, language=language, max_examples=dict(self.caps).get(language, self.max_examples), caps=())
 
     def key(self) -> list[Any]:
         decides = [self.split, self.language, self.fingerprint, self.max_examples, sorted(self.excluded)]
         drawn = [] if self.draw is None else [{"draw": self.draw}]
-        return [*decides, *(["cut"] if self.cut else []), *drawn]
+        caps = [{"caps": self.caps}] if self.caps else []
+        return [*decides, *(["cut"] if self.cut else []), *drawn, *caps]
 
 
 @lru_cache(maxsize=256)
 def examples(ref: DataRef) -> list[Example]:
     """The examples that a stage reads: loaded, those that overlap dropped, capped."""
-    loaded = [example for language in ref.language.split("+") for example in _in(ref, language)]
-    kept = [example for example in loaded if example.id not in ref.excluded]
+    caps, kept = dict(ref.caps), []
+    for language in ref.language.split("+"):
+        own = [example for example in _in(ref, language) if _id(example, ref, language) not in ref.excluded]
+        if language in caps:  # by the ids of the language alone: the same sample as where nothing is joined to it
+            own = data.cap(own, caps[language], ref.draw)
+        alone = language == ref.language
+        kept += own if alone else [replace(example, id=_id(example, ref, language)) for example in own]
     return kept if ref.max_examples is None else data.cap(kept, ref.max_examples, ref.draw)
 
 
@@ -51,10 +67,12 @@ def _in(ref: DataRef, language: str) -> list[Example]:
     loaded = data.load(ref.task, "train" if ref.cut else ref.split, language, ref.provider)
     if ref.cut:
         loaded = data.cut(loaded, ref.split, f"{ref.task.name} train")
-    if language == ref.language:
-        return loaded
-    # Row numbers begin anew in each language; other ids stay, so that they can be compared.
-    return [replace(one, id=f"{language}-{one.id}") if one.id.isdecimal() else one for one in loaded]
+    return loaded
+
+
+def _id(example: Example, ref: DataRef, language: str) -> str:
+    """Where languages are joined, row numbers begin anew in each; other ids stay, so that they can be compared."""
+    return f"{language}-{example.id}" if language != ref.language and example.id.isdecimal() else example.id
 
 
 @lru_cache(maxsize=256)

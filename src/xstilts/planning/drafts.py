@@ -17,11 +17,12 @@ from xstilts.planning.estimate import ASSUMED_FLOPS_PER_SECOND, estimate
 from xstilts.planning.planner import make_plan
 from xstilts.planning.recipe import NONE
 from xstilts.planning.study import SHIPPED, make_study
-from xstilts.tasks import builtin_catalog
+from xstilts.tasks import Catalog, builtin_catalog
 from xstilts.tasks.task import Task
 
 _BEGIN = fast_yaml.read(Path(__file__).parent / "drafts.yaml")
 TARGET: str = _BEGIN["target"]
+KINDS: dict[str, list[str]] = _BEGIN["kinds"]  # what people want → tasks, the first that has a language is taken
 INTERMEDIATE: list[str] = _BEGIN["intermediate"]  # in the order in which they are tried
 TRIED = 3  # of them
 
@@ -42,6 +43,11 @@ class Wish:
     encoder: str = BUNDLED
     hours: float | None = None
     data: Path | None = None
+    tasks: tuple[Path, ...] = ()  # entries of the user's own
+
+    @property
+    def catalog(self) -> Catalog:
+        return builtin_catalog().with_files(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,30 @@ def targets_in(folder: Path) -> tuple[str, ...]:
     return found
 
 
+def target_for(kind: str, language: str, data: Path | None) -> str:
+    """The task of a ``kind`` (`KINDS`) that is scored in a language, in ``data`` where that is given.
+
+    Raises UserError where there is none, or no such kind.
+    """
+    if kind not in KINDS:
+        raise UserError(f"--task {kind}: {did_you_mean(kind, KINDS)}; or a task of `xstilts tasks`, or a file of one")
+    catalog = builtin_catalog()
+    by_task = {name: catalog[name].languages if data is None else available(catalog[name], "test", data)
+               for name in KINDS[kind]}  # fmt: skip
+    found = [name for name, languages in by_task.items() if language in languages]
+    if not found:
+        has = "; ".join(f"{name}: {', '.join(languages) or 'none'}" for name, languages in by_task.items())
+        where = "" if data is None else f" in {data}"
+        raise UserError(f"--language {language}: no test data of {kind}{where}; there are, by task, {has}")
+    return found[0]
+
+
 def draft(wish: Wish, name: str, processes: int) -> Draft:
     """A study of ``wish`` that takes its hours at most on ``processes`` cores, of which a study needs one a stage.
 
     Raises UserError where a target or a language is not known, or where the least study takes longer.
     """
-    catalog = builtin_catalog()
+    catalog = wish.catalog
     for target in wish.targets:
         if target not in {task.name for task in catalog}:
             raise UserError(f"task {target!r}: {did_you_mean(target, [task.name for task in catalog])}")
@@ -85,6 +109,7 @@ def draft(wish: Wish, name: str, processes: int) -> Draft:
         "targets": [{"task": target, "languages": list(of)} if of else target for target, of in by_target.items()],
         "seeds": list(SEEDS),
         "preset": "quick",
+        **({"tasks": [str(file.expanduser().absolute()) for file in wish.tasks]} if wish.tasks else {}),
         **({"data": str(wish.data.expanduser().absolute())} if wish.data else {"hub": True}),
     }  # fmt: skip
     caps = list(CAPS)
@@ -141,7 +166,7 @@ def _can_train(task: Task, folder: Path) -> bool:
 
 def _recipes(wish: Wish) -> list[str]:
     """Intermediate tasks whose training data are there, but none that a target is trained on anyway."""
-    catalog = builtin_catalog()
+    catalog = wish.catalog
     own = {catalog[target].training_task for target in wish.targets} if len(wish.targets) == 1 else set()
     found = [task for task in INTERMEDIATE if task not in own and _trainable(catalog[task], wish.data)]
     if not found:
@@ -183,6 +208,7 @@ _COMMENTS = {
     "seeds": "of one seed nothing can be shown; each adds to the time",
     "preset": "a set of hyper-parameters (docs/study-file.md)",
     "training": "at most so many examples a task; without, all",
+    "tasks": "entries of tasks of your own (docs/add-a-task.md)",
     "data": "the folder of the data files, as their authors publish them (docs/data.md)",
     "hub": "data come from the hub",
 }

@@ -244,6 +244,23 @@ class Plan:
                 behind += self.stages[key].inputs
         return [stage for key, stage in self.stages.items() if key in needed]
 
+    def beyond_english(self, cell: Cell) -> tuple[str, ...]:
+        """The languages but English whose labelled data, translations too, the models of a cell were given.
+
+        None where it is zero-shot in all languages. Text without labels (MLM, healing) does not count.
+        """
+        specs = (self.stages[key].spec for key in self.behind(cell.predictions))
+        parts = [part for spec in specs if isinstance(spec, Train) for part in spec.parts]
+        trained = {language for part in parts for ref in (part.train, part.dev) for language in ref.language.split("+")}
+        translated = {one.language for part in parts for one in part.translations}
+        return tuple(sorted((trained | translated) - {"en"}))
+
+    def selected_on(self, cell: Cell) -> str | None:
+        """The languages of the dev data by which a cell's model was selected, joined by +; None of no training."""
+        spec = self.stages[cell.training].spec if cell.training else None
+        parts = spec.parts if isinstance(spec, Train) else (spec.part,) if isinstance(spec, Average) else ()
+        return parts[0].dev.language if parts else None
+
     def flops_by_recipe(self) -> dict[str, dict[str, float]]:
         """Recipe → target → operations of its training, prediction and scoring, over all encoders and seeds.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import repeat
 from typing import Any, get_args
@@ -36,10 +36,10 @@ from xstilts.planning.plan import (
     Translate,
     Translation,
 )
-from xstilts.planning.recipe import PROPORTIONAL, Mean, MlmEntry, RecipeEntry, TranslatedEntry
+from xstilts.planning.recipe import PROPORTIONAL, Mean, MlmEntry, RecipeEntry, TargetTraining, TranslatedEntry
 from xstilts.planning.steps import step_counts
 from xstilts.planning.study import RETRIEVAL_DEPTH, EncoderEntry, Study, TargetEntry
-from xstilts.planning.study_data import StudyData
+from xstilts.planning.study_data import StudyData, Trained
 from xstilts.tasks import formats
 from xstilts.tasks.task import Task
 
@@ -108,12 +108,12 @@ class _OnSample:
     """Recipes and targets on one sample of the training data: that of all seeds, or of one."""
 
     before: dict[str, _Before]
-    targets: tuple[_Target, ...]
+    targets: dict[str, tuple[_Target, ...]]  # recipe → on which it has scores: the same but for `target_training`
 
     @property
     def trained_on(self) -> list[DataRef]:
         parts = [part for each in self.before.values() for part in each.parts]
-        parts += [target.part for target in self.targets if target.part]
+        parts += [target.part for each in self.targets.values() for target in each if target.part]
         texts = [ref for each in self.before.values() if each.mlm for ref in each.mlm.texts]
         return [*(part.train for part in parts), *texts]
 
@@ -152,7 +152,7 @@ class _Planner:
                 sample = samples[seed]
                 for recipe in self.study.recipes_of(encoder):
                     intermediate = self._intermediate(encoder.encoder, recipe, sample.before, seed)
-                    for target in sample.targets:
+                    for target in sample.targets[recipe.name]:
                         self._cells(encoder.encoder, recipe, intermediate, target, seed)
             self._means_over_seeds(encoder, {seed: samples[seed] for seed in self.study.seeds})
         self._add_seeds(samples)
@@ -199,7 +199,7 @@ class _Planner:
         for one in self.added:
             encoder, sample = entries[one.encoder], samples[one.seed]
             (recipe,) = (recipe for recipe in self.study.recipes if recipe.name == one.recipe)
-            (target,) = (target for target in sample.targets if target.entry.task == one.target)
+            (target,) = (target for target in sample.targets[one.recipe] if target.entry.task == one.target)
             intermediate = self._intermediate(encoder, recipe, sample.before, one.seed)
             self._cells(encoder, recipe, intermediate, target, one.seed)
         if self.added:
@@ -208,6 +208,7 @@ class _Planner:
     def _on_sample(self, draw: int | None) -> _OnSample:
         before: dict[str, _Before] = {}
         targets: list[_Target] = []
+        changed: dict[str, tuple[_Target, ...]] = {}
         mistakes = Mistakes()
         for recipe in self.study.recipes:
             with mistakes.at():
@@ -215,9 +216,14 @@ class _Planner:
         for entry in self.study.targets:
             with mistakes.at():
                 targets.append(self._target(entry, draw))
+        for recipe in self.study.recipes:
+            if recipe.target_training and len(targets) == len(self.study.targets):
+                with mistakes.at():
+                    changed[recipe.name] = tuple(self._changed(targets, recipe, recipe.target_training, draw))
         self._check_encoders(before, targets, mistakes)
         mistakes.check()
-        return _OnSample(before, tuple(targets))
+        same = tuple(targets)
+        return _OnSample(before, {recipe.name: changed.get(recipe.name, same) for recipe in self.study.recipes})
 
     def _check_drawn(self, made: Collection[_OnSample]) -> None:
         """A study that wants samples drawn anew for each seed has some."""
@@ -261,12 +267,11 @@ class _Planner:
         attention = [{"attention": "full"}] if facts.decoder and not facts.causal else []
         return [encoder.init, facts.layers, facts.digest, hub, *pruned, *attention]
 
-    def _part(
-        self, task: Task, hyper: Hyperparameters, draw: int | None, translated: TranslatedEntry | None = None
-    ) -> TrainingPart:
+    def _part(self, trained: Trained, hyper: Hyperparameters, draw: int | None) -> TrainingPart:
+        task, translated = trained.task, trained.translated
         if translated and task.train_languages != "en":
             raise UserError(f"recipes: {task.name} trains on more than English, and only English data is translated")
-        train, dev = self.data.training(task, hyper.reading, draw)
+        train, dev = self.data.training(trained, draw)
         translations = tuple(self._translation(train, language, translated) for language in sorted(translated.languages)
                              ) if translated else ()  # fmt: skip
         decides = [task.format, task.metric, train.key(), dev.key(), hyper.key(),
@@ -379,11 +384,10 @@ class _Planner:
 
     def _before(self, recipe: RecipeEntry, draw: int | None) -> _Before:
         """The tasks of a recipe by name: their order in the study changes nothing."""
-        tasks = [self.data.task(name) for name in sorted(recipe.tasks)]
-        hypers = [
-            self.study.hyperparameters(task, recipe.training, intermediate=True).on(self.precision) for task in tasks
-        ]
-        parts = tuple(self._part(*each, draw, recipe.translated) for each in zip(tasks, hypers, strict=True))
+        tasks = [self.data.intermediate(recipe, name) for name in sorted(recipe.tasks)]
+        hypers = [self.study.hyperparameters(one.task, recipe.training, intermediate=True).on(self.precision)
+                  for one in tasks]  # fmt: skip
+        parts = tuple(self._part(*each, draw) for each in zip(tasks, hypers, strict=True))
         return _Before(
             recipe, parts, hypers[0] if hypers else None, self._mlm(recipe.mlm, draw) if recipe.mlm else None
         )
@@ -409,6 +413,17 @@ class _Planner:
         spec = Train(encoder, own.parts, own.hyper.optimisation, seed, start, sampling=recipe.sampling, mlm=own.mlm)
         return self._train(spec, f"{where}: train {recipe.name}", own.hyper)
 
+    def _changed(
+        self, targets: Sequence[_Target], recipe: RecipeEntry, asked: TargetTraining, draw: int | None
+    ) -> Iterator[_Target]:
+        """The targets whose training a recipe changes, with what they are trained on by it."""
+        wanted = self.study.targets_of(recipe)
+        for target in targets:
+            if target.entry in wanted:
+                part = self._part(self.data.target(target.entry, asked), target.hyper, draw)
+                self._check_snapshots(part)
+                yield replace(target, part=part)
+
     def _check_snapshots(self, part: TrainingPart) -> None:
         wanted = self.study.average.checkpoints if self.study.average else None
         if not wanted or part.reading.batch_tokens:
@@ -423,7 +438,7 @@ class _Planner:
         task = self.data.task(target.task)
         trained = self.data.task(task.training_task) if task.training_task else None
         hyper = self.study.hyperparameters(trained or task, target.training).on(self.precision)
-        part = self._part(trained, hyper, draw) if trained else None
+        part = self._part(self.data.target(target), hyper, draw) if trained else None
         if part:
             self._check_snapshots(part)
         sets, dev = self.data.evaluation[target.task], self.data.thresholds[target.task]
@@ -471,7 +486,7 @@ class _Planner:
             return
         for recipe in self.study.recipes_of(entry):
             starts = [self._intermediate(encoder, recipe, each.before, seed) for seed, each in samples.items()]
-            for of_seeds in zip(*(each.targets for each in samples.values()), strict=True):
+            for of_seeds in zip(*(each.targets[recipe.name] for each in samples.values()), strict=True):
                 target, first = of_seeds[0], self.study.seeds[0]
                 if target.part is None:
                     continue
@@ -569,10 +584,10 @@ _HEALING = {
 
 def _is_new(study: Study, one: AddedSeed) -> bool:
     """Whether a seed that was added is of what a study has now, and none of its own."""
-    recipes = [recipe.name for entry in study.encoders if entry.encoder.label == one.encoder
-               for recipe in study.recipes_of(entry)]  # fmt: skip
-    targets = [target.task for target in study.targets]
-    return one.seed not in study.seeds and one.recipe in recipes and one.target in targets
+    targets = [target.task for entry in study.encoders if entry.encoder.label == one.encoder
+               for recipe in study.recipes_of(entry) if recipe.name == one.recipe
+               for target in study.targets_of(recipe)]  # fmt: skip
+    return one.seed not in study.seeds and one.target in targets
 
 
 def _digest(content: Any) -> str:

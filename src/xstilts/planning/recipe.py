@@ -64,6 +64,37 @@ class TranslatedEntry(Part):
     files: str | None = Field(None, description="in place of an engine: a pattern below `data`, {lang} in it")
 
 
+class TargetTraining(Part):
+    """Labelled data that targets are trained and selected on besides English, or in its place: NOT zero-shot."""
+
+    of: tuple[str, ...] | None = Field(
+        None, min_length=1, description="the targets whose training that is; all that are trained by default"
+    )
+    train_languages: Languages = Field(("en",), description="of the task that a target is trained on")
+    dev_languages: Languages = Field(("en",), description="whose dev data the checkpoint is chosen on, taken together")
+    max_train_examples: dict[str, Annotated[int, Field(strict=True, gt=0, le=10**12)]] = Field(
+        {}, description="by language; of others as many as the target's `training` says"
+    )
+    translated: TranslatedEntry | None = Field(None, description="of the English training data, beside it")
+
+    @model_validator(mode="after")
+    def _beyond_english(self) -> TargetTraining:
+        found = []
+        if not (self.languages or self.translated):
+            found.append("English alone is what targets are trained on anyway; name other languages, or leave it out")
+        if strangers := [one for one in self.max_train_examples if one not in self.train_languages]:
+            found.append(f"max_train_examples: {strangers[0]} is not among `train_languages`; add it, or remove it")
+        if self.translated and self.train_languages != ("en",):
+            found.append("`translated` is of English data: leave out `train_languages`, or write another recipe")
+        refuse(f"target_training: {line}" for line in found)
+        return self
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those but English whose own labelled data have a say."""
+        return tuple(sorted({*self.train_languages, *self.dev_languages} - {"en"}))
+
+
 class AverageEntry(Part):
     """Means of trained weights (Schmidt et al. 2023, arXiv 2305.16834), scored beside the models that they are of."""
 
@@ -97,7 +128,10 @@ class Mean:
 
 
 class RecipeEntry(Part):
-    """What happens between pretraining and the target task: nothing, one stage of training, or a merge of models."""
+    """What happens between pretraining and the target task: nothing, one stage of training, or a merge of models.
+
+    With `target_training` it says too what the target itself is trained on.
+    """
 
     name: Name
     tasks: tuple[str, ...] = Field((), description="the intermediate tasks; none for no intermediate training")
@@ -105,6 +139,7 @@ class RecipeEntry(Part):
     mlm: MlmEntry | None = None
     translated: TranslatedEntry | None = None
     merge: dict[str, Weight] = Field({}, description="in place of tasks: recipe → weight of its task vector")
+    target_training: TargetTraining | None = Field(None, description="of the targets, where it is not English alone")
     transfer_pooler: bool = Field(True, description="whether the target stage takes over the encoder's pooler too")
     training: dict[str, Any] = Field({}, description="hyper-parameters that differ from the preset's")
 
@@ -143,7 +178,7 @@ class RecipeEntry(Part):
                 raise ValueError("a recipe has `task` or `tasks`, not both")
             task = entry.pop("task")
             entry["tasks"] = [] if task is None else [task]
-        if "name" not in entry and isinstance(entry.get("tasks"), list):
+        if "name" not in entry and isinstance(entry.get("tasks"), list) and not entry.get("target_training"):
             translated = entry.get("translated")
             languages = translated.get("languages", []) if isinstance(translated, dict) else []
             languages = languages if isinstance(languages, list) else []
@@ -153,8 +188,8 @@ class RecipeEntry(Part):
     @model_validator(mode="after")
     def _sound(self) -> RecipeEntry:
         found = []
-        if (self.name == NONE) == bool(self.tasks or self.merge):
-            found.append(f"the recipe without `tasks` or `merge` is called {NONE}, and no other")
+        if (self.name == NONE) == bool(self.tasks or self.merge or self.target_training):
+            found.append(f"the recipe without `tasks`, `merge` or `target_training` is called {NONE}, and no other")
         if len(set(self.tasks)) < len(self.tasks):
             found.append("a task is listed twice; remove one")
         if self.merge and (self.tasks or self.mlm or self.translated or self.training):

@@ -21,7 +21,16 @@ from xstilts.data import Provider
 from xstilts.encoders import Encoder, Every
 from xstilts.planning.hyperparameters import SPECIAL_TOKENS, Hyperparameters, Optimisation
 from xstilts.planning.part import Languages, Name, Part
-from xstilts.planning.recipe import NONE, AverageEntry, HealingEntry, Mean, MlmEntry, RecipeEntry, TranslatedEntry
+from xstilts.planning.recipe import (
+    NONE,
+    AverageEntry,
+    HealingEntry,
+    Mean,
+    MlmEntry,
+    RecipeEntry,
+    TargetTraining,
+    TranslatedEntry,
+)
 from xstilts.tasks import Catalog, builtin_catalog, formats, read_entry
 from xstilts.tasks.task import Split, Task
 
@@ -179,6 +188,15 @@ class Study(Part):
 
     def recipes_of(self, entry: EncoderEntry) -> list[RecipeEntry]:
         return [recipe for recipe in self.recipes if entry.recipes is None or recipe.name in entry.recipes]
+
+    def targets_of(self, recipe: RecipeEntry) -> list[TargetEntry]:
+        """The targets that a recipe has scores on: with `target_training`, those whose training that is."""
+        asked = recipe.target_training
+        if asked is None:
+            return list(self.targets)
+        catalog = self.catalog
+        named = [target for target in self.targets if asked.of is None or target.task in asked.of]
+        return [target for target in named if catalog[target.task].training_task]
 
     def content(self) -> dict[str, Any]:
         """What its file says, without where this machine has data and tasks."""
@@ -338,6 +356,10 @@ def _check(study: Study, trial: Trial) -> None:
             if _check_training(study, recipe.mlm.training, mistakes, of, at=at) and sound:
                 with mistakes.at(*at):
                     study.hyperparameters(text, recipe.mlm.training, intermediate=True)
+    for i, recipe in enumerate(study.recipes):
+        if recipe.target_training is not None:
+            _check_target_training(study, recipe, recipe.target_training, known, mistakes,
+                                   trial.original(("recipes", i)))  # fmt: skip
     targets = []
     for i, target in enumerate(study.targets):
         at = trial.original(("targets", i))
@@ -449,6 +471,28 @@ def _check_translated(recipe: RecipeEntry, task: Task, translated: TranslatedEnt
         raise UserError(f"recipes: {recipe.name}: {task.name}: {why}; leave it out")
     if "en" in translated.languages:
         raise UserError(f"recipes: {recipe.name}: translated: {task.name} is English already; remove en")
+
+
+def _check_target_training(
+    study: Study, recipe: RecipeEntry, asked: TargetTraining, known: Callable[..., Task | None], mistakes: Mistakes,
+    at: tuple[str | int, ...],
+) -> None:  # fmt: skip
+    """The targets are of the study and trained, and their tasks have the languages."""
+    of, names = f"recipes: {recipe.name}: target_training", [target.task for target in study.targets]
+    at = (*at, "target_training")
+    for name in asked.of or ():
+        if name not in names:
+            mistakes.add(f"{of}: of: {name!r} is no target of the study: {did_you_mean(name, names)}", *at, "of")
+    found = [known(name, "targets") for name in names if asked.of is None or name in asked.of]
+    trained = [known(task.training_task, "targets") for task in found if task and task.training_task]
+    if found and not trained and None not in found:
+        mistakes.add(f"{of}: nothing is trained on its targets; leave it out", *at)
+    for task in filter(None, trained):
+        if task.train_languages != "en":
+            mistakes.add(f"{of}: {task.name} trains on all its languages already; name another target in `of`", *at)
+        with mistakes.at(*at):
+            if asked.translated is not None:
+                _check_translated(recipe, task, asked.translated)
 
 
 def _check_agreement(study: Study, catalog: Catalog, recipe: RecipeEntry) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 from xstilts import data
 from xstilts.common.errors import UserError
@@ -13,10 +14,20 @@ from xstilts.common.validation import Mistakes
 from xstilts.planning import cost, labels
 from xstilts.planning.data_ref import DataRef, examples, has_gold, size, wanting_gold, without_gold
 from xstilts.planning.hyperparameters import Hyperparameters, Reading
-from xstilts.planning.recipe import MlmEntry
+from xstilts.planning.recipe import MlmEntry, RecipeEntry, TargetTraining, TranslatedEntry
 from xstilts.planning.study import Study, TargetEntry
 from xstilts.tasks import builtin_catalog, formats
 from xstilts.tasks.task import Split, Task
+
+
+class Trained(NamedTuple):
+    """A task that is trained on, how its data are read, and as what: before the targets, or as one of them."""
+
+    task: Task
+    reading: Reading
+    target: str | None = None  # that it is the training of; None: an intermediate task
+    asked: TargetTraining | None = None  # on what that target is trained, where it is not English alone
+    translated: TranslatedEntry | None = None
 
 
 class StudyData:
@@ -53,9 +64,9 @@ class StudyData:
         if any(entry.heal for entry in self.study.encoders):
             with mistakes.at():
                 self.healing_texts()
-        for trained, options, intermediate in self._trainings():
+        for trained in self._trainings():
             with mistakes.at():
-                self.training(self.task(trained), self._reading(trained, options, intermediate))
+                self.training(trained())
         mistakes.check()
 
     def task(self, name: str) -> Task:
@@ -85,35 +96,51 @@ class StudyData:
         """Seed → which sample of the training data its models have; None is the one that all seeds share."""
         return {seed: seed if self.study.sample == "per_seed" else None for seed in self.seeds}
 
-    def trained_tasks(self) -> Iterator[tuple[Task, Reading, bool]]:
-        """Each task that is trained on, with how its data are read, and whether as an intermediate."""
-        for name, options, intermediate in self._trainings():
-            yield self.task(name), self._reading(name, options, intermediate), intermediate
+    def trained_tasks(self) -> Iterator[Trained]:
+        """Each task that is trained on, as often as it is in another way."""
+        return (make() for make in self._trainings())
 
-    def _trainings(self) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    def _trainings(self) -> Iterator[Callable[[], Trained]]:
+        """Calls that give them, and raise UserError each for itself."""
         for recipe in self.study.recipes:
             for name in recipe.tasks:
-                yield name, recipe.training, True
+                yield partial(self.intermediate, recipe, name)
+        changed = [(one, self.study.targets_of(one)) for one in self.study.recipes if one.target_training]
         for target in self.study.targets:
-            if trained := self.study.catalog[target.task].training_task:
-                yield trained, target.training, False
+            if self.study.catalog[target.task].training_task:
+                yield partial(self.target, target)
+                for recipe, targets in changed:
+                    if target in targets:
+                        yield partial(self.target, target, recipe.target_training)
 
-    def _reading(self, name: str, options: dict[str, Any], intermediate: bool) -> Reading:
-        return self.study.hyperparameters(self.task(name), options, intermediate=intermediate).reading
+    def intermediate(self, recipe: RecipeEntry, name: str) -> Trained:
+        """One of a recipe's tasks."""
+        task = self.task(name)
+        hyper = self.study.hyperparameters(task, recipe.training, intermediate=True)
+        return Trained(task, hyper.reading, translated=recipe.translated)
 
-    def training(self, task: Task, reading: Reading, draw: int | None = None) -> tuple[DataRef, DataRef]:
+    def target(self, target: TargetEntry, asked: TargetTraining | None = None) -> Trained:
+        """The training of a target that has one, in English where nothing else is ``asked``."""
+        task = self.task(str(self.study.catalog[target.task].training_task))
+        hyper = self.study.hyperparameters(task, target.training)
+        return Trained(task, hyper.reading, target.task, asked, asked.translated if asked else None)
+
+    def training(self, trained: Trained, draw: int | None = None) -> tuple[DataRef, DataRef]:
         """The data that a task is trained and selected on: the only data that training stages are given.
 
         They are English, and none of them is evaluated on. Where a target is evaluated on the dev split, the task
-        that it shares the split with is selected on a tenth of its train split. Only a task whose entry has
-        `train_languages: all`, which its name must say too, trains on other languages; it is selected on English.
+        that it shares the split with is selected on a tenth of its train split. Other languages have a say in two
+        cases, both of which are told and marked: a task whose entry has `train_languages: all`, which its name must
+        say too, trains on all of them and is selected on English; and a recipe's `target_training` names them.
         """
+        task, reading, asked = trained.task, trained.reading, trained.asked
         if "en" not in task.languages:
             raise UserError(
                 f"{task.name}: is trained on English, and `languages` of its entry has no en; add it, or name the task "
                 f"that it is trained on as `train`"
             )
-        language, cut = "en", self._is_evaluated_on_dev(task)
+        language, source, dev_language = "en", task, "en"
+        cut = self._is_evaluated_on_dev(task)
         if cut:
             self.note(
                 f"Targets are evaluated on the dev split of {task.name}: it is selected on a tenth of its English "
@@ -125,12 +152,54 @@ class StudyData:
                 f"{task.name} trains on {', '.join(language.split('+'))}: what is trained on it is NOT zero-shot in "
                 f"these languages."
             )
-        train = self._ref(task, "train", language, "train", reading.max_train_examples, cut=cut, draw=draw)
-        dev = self._ref(task, "dev", "en", "selection", reading.max_dev_examples, cut=cut)
+        caps: dict[str, int] = {}
+        if asked:
+            language = self._joined(task, "train", asked.train_languages, cut)
+            source = self._selecting_task(trained, asked.dev_languages, cut)
+            dev_language = self._joined(source, "dev", asked.dev_languages, cut)
+            caps = asked.max_train_examples
+        train = self._ref(
+            task, "train", language, "train", reading.max_train_examples, cut=cut, draw=draw,
+            each=caps if asked else None,
+        )  # fmt: skip
+        dev = self._ref(
+            source, "dev", dev_language, "selection", reading.max_dev_examples, cut=cut, each={} if asked else None
+        )
         train, dev = self.clean(train), self.clean(dev)
         if not size(train):
             raise UserError(f"{task.name}: no example is left to train on: all are in evaluation data too")
         return train, dev
+
+    def _joined(self, task: Task, split: Split, languages: tuple[str, ...], cut: bool) -> str:
+        """Languages in the catalog's order. Raises UserError where one has no data of its own."""
+        there = self._own_languages(task, split, cut)
+        if lacking := [language for language in languages if language not in there]:
+            raise UserError(
+                f"target_training: {task.name} has no {_DATA[split]} data in {', '.join(lacking)}; there is some in "
+                f"{', '.join(there) or 'no language'}: name these, or bring files by language (docs/data.md)"
+            )
+        return "+".join(language for language in task.languages if language in languages)
+
+    def _own_languages(self, task: Task, split: Split, cut: bool) -> list[str]:
+        """With data of their own at hand or, of an estimate, by the catalog."""
+        source: Split = "train" if cut or (split == "dev" and not any(one.dev for one in task.layouts)) else split
+        there = data.own_languages(task, source, self.study.provider)
+        return [language for language in task.languages
+                if language in there or (self._is_absent(task, source, language)
+                                         and (language == "en" or task.has_own(source)))]  # fmt: skip
+
+    def _selecting_task(self, trained: Trained, languages: tuple[str, ...], cut: bool) -> Task:
+        """Whose dev data a target is selected on: of the task that it is trained on, or its own where that lacks some.
+
+        XNLI is trained on MultiNLI, which is English, and has dev data in each of its languages.
+        """
+        task = trained.task
+        own = self.task(str(trained.target))
+        if own.labels == task.labels and not cut and own.name != task.name:
+            lacks = [set(languages) - set(self._own_languages(one, "dev", False)) for one in (task, own)]
+            if lacks[0] and not lacks[1]:
+                return own
+        return task
 
     def texts(self, mlm: MlmEntry, draw: int | None = None) -> tuple[tuple[DataRef, ...], Hyperparameters]:
         """The text of MLM, and how it is read."""
@@ -190,11 +259,24 @@ class StudyData:
                         f"score."
                     )
         for recipe in self.study.recipes:
-            if recipe.translated:
-                self.note(
-                    f"{recipe.name} trains on machine translations into {', '.join(recipe.translated.languages)} (by "
-                    f"{recipe.translated.files or recipe.translated.engine}): in these languages it is not zero-shot."
-                )
+            asked = recipe.target_training
+            for translated in (recipe.translated, asked.translated if asked else None):
+                if translated:
+                    self.note(
+                        f"{recipe.name} trains on machine translations into {', '.join(translated.languages)} (by "
+                        f"{translated.files or translated.engine}): in these languages it is not zero-shot."
+                    )
+            if asked and asked.languages:
+                self.note(self._not_zero_shot(recipe.name, asked, self.study.targets_of(recipe)))
+
+    @staticmethod
+    def _not_zero_shot(name: str, asked: TargetTraining, targets: Sequence[TargetEntry]) -> str:
+        most = "".join(f", at most {n:,} in {language}" for language, n in asked.max_train_examples.items())
+        return (
+            f"{name} trains {', '.join(target.task for target in targets)} on labelled data in "
+            f"{', '.join(asked.train_languages)}{most}, and selects on dev data in {', '.join(asked.dev_languages)}: "
+            f"in {', '.join(asked.languages)} it is NOT zero-shot."
+        )
 
     def note_sources(self, encoders: Sequence[str]) -> None:
         """Which ``encoders`` and data are not at hand, and which data are from the hub or not whole."""
@@ -243,14 +325,22 @@ class StudyData:
 
     def _ref(
         self, task: Task, split: Split, language: str, use: str, cap: int | None, *, cut: bool = False,
-        draw: int | None = None,
+        draw: int | None = None, each: dict[str, int] | None = None,
     ) -> DataRef:  # fmt: skip
+        """Of at most ``cap`` examples; with ``each`` of so many in a language, and ``cap`` in those that it lacks."""
         provider = self.study.provider
+        caps: dict[str, int] = {}
+        if each is not None:
+            wanted = {one: each.get(one, cap) for one in language.split("+")}
+            caps, cap = {one: most for one, most in wanted.items() if most is not None}, None
+            if "+" not in language:
+                caps, cap = {}, caps.get(language)
         source: Split = "train" if cut else split
         if absent := [one for one in language.split("+") if self._is_absent(task, source, one)]:
             data.check_names(task, source, absent[0], provider)
             self.absent[f"{task.name} {split}"] = None
-            count = cost.expected_examples(task, split, language)
+            counts = {one: cost.expected_examples(task, split, one) for one in language.split("+")}
+            count = sum(min(n, caps.get(one, n)) for one, n in counts.items())
             ref = DataRef(
                 task, split, language, provider, f"{task.name} is not at hand", expected=min(count, cap or count)
             )
@@ -258,8 +348,8 @@ class StudyData:
             return ref
         prints = [data.fingerprint(task, source, one, provider) for one in language.split("+")]
         fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256("".join(prints).encode()).hexdigest()
-        ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut)
-        if draw is not None and cap is not None and len(examples(replace(ref, max_examples=None))) > cap:
+        ref = DataRef(task, split, language, provider, fingerprint, cap, cut=cut, caps=tuple(caps.items()))
+        if draw is not None and len(examples(ref)) < len(examples(ref.whole)):
             ref = replace(ref, draw=draw)
         if (use, ref) not in self.uses:
             self._check(ref, use)
@@ -308,10 +398,14 @@ class StudyData:
         return {part.name for part in parts} | {data.fingerprint(part, "dev", "en", provider) for part in there}
 
 
+#: What a split is called where it is missing.
+_DATA: dict[Split, str] = {"train": "training", "dev": "dev", "test": "test"}
+
+
 def _hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
     """What a study takes from the hub: a line for each task and split, with the commit and the counts."""
     counted: dict[tuple[str, str], dict[str, tuple[int, int | None]]] = {}
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset(), draw=None) for _, ref in refs):
+    for ref in dict.fromkeys(ref.whole for _, ref in refs):
         for language in ref.language.split("+") if ref.expected is None else ():
             for task, place in data.on_hub(ref.task, "train" if ref.cut else ref.split, language, ref.provider):
                 where = f"{place.layout.repository} {'+'.join(place.splits)} at commit {place.commit}"
@@ -322,7 +416,7 @@ def _hub_notes(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
 def _partial(refs: Iterable[tuple[str, DataRef]]) -> list[str]:
     """What is in files and has other than the official number of examples, as in "mnli train 8,999 of 392,702"."""
     told: dict[str, dict[str, None]] = {}  # what → languages
-    for ref in dict.fromkeys(replace(ref, max_examples=None, excluded=frozenset(), draw=None) for _, ref in refs):
+    for ref in dict.fromkeys(ref.whole for _, ref in refs):
         split: Split = "train" if ref.cut else ref.split
         for language in ref.language.split("+") if ref.expected is None else ():
             official = ref.task.count(split, language)

@@ -33,6 +33,8 @@ from xstilts.reporting.drawing import (
     shape,
     zero_line,
 )
+from xstilts.reporting.table import LABELLED
+from xstilts.reporting.tables import said_labelled
 
 # Charts of larger studies are cut to what can be read, and so that the page stays small; the tables hold everything.
 #: Targets that have charts of their own, span targets first.
@@ -364,7 +366,12 @@ def _forest(
     largest = rows.group_by("recipe").agg(pl.col("gain").abs().max()).sort("gain", descending=True)["recipe"].to_list()
     kept, cut_recipes = _first(largest, most, "recipes, those with the largest gains or losses")
     names = [recipe for recipe in recipes if recipe in kept]
-    rows = rows.filter(pl.col("recipe").is_in(names), pl.col("who").is_in(shown)).with_columns(
+    rows = rows.filter(pl.col("recipe").is_in(names), pl.col("who").is_in(shown))
+    labelled = rows.filter(pl.col("beyond_english").is_not_null())
+    signs = {recipe: f"{recipe} {LABELLED}" for recipe in labelled["recipe"]}
+    names, said = [signs.get(recipe, recipe) for recipe in names], said + said_labelled(labelled)
+    rows = rows.with_columns(
+        recipe=pl.col("recipe").replace(signs),
         text=pl.format(
             "{} [{}, {}]", *(pl.col(of).map_elements(signed, return_dtype=pl.String) for of in ("gain", "low", "high"))
         ),
@@ -425,7 +432,8 @@ def _heat_map(
         "column",
         strength=(STRONGEST * pl.col("gain").abs() / largest).round(3),
         sign=pl.when(pl.col("gain") >= 0).then(pl.lit(HELPS)).otherwise(pl.lit(HURTS)),
-        text=pl.col("gain").map_elements(signed, return_dtype=pl.String),
+        text=pl.col("gain").map_elements(signed, return_dtype=pl.String)
+        + pl.when(pl.col("beyond_english").is_null()).then(pl.lit("")).otherwise(pl.lit(LABELLED)),
         said=pl.format("{}; {}", row_said("encoder", "recipe", "column"), "verdict"),
         shown=pl.col("verdict").is_in([HELPS, HURTS, ABOVE, BELOW]),
         begins=pl.col("column").is_in([next(members) for _, members in groupby(columns, key=groups.get)][1:]),

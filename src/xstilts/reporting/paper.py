@@ -15,7 +15,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from xstilts.analysis.analyse import Analysis
-from xstilts.analysis.answer import QUESTION, counted
+from xstilts.analysis.answer import QUESTION, Answer, counted
 from xstilts.analysis.axes import ENGLISH, NONE, ZERO_SHOT, millions
 from xstilts.analysis.evidence import Assessment
 from xstilts.analysis.methods import Methods, Span, UsedRecipe, methods, planned
@@ -84,7 +84,7 @@ def draft(
         title=f"{study.name}: English intermediate-task training and zero-shot cross-lingual transfer",
         status=_status(results),
         missing=[*_never_run(results, analysis), *answer.missing],
-        answer=[*answer.best, *filter(None, answer.size[:1]), answer.basis],
+        answer=[*answer.best, *_labelled(answer), *filter(None, answer.size[:1]), answer.basis],
         question=QUESTION,
         encoders=_encoders(used),
         encoders_said=_encoders_said(used, form),
@@ -102,7 +102,7 @@ def draft(
         sources=list(_sources(evidence, form)) if evidence else [],
         compute_said=_compute_said(results),
         compute=_compute(results),
-        results=[*answer.best, *filter(None, [answer.hurt, answer.controls, answer.basis])],
+        results=[*answer.best, *filter(None, [answer.hurt, *_labelled(answer), answer.controls, answer.basis])],
         paper=paper_table(results, analysis, languages).panels,
         sizes=[sizes_table(analysis.sizes)] if analysis.sizes.height else [],
         size_said=list(filter(None, answer.size)),
@@ -173,6 +173,8 @@ def _recipe(recipe: UsedRecipe, form: Form) -> Written:
         parts = ", ".join(f"{weight:g} of `{name}`" for name, weight in entry.merge.items())
         said = f"task arithmetic, the changes to the weights that other recipes train, added to the encoder: {parts}"
         cite = ("ilharco-etal-2023-editing", *cite)
+    elif not entry.tasks:
+        said = "no intermediate training"
     else:
         said = f"trained on {_listed(recipe.tasks)}"
         if len(recipe.tasks) > 1:
@@ -183,10 +185,27 @@ def _recipe(recipe: UsedRecipe, form: Form) -> Written:
         if entry.mlm:
             where = f" on text in {_listed(entry.mlm.languages)}" if entry.mlm.languages else ""
             said += f", with masked language modelling{where} mixed in, {100 * entry.mlm.share:g} % of all steps"
+    said += _target_training(recipe)
     if not entry.transfer_pooler:
         said += "; the pooler is not taken over"
     called = "" if recipe.called == entry.name or recipe.called in recipe.tasks else f" ({recipe.called})"
     return Written(form.text(f"`{entry.name}`{called}: {said}", cite) + form.escape("."))
+
+
+def _target_training(recipe: UsedRecipe) -> str:
+    """What the target is trained and selected on besides English, or in its place; empty where that is nothing."""
+    asked = recipe.entry.target_training
+    if asked is None:
+        return ""
+    which = f"the training of {_listed([f'`{name}`' for name in asked.of])}" if asked.of else "the target's training"
+    if asked.translated:
+        source = asked.translated.files or asked.translated.engine
+        on = f"its English data and machine translations into {_listed(asked.translated.languages)} (`{source}`)"
+    else:
+        most = "".join(f", at most {n:,} examples in {one}" for one, n in asked.max_train_examples.items())
+        on = f"labelled data in {_listed(asked.train_languages)}{most}"
+    dev = "" if asked.dev_languages == ("en",) else f", selected on dev data in {_listed(asked.dev_languages)}"
+    return f"; {which} is on {on}{dev}: NOT zero-shot"
 
 
 def _sampling(recipe: UsedRecipe) -> str:
@@ -278,6 +297,10 @@ def _compute_said(results: Results) -> str:
     )
 
 
+def _labelled(answer: Answer) -> list[str]:
+    return [f"NOT zero-shot: {sentence}" for sentence in answer.labelled]
+
+
 def _limitations(results: Results, used: Methods) -> Iterator[str]:
     """What the facts of the study leave open, beside what the analysis says."""
     fewer = [
@@ -337,18 +360,24 @@ _USES = {"train": "training", "selection": "selection", "mlm": "masked language 
 def _other_languages(results: Results) -> str:
     """Whether anything but English has a say before evaluation."""
     translated = [
-        f"machine translations into {_listed(recipe.translated.languages)} (`{recipe.name}`)"
+        f"machine translations into {_listed(entry.languages)} (`{recipe.name}`)"
         for recipe in results.study.recipes
-        if recipe.translated
+        for entry in (recipe.translated, recipe.target_training and recipe.target_training.translated)
+        if entry
     ]
     other = results.data.filter(pl.col("use").is_in(list(_USES)), pl.col("language") != ENGLISH)
     read = [
-        f"{_USES[str(use)]} on {task} in {_listed(sorted(here['language'].unique()))}"
+        f"{_USES[str(use)]} on {task} in {_listed(sorted(_beyond(here['language'])))}"
         for (use, task), here in other.group_by("use", "task", maintain_order=True)
     ]
     if not translated + read:
         return "Nothing but English data is trained or selected on."
     return f"Trained and selected is on English data, and besides: {'; '.join(translated + read)}."
+
+
+def _beyond(languages: pl.Series) -> set[str]:
+    """Those but English; languages that are read together are joined by +."""
+    return {one for joined in languages for one in str(joined).split("+")} - {ENGLISH}
 
 
 def _precisions(results: Results) -> list[str]:

@@ -19,7 +19,7 @@ from xstilts.analysis.axes import ALL_LANGUAGES, ENGLISH, NONE, ZERO_SHOT
 from xstilts.analysis.comparisons import ABOVE, BELOW, HELPS, HURTS
 from xstilts.analysis.methods import Methods, UsedTarget, methods, planned
 from xstilts.analysis.results import Results
-from xstilts.reporting.table import MISSING, Entry, Number, Table
+from xstilts.reporting.table import LABELLED, MISSING, Entry, Number, Table
 
 #: A row a cell of the table: an encoder, a recipe and a target.
 PAPER_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -43,6 +43,7 @@ PAPER_SCHEMA: dict[str, type[pl.DataType]] = {
     "gain_n_languages": pl.Int64,  # that both sides have
     "gain_n_seeds": pl.Int64,
     "gain_collapsed": pl.Boolean,  # a training behind either side is
+    "beyond_english": pl.String,  # as in SCORES_SCHEMA; null: zero-shot
 }
 
 #: Which languages the numbers are means over, as an option says it.
@@ -54,6 +55,7 @@ _SIGNS = {
     FEW_SEEDS: "fewer seeds than the study asks for",
     COLLAPSED: "a training behind it is no better on dev than the majority class",
     FEW_LANGUAGES: "fewer languages than the column has",
+    LABELLED: "NOT zero-shot, with labelled data of other languages than English",
 }
 
 #: Metrics as papers abbreviate them; others stand under their own name.
@@ -114,6 +116,7 @@ def _cells(results: Results, analysis: Analysis, used: Methods, languages: str) 
                     "gain_n_languages": gain.get("n_languages"),
                     "gain_n_seeds": gain.get("n_seeds"),
                     "gain_collapsed": bool({cell, base} & collapsed) if gain else None,
+                    "beyond_english": "+".join(analysis.axes.beyond_english.get((recipe, target.name), ())) or None,
                 }
             )
     return pl.DataFrame(rows, schema=PAPER_SCHEMA)
@@ -255,6 +258,8 @@ def _signs(cell: Cell, counts: str, most_languages: int) -> Iterator[str]:
         yield COLLAPSED
     if cell[f"{counts}n_languages"] < most_languages:
         yield FEW_LANGUAGES
+    if cell["beyond_english"]:
+        yield LABELLED
 
 
 def _metrics(target: UsedTarget, both: bool) -> str:

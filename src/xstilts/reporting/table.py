@@ -16,6 +16,8 @@ from xstilts.common.markdown import table as table_in_markdown
 _TEX_COLUMNS, _TEX_GROUPED, _TEX_ROWS = 8, 10, 45
 #: Half of an interval beyond which nobody reads the digits.
 _WIDEST = 999
+#: Behind what is not zero-shot.
+LABELLED = "¶"
 #: What stands where there is no number.
 MISSING = "–"
 #: Width of a column of running text in LaTeX, of the line's.
@@ -228,7 +230,7 @@ _TEX = {
     "“": "``", "”": "''", "‘": "`", "’": "'", "•": r"$\bullet$", "„": r"\quotedblbase{}",
     **{digit: f"$^{value}$" for value, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}, "⁻": "$^-$",
     "≈": r"$\approx$", "∞": r"$\infty$", "ρ": r"$\rho$", "τ": r"$\tau$", "β": r"$\beta$", "Σ": r"$\Sigma$",
-    "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}",
+    "†": r"$\dagger$", "‡": r"$\ddagger$", "§": r"\S{}", "¶": r"\P{}",
 }  # fmt: skip
 
 

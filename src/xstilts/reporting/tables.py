@@ -20,7 +20,7 @@ from xstilts.analysis.scales import SCALES
 from xstilts.analysis.size import LEARNT, sign_of
 from xstilts.analysis.size_words import per
 from xstilts.reporting.paper_table import paper_table
-from xstilts.reporting.table import Entry, Number, Table
+from xstilts.reporting.table import LABELLED, Entry, Number, Table
 
 #: Verdicts that stand in bold.
 MARKED = (HELPS, HURTS, ABOVE, BELOW)
@@ -86,13 +86,13 @@ def comparisons_table(analysis: Analysis) -> Table:
         gain = gain_number(row)
         low, high = (None if row[end] is None else Number(row[end], sign=True) for end in ("low", "high"))
         numbers = (None if row[name] is None else Number(row[name], digits=_TESTS[name][1]) for name in tests)
-        names = (row["target"], row["encoder"], row["recipe"], said_verdict(row))
+        names = (row["target"], row["encoder"], marked_recipe(row), said_verdict(row))
         rows.append((*names, replace(gain, low=None, high=None), low, high, *numbers))
     header = ("target", "encoder", "recipe", "verdict", "gain", "low", "high", *(_TESTS[name][0] for name in tests))
     said = f"; {'; '.join(_TESTS[name][2] for name in tests)}" if tests else ""
     caption = (
         "Gain over `none` in points, mean over the non-English languages, paired by seed and example, with its 95 % "
-        f"interval; {_basis(frame, 'a target')}{said}."
+        f"interval; {_basis(frame, 'a target')}{said}.{said_labelled(frame)}"
     )
     return Table("comparisons", caption, header, tuple(rows), frozenset(rules))
 
@@ -264,11 +264,11 @@ def gaps_table(frame: pl.DataFrame) -> Table:
             rules.add(len(rows))
         plain = (None if row[of] is None else Number(row[of]) for of in ("english", "zero_shot"))
         gap = None if row["gap"] is None else Number(row["gap"], row["low"], row["high"], _excludes_zero(row), True)
-        rows.append((row["target"], row["encoder"], row["recipe"], *plain, gap))
+        rows.append((row["target"], row["encoder"], marked_recipe(row), *plain, gap))
     return Table(
         "gaps",
         "Cross-lingual gap: the English score less the mean over the non-English languages, in points, ± half the 95 % "
-        "interval; bold: the interval excludes 0.",
+        f"interval; bold: the interval excludes 0.{said_labelled(frame)}",
         ("target", "encoder", "recipe", "English", "non-English", "gap"),
         tuple(rows),
         frozenset(rules),
@@ -278,12 +278,13 @@ def gaps_table(frame: pl.DataFrame) -> Table:
 def averaging_table(frame: pl.DataFrame) -> Table:
     """What averaged models gain over the models that they are made of."""
     names = ("target", "encoder", "recipe")
-    rows = tuple((*(row[name] for name in names), gain_number(row), said_verdict(row)) for row in frame.to_dicts())
+    rows = tuple((row["target"], row["encoder"], marked_recipe(row), gain_number(row), said_verdict(row))
+                 for row in frame.to_dicts())  # fmt: skip
     return Table(
         "averaging",
         "Models with averaged weights: points over the plain models of the same recipe, mean over the non-English "
         "languages, ± half the 95 % interval; a mean over seeds, which is one model, against the mean score of all "
-        "seeds, its interval over examples only.",
+        f"seeds, its interval over examples only.{said_labelled(frame)}",
         (*names, "gain", "verdict"),
         rows,
     )
@@ -307,6 +308,17 @@ def claims_tables(claims: Sequence[Verdict]) -> list[Table]:
 
 def claims_frame(claims: Sequence[Verdict]) -> pl.DataFrame:
     return table_of_claims(claims).rename({"id": "claim"})
+
+
+def marked_recipe(row: Mapping[str, Any]) -> str:
+    """The recipe of a row, with a sign where its models were given labelled data beyond English."""
+    return f"{row['recipe']} {LABELLED}" if row["beyond_english"] else str(row["recipe"])
+
+
+def said_labelled(frame: pl.DataFrame) -> str:
+    """What that sign means, where a row has it."""
+    languages = sorted({one for joined in frame["beyond_english"].drop_nulls() for one in joined.split("+")})
+    return f" {LABELLED}: NOT zero-shot, with labelled data in {', '.join(languages)}." if languages else ""
 
 
 def gain_number(row: dict[str, object]) -> Number:
@@ -381,13 +393,22 @@ def _pivots(
         caption = (
             f"{target} ({axes.metrics[target]}{f'; {vectors}' if vectors else ''}), {label}, "
             f"{axes.encoder(label).size} parameters without embeddings. {said}; {_basis(single, 'a language')}; "
-            f"{_MARKED}."
+            f"{_MARKED}.{said_labelled(here)}"
         )
+        names = {row["recipe"]: marked_recipe(row) for row in here.to_dicts()}
+        header = ("language", *(names[recipe] for recipe in columns))
         tables.append(
             (
                 axes.targets.index(target),
                 [encoder.label for encoder in axes.encoders].index(label),
-                Table(name, caption, ("language", *columns), rows, frozenset(sorted(means)[:1]), means=means),
+                Table(
+                    name,
+                    caption,
+                    header,
+                    rows,
+                    frozenset(sorted(means)[:1]),
+                    means=means,
+                ),
             )
         )
     return [table for _, _, table in sorted(tables, key=lambda entry: entry[:2])]

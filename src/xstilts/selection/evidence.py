@@ -118,7 +118,7 @@ class Evidence:
     def rows(self, encoder: Encoder, part: Material, *, training: bool) -> Sequence[Row]:
         """The rows of the task's first English training examples (see `data.cap`); nothing else is looked at."""
         cap = min(self.examples, part.train.max_examples or self.examples)
-        english = replace(part.train, language="en", max_examples=cap)
+        english = replace(part.train, language="en", max_examples=cap, caps=())
         return rows_of(english, encoder, part.lengths, training=training, store=self.store)
 
     def labelled(self, encoder: Encoder, part: Material, stage: str | None) -> tuple[Floats32, npt.NDArray[Any]]:

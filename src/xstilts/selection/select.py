@@ -145,6 +145,10 @@ def select(
     there = store.keys()
     _note_untrained(questions, there, methods, notes)
     evidence = Evidence(store, examples, plan.study.seeds[0])
+    for recipe in plan.study.recipes:
+        if recipe.translated:
+            where = ", ".join(recipe.translated.languages)
+            notes[f"{recipe.name}: trains on translations into {where}, and is not zero-shot there."] = None
     ranking: list[tuple[object, ...]] = []
     costs: list[tuple[object, ...]] = []
     for method in methods:
@@ -219,6 +223,8 @@ def _questions(plan: Plan, targets: Collection[str], notes: dict[str, None]) -> 
             notes[
                 f"{cell.encoder.label}: not ranked; methods look at encoders as they were pretrained, not healed."
             ] = None
+        elif asked := _target_training(plan, cell):
+            notes[f"{cell.recipe}: not ranked; it has labelled data in {asked}, and is NOT zero-shot."] = None
         elif cell.seed == plan.study.seeds[0] and cell.target.task in targets and not cell.mean:
             pair = cell.encoder.label, cell.target.task
             firsts.setdefault(pair, cell)
@@ -232,6 +238,12 @@ def _questions(plan: Plan, targets: Collection[str], notes: dict[str, None]) -> 
         if set(candidates[pair]) - {NONE}:
             questions.append(Question(cell.encoder, pair[1], Material.of(spec)[0], tuple(candidates[pair].values())))
     return questions
+
+
+def _target_training(plan: Plan, cell: Cell) -> str:
+    """The languages of labelled data that a recipe adds to the target's training; empty where it adds none."""
+    changed = {recipe.name for recipe in plan.study.recipes if recipe.target_training}
+    return ", ".join(plan.beyond_english(cell)) if cell.recipe in changed else ""
 
 
 def _trainings(plan: Plan, key: str) -> Iterator[Train]:

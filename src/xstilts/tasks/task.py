@@ -140,6 +140,10 @@ class Files(BaseModel):
             raise ValueError(f"`{option}` is not for the reader {TOKENS}")
         return self
 
+    def chooses(self, pattern: str) -> bool:
+        """Whether what is read of the files of one of its patterns depends on the language."""
+        return "{lang}" in pattern or "{context}" in pattern or self.by_language
+
     @property
     def by_language(self) -> bool:
         """Whether one file holds several languages, of which the reader picks one."""
@@ -301,6 +305,11 @@ class Task(BaseModel):
     @property
     def layouts(self) -> tuple[Files, ...]:
         return (self.files, *self.also) if self.files else ()
+
+    def has_own(self, split: Split) -> bool:
+        """Whether an entry's files of a split differ from language to language."""
+        patterns = ((layout, getattr(layout, split)) for layout in self.layouts)
+        return any(layout.chooses(pattern) for layout, pattern in patterns if pattern)
 
     def count(self, split: Split, language: str) -> int | None:
         """How many examples the whole official split has in a language; None where the entry does not say."""
