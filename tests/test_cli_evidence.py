@@ -94,7 +94,7 @@ def test_the_files_say_the_same(xstilts, tmp_path):
 
 
 def test_own_runs_stand_beside_and_are_pooled(xstilts, tmp_path, monkeypatch):
-    study = ROOT / "studies" / "quickstart.yaml"
+    study = ROOT / "tests" / "golden" / "three_sizes.yaml"
     results = make_results(
         lambda encoder, recipe, target: 8.0 * (recipe == "mini-nli"), name="quickstart", encoders=SIZES,
         recipes=("none", "mini-nli"), targets={"mini-span": "span"}, languages=("en", "de"), examples=60)  # fmt: skip

@@ -86,7 +86,7 @@ def test_the_base_is_light(base: Installed) -> None:
     ("words", "said"),
     [
         ("-h", "Start with: xstilts demo"),
-        ("tasks", "xquad"),
+        ("tasks --json", "xquad"),
         ("encoders", "FacebookAI/xlm-roberta-large"),
         ("plan phang2020", "Not at hand, and counted as the catalog says"),
         ("init mine.yaml --task xquad --hours 5", "next: xstilts plan mine.yaml"),

@@ -141,6 +141,10 @@ def _kept(headway: Headway, store: str) -> str:
 def demo(store: StoreOption = None, workers: WorkersOption = None) -> None:
     """Run the study `quickstart`: small encoders on data that come with xstilts, in minutes and without a network."""
     run(Path("quickstart"), store=store, workers=workers)
+    print(
+        "Next: open the report; `xstilts init` writes a study of your own, `xstilts make --help` says how to get a model "
+        "for a language"
+    )
 
 
 def status(study: StudyFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
