@@ -10,7 +10,7 @@ import typer
 
 from xstilts import api
 from xstilts.analysis.analyse import analyse
-from xstilts.analysis.answer import counted, ranged
+from xstilts.analysis.answer import counted, ranged, signed
 from xstilts.cli.options import StoreOption, check_writable, quiet
 from xstilts.cli.run import WorkersOption, run
 from xstilts.common.errors import UserError
@@ -96,7 +96,7 @@ def _expected(study: Path, cell: Cell, language: str, store: str | None) -> str:
     )
     for gain in analysis.gains.filter(is_here).iter_rows(named=True):
         over = ranged(gain["low"], gain["high"], gain["covers"])
-        said += f"; over no intermediate task {gain['gain']:+.1f} ({over})"
+        said += f"; over no intermediate task {signed(gain['gain'])} ({over})"
     return f"{said}. It was trained on English alone."
 
 
