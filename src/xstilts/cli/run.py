@@ -142,8 +142,8 @@ def demo(store: StoreOption = None, workers: WorkersOption = None) -> None:
     """Run the study `quickstart`: small encoders on data that come with xstilts, in minutes and without a network."""
     run(Path("quickstart"), store=store, workers=workers)
     print(
-        "Next: open the report; `xstilts init` writes a study of your own, `xstilts make --help` says how to get a model "
-        "for a language"
+        "Next: open the report; `xstilts init` writes a study of your own, and `xstilts make --help` says how to get a "
+        "model for a language"
     )
 
 
