@@ -69,13 +69,21 @@ def test_a_model_for_a_language_in_one_go(
     chosen = re.search(r"Model: model \(seed (\d), recipe (\w+): the best of all by its English dev score\)", out)
     assert chosen and (" over no intermediate task " in expected[4]) == (chosen[2] != "none")
     assert expected[4].endswith(". It was trained on English alone.")
+    stages = xstilts.results("runs/make-xquad-de/study.yaml").stages
     scores = xstilts.scores("runs/make-xquad-de/study.yaml").filter("main")
     best = scores.sort("dev", descending=True).row(0, named=True)["dev"]
     assert scores.filter(recipe=chosen[2], seed=int(chosen[1]))["dev"].to_list() == [best]
+    (key,) = scores.filter(recipe=chosen[2], seed=int(chosen[1]))["model"]
+    assert ("Do not use it" in out) == stages.filter(key=key)["collapsed"].item()
     model = xstilts.load("model")
     assert model("Where does Chipo live?", "Chipo lives in Accra.") in "Chipo lives in Accra."
     assert make(monkeypatch, *wanted, "--out", "model") == 2
     assert "--out model: is there already; name a new folder" in capsys.readouterr().err
+    study = Path("runs/make-xquad-de/study.yaml")
+    study.write_text(study.read_text("utf-8") + "# mine\n", "utf-8")
+    assert make(monkeypatch, *wanted, "--out", "other", "--hours", "1") == 2
+    assert "with changes or of other options; move it away" in capsys.readouterr().err
+    assert study.read_text("utf-8").endswith("# mine\n")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +96,7 @@ def test_a_model_for_a_language_in_one_go(
         ),
         (("--task", "xquad", "--language", "sw", "--data", "data"), "language 'sw': data: xquad has de"),
         (("--task", "mine.yaml", "--language", "sw", "--data", "data"), "mine.yaml"),
+        (("--task", "tatoeba", "--language", "de"), "--task tatoeba: no model is trained for it"),
         (("--task", "qa", "--language", "de", "--data", "dta"), "--data dta: no such folder"),
     ],
 )

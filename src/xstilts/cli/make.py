@@ -50,9 +50,13 @@ def make(
         raise UserError(f"--data {data}: no such folder")
     check_writable(out)
     target, files = _wanted(task, language, data)
+    if Wish((target,), tasks=files).catalog[target].training_task is None:
+        raise UserError(f"--task {task}: no model is trained for it, so that none can be chosen by its dev score")
     name = f"make-{target}-{language}"
     found = drafts.draft(Wish((target,), (language,), encoder, hours, data, files), name, cores())
     study = Path("runs") / name / "study.yaml"
+    if study.exists() and study.read_text(encoding="utf-8") != found.text:
+        raise UserError(f"{study}: is there, with changes or of other options; move it away, or `xstilts run` it")
     study.parent.mkdir(parents=True, exist_ok=True)
     study.write_text(found.text, encoding="utf-8")
     print(
@@ -82,7 +86,8 @@ def _wanted(task: str, language: str, data: Path | None) -> tuple[str, tuple[Pat
 
 def _expected(study: Path, cell: Cell, language: str, store: str | None) -> str:
     """What models made as the chosen one score in the language, and how much of that its recipe gave."""
-    analysis = analyse(api.results(study, store))
+    results = api.results(study, store)
+    analysis = analyse(results)
     is_here = (
         (pl.col("encoder") == cell.encoder.label)
         & (pl.col("recipe") == cell.recipe_label)
@@ -97,7 +102,10 @@ def _expected(study: Path, cell: Cell, language: str, store: str | None) -> str:
     for gain in analysis.gains.filter(is_here).iter_rows(named=True):
         over = ranged(gain["low"], gain["high"], gain["covers"])
         said += f"; over no intermediate task {signed(gain['gain'])} ({over})"
-    return f"{said}. It was trained on English alone."
+    said += ". It was trained on English alone."
+    if results.stages.filter(pl.col("key") == cell.training, pl.col("collapsed")).height:
+        said += "\nDo not use it: on English dev it is no better than guessing. Give it more --hours, or more data."
+    return said
 
 
 def _bounds(score: dict[str, float | None]) -> str:
